@@ -1,0 +1,164 @@
+"""Request and reply with streamed answers, on core NATS.
+
+A streamed answer is a run of messages to the asker's inbox, closed by one with the header `Atoll-End` (with
+`Atoll-Error` if the other side failed). The asker sends a sign of life every few seconds on a control subject that it
+names in `Atoll-Control`; when signs stop coming, the answerer stops: a `logs -f` whose reader died costs nothing.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from atoll.federation.errors import AtollError, Internal, Unavailable
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+
+    from atoll.federation.bus.connection import Bus
+
+log = structlog.get_logger(__name__)
+
+SIGN_OF_LIFE_SECONDS = 5.0
+# Three signs may be lost to a reconnect before the asker counts as gone.
+GONE_AFTER_SECONDS = 4 * SIGN_OF_LIFE_SECONDS
+_NO_RESPONDERS = "503"
+_STOP = b"stop"
+
+
+async def stream_answer(bus: "Bus", subject: str, payload: bytes, timeout_seconds: float) -> AsyncIterator[bytes]:
+    """Ask and give chunks until the end mark. See Bus.request_many."""
+    inbox, control = bus.new_inbox(), bus.new_inbox()
+    queue: deque[Msg] = deque()
+    arrived = asyncio.Event()
+
+    def on_message(message: "Msg") -> None:
+        queue.append(message)
+        arrived.set()
+
+    subscription = await bus.subscribe(inbox, on_message)
+    alive = asyncio.create_task(_send_signs(bus, control))
+    try:
+        await bus.publish(subject, payload, reply=inbox, headers={"Atoll-Control": control})
+        while True:
+            await _wait(arrived, subject, timeout_seconds)
+            arrived.clear()
+            while queue:
+                message = queue.popleft()
+                if _is_end(message, subject):
+                    return
+                yield message.data
+    finally:
+        alive.cancel()
+        await bus.unsubscribe(subscription)
+        with contextlib.suppress(AtollError):
+            await bus.publish(control, _STOP)
+
+
+async def _wait(arrived: asyncio.Event, subject: str, timeout_seconds: float) -> None:
+    try:
+        await asyncio.wait_for(arrived.wait(), timeout_seconds)
+    except TimeoutError as error:
+        raise Unavailable(f"no answer on {subject} within {timeout_seconds:g} s") from error
+
+
+def _is_end(message: "Msg", subject: str) -> bool:
+    headers = message.headers or {}
+    if headers.get("Status") == _NO_RESPONDERS:
+        raise Unavailable(f"nobody answers on {subject}")
+    if "Atoll-Error" in headers:
+        raise Internal(headers["Atoll-Error"])
+    return "Atoll-End" in headers
+
+
+async def _send_signs(bus: "Bus", control: str) -> None:
+    while True:
+        await asyncio.sleep(SIGN_OF_LIFE_SECONDS)
+        with contextlib.suppress(AtollError):
+            await bus.publish(control, b"")
+
+
+class CallServer:
+    """Runs the handlers of one served subject, each call in a task of its own."""
+
+    def __init__(self, bus: "Bus") -> None:
+        self._bus = bus
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Cancel the calls under way and wait until they are gone."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def answer_one(self, message: "Msg", handler: Callable[[bytes], Awaitable[bytes]]) -> None:
+        """Answer with one message."""
+        self._spawn(self._one(message, handler))
+
+    def answer_many(self, message: "Msg", handler: Callable[[bytes], AsyncIterator[bytes]]) -> None:
+        """Answer with a stream of messages."""
+        self._spawn(self._many(message, handler))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _one(self, message: "Msg", handler: Callable[[bytes], Awaitable[bytes]]) -> None:
+        try:
+            answer = await handler(message.data)
+            await self._bus.publish(message.reply, answer)
+        except Exception as error:
+            log.error("a request failed", subject=message.subject, error=str(error), exc_info=True)
+
+    async def _many(self, message: "Msg", handler: Callable[[bytes], AsyncIterator[bytes]]) -> None:
+        control = (message.headers or {}).get("Atoll-Control", "")
+        pump = asyncio.create_task(self._pump(message, handler))
+        guard = asyncio.create_task(self._until_gone(control))
+        try:
+            await asyncio.wait({pump, guard}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (pump, guard):
+                task.cancel()
+            await asyncio.gather(pump, guard, return_exceptions=True)
+
+    async def _pump(self, message: "Msg", handler: Callable[[bytes], AsyncIterator[bytes]]) -> None:
+        end = {"Atoll-End": "1"}
+        try:
+            async with contextlib.aclosing(handler(message.data)) as chunks:  # type: ignore[type-var]
+                async for chunk in chunks:
+                    await self._bus.publish(message.reply, chunk)
+        except AtollError as error:
+            end["Atoll-Error"] = _one_line(str(error))
+        except Exception as error:
+            log.error("a streamed request failed", subject=message.subject, error=str(error), exc_info=True)
+            end["Atoll-Error"] = "the answering side failed; its log says more"
+        with contextlib.suppress(AtollError):
+            await self._bus.publish(message.reply, b"", headers=end)
+
+    async def _until_gone(self, control: str) -> None:
+        """Return when the asker says stop or has been silent too long."""
+        if not control:
+            await asyncio.Event().wait()
+        heard, stopped = asyncio.Event(), asyncio.Event()
+
+        def on_sign(message: "Msg") -> None:
+            (stopped if message.data == _STOP else heard).set()
+            heard.set()
+
+        subscription = await self._bus.subscribe(control, on_sign)
+        try:
+            while not stopped.is_set():
+                heard.clear()
+                await asyncio.wait_for(heard.wait(), GONE_AFTER_SECONDS)
+        except TimeoutError:
+            log.info("the reader of a streamed answer went away", control=control)
+        finally:
+            await self._bus.unsubscribe(subscription)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:500]

@@ -1,0 +1,299 @@
+"""The connection to NATS: the only door to nats-py. No nats type or exception leaves this package.
+
+Owns connecting, reconnecting for ever, the JetStream API calls that Atoll needs, and request/reply. It must not know
+what travels. Failures are `Unavailable` (try again; a write's outcome is then unknown), `Conflict` or `Internal`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import nats
+import nats.errors
+import orjson
+import structlog
+from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
+
+from atoll.federation.bus.calls import CallServer, stream_answer
+from atoll.federation.errors import Conflict, Internal, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from atoll.federation.bus.table import Table
+
+log = structlog.get_logger(__name__)
+
+# A leader change of a three-node cluster took up to 5.8 s when measured (NATS.md 2.2): below this, healthy writes fail.
+API_TIMEOUT_SECONDS = 10.0
+# Wrong last sequence, wrong last message id, and the 2.12+ constant for a batch: nats-server errors.json.
+_CONFLICT_CODES = frozenset({10070, 10071, 10164})
+_NOT_FOUND_CODES = frozenset({10014, 10037, 10059})
+_STREAM_EXISTS = 10058
+_TOMBSTONE_TTL_SECONDS = 86_400
+_DEDUPE_WINDOW_SECONDS = 120
+
+
+class Bus:
+    """One connection to NATS. Make it with `connect`; close it when done."""
+
+    def __init__(self, client: NatsClient, name: str) -> None:
+        self.client = client
+        self.name = name
+        self.reconnects = 0
+        self._on_reconnect: set[Callable[[], None]] = set()
+
+    @classmethod
+    async def connect(cls, url: str, *, name: str, wait_seconds: float = 10.0) -> "Bus":
+        """Connect to a server, waiting for it to come up.
+
+        Args:
+            url: such as nats://127.0.0.1:4222.
+            name: shown in the server's connection list.
+            wait_seconds: how long to try before giving up; once connected, a lost connection is retried for ever.
+
+        Raises:
+            Unavailable: no server answered in time.
+        """
+        bus = cls(NatsClient(), name)
+        try:
+            async with asyncio.timeout(wait_seconds):
+                await bus._dial(url)
+        except (TimeoutError, OSError, nats.errors.Error) as error:
+            with contextlib.suppress(Exception):
+                await bus.client.close()
+            raise Unavailable(f"no NATS server answered at {url} within {wait_seconds:g} s") from error
+        return bus
+
+    async def _dial(self, url: str) -> None:
+        await self.client.connect(
+            url,
+            name=self.name,
+            error_cb=self._log_error,
+            disconnected_cb=self._log_disconnect,
+            reconnected_cb=self._reconnected,
+            # nats-py's defaults give up after 60 attempts and notice a dead link after minutes (NATS.md 3.1).
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.25,  # type: ignore[arg-type] # annotated as int, handed to asyncio.sleep
+            connect_timeout=2,
+            ping_interval=5,
+            max_outstanding_pings=2,
+            pending_size=64 * 1024 * 1024,
+        )
+
+    async def close(self) -> None:
+        """Flush what was published and close; calling it twice is harmless."""
+        if not self.client.is_closed:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(self.client.flush(), 2)
+            await self.client.close()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection stands right now."""
+        return self.client.is_connected
+
+    @contextlib.contextmanager
+    def on_reconnect(self, callback: Callable[[], None]) -> Any:
+        """Call back after each reconnect while the context is open."""
+        self._on_reconnect.add(callback)
+        try:
+            yield
+        finally:
+            self._on_reconnect.discard(callback)
+
+    async def _reconnected(self) -> None:
+        self.reconnects += 1
+        log.info("reconnected to NATS", connection=self.name)
+        for callback in tuple(self._on_reconnect):
+            callback()
+
+    async def _log_disconnect(self) -> None:
+        if not self.client.is_closed:
+            log.warning("lost the connection to NATS", connection=self.name)
+
+    async def _log_error(self, error: Exception) -> None:
+        # While the server is away nats-py reports each attempt; the disconnect was already logged once.
+        log.debug("nats client reported an error", connection=self.name, error=repr(error))
+
+    # --- JetStream
+
+    async def ensure_table(self, stream: str, prefix: str) -> None:
+        """Make the stream behind tables: the last message per subject is kept, tombstones for a day."""
+        await self._ensure_stream({
+            "name": stream,
+            "subjects": [f"{prefix}.>"],
+            "storage": "file",
+            "retention": "limits",
+            "discard": "new",
+            "max_msgs_per_subject": 1,
+            "allow_direct": True,
+            "allow_msg_ttl": True,
+            "allow_atomic": True,
+        })  # fmt: skip
+
+    async def ensure_log(self, stream: str, prefix: str, *, max_bytes: int) -> None:
+        """Make the stream behind a log. When full it refuses; it never drops what it holds."""
+        await self._ensure_stream({
+            "name": stream,
+            "subjects": [f"{prefix}.>"],
+            "storage": "file",
+            "retention": "limits",
+            "discard": "new",
+            "max_bytes": max_bytes,
+            "duplicate_window": _DEDUPE_WINDOW_SECONDS * 1_000_000_000,
+        })  # fmt: skip
+
+    async def _ensure_stream(self, config: Mapping[str, Any]) -> None:
+        answer = await self._api_raw(f"STREAM.CREATE.{config['name']}", config)
+        if answer.get("error", {}).get("err_code") == _STREAM_EXISTS:
+            await self.api(f"STREAM.UPDATE.{config['name']}", config)
+        else:
+            _raise_for(answer, f"stream {config['name']}")
+
+    def table(self, stream: str, prefix: str) -> "Table":
+        """Give the table of all keys under a subject prefix of a table stream."""
+        from atoll.federation.bus.table import Table
+
+        return Table(self, stream, prefix)
+
+    async def api(self, verb: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Call the JetStream API.
+
+        Raises:
+            NotFound, Conflict, Internal: the server refused; Unavailable: it did not answer.
+        """
+        answer = await self._api_raw(verb, body)
+        _raise_for(answer, verb)
+        return answer
+
+    async def _api_raw(self, verb: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        payload = orjson.dumps(body) if body is not None else b""
+        return _json(await self.request(f"$JS.API.{verb}", payload, timeout_seconds=API_TIMEOUT_SECONDS))
+
+    async def store(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> int:
+        """Publish to a stream and wait until it is durable; give its sequence.
+
+        Raises:
+            Conflict: an expectation in the headers does not hold. Unavailable: the outcome is unknown.
+        """
+        answer = _json(
+            await self.request(subject, payload, timeout_seconds=API_TIMEOUT_SECONDS, headers=dict(headers or {}))
+        )
+        _raise_for(answer, subject)
+        return int(answer["seq"])
+
+    # --- request and reply
+
+    async def request(
+        self, subject: str, payload: bytes, *, timeout_seconds: float, headers: Mapping[str, str] | None = None
+    ) -> bytes:
+        """Ask once and give the answer's bytes.
+
+        Raises:
+            Unavailable: nobody listens, or no answer came in time.
+        """
+        try:
+            message = await self.client.request(
+                subject, payload, timeout=timeout_seconds, headers=dict(headers) if headers else None
+            )
+        except nats.errors.NoRespondersError as error:
+            raise Unavailable(f"nobody answers on {subject}") from error
+        except (TimeoutError, nats.errors.Error) as error:
+            raise Unavailable(f"no answer on {subject} within {timeout_seconds:g} s") from error
+        return message.data
+
+    def request_many(self, subject: str, payload: bytes, *, timeout_seconds: float) -> AsyncIterator[bytes]:
+        """Ask once and give the chunks of a streamed answer; the other side stops when the iterator is closed.
+
+        Raises:
+            Unavailable: nobody listens, or no chunk came for `timeout_seconds`. Internal: the other side failed.
+        """
+        return stream_answer(self, subject, payload, timeout_seconds)
+
+    async def serve(self, subject: str, handler: Callable[[bytes], Awaitable[bytes]]) -> "Subscription":
+        """Answer requests on a subject, each in a task of its own, until stopped."""
+        calls = CallServer(self)
+        return Subscription(self, await self.subscribe(subject, lambda msg: calls.answer_one(msg, handler)), calls)
+
+    async def serve_many(self, subject: str, handler: Callable[[bytes], AsyncIterator[bytes]]) -> "Subscription":
+        """Answer requests with a stream of chunks each, until stopped or the asker goes away."""
+        calls = CallServer(self)
+        return Subscription(self, await self.subscribe(subject, lambda msg: calls.answer_many(msg, handler)), calls)
+
+    # --- used by the other files of this package
+
+    async def subscribe(self, subject: str, callback: Callable[[Msg], None]) -> Any:
+        """Subscribe with a plain callback that must not block. Gives nats-py's subscription."""
+
+        async def deliver(message: Msg) -> None:
+            callback(message)
+
+        try:
+            return await self.client.subscribe(subject, cb=deliver, pending_msgs_limit=-1, pending_bytes_limit=-1)
+        except nats.errors.Error as error:
+            raise Unavailable(f"could not subscribe to {subject}") from error
+
+    async def unsubscribe(self, subscription: Any) -> None:
+        """End a subscription; a connection that is gone has ended it already."""
+        with contextlib.suppress(nats.errors.Error):
+            await subscription.unsubscribe()
+
+    async def publish(
+        self, subject: str, payload: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send without waiting for anything but room in the send buffer."""
+        try:
+            await self.client.publish(subject, payload, reply=reply, headers=dict(headers) if headers else None)
+        except nats.errors.Error as error:
+            raise Unavailable(f"could not publish to {subject}") from error
+
+    def new_inbox(self) -> str:
+        """Give a subject that only this connection knows."""
+        return self.client.new_inbox()
+
+
+class Subscription:
+    """A service that answers requests until `stop`."""
+
+    def __init__(self, bus: Bus, subscription: Any, calls: CallServer) -> None:
+        self._bus, self._subscription, self._calls = bus, subscription, calls
+
+    async def stop(self) -> None:
+        """Take no more requests and cancel those under way."""
+        await self._bus.unsubscribe(self._subscription)
+        await self._calls.close()
+
+
+def tombstone_headers() -> dict[str, str]:
+    """Headers of the mark that a key is gone; kept for a day, so that a follower who was away learns of it."""
+    return {"Atoll-Deleted": "1", "Nats-TTL": f"{_TOMBSTONE_TTL_SECONDS}s"}
+
+
+def is_tombstone(headers: Mapping[str, str] | None) -> bool:
+    """Whether a message says that its key is gone: ours, or the server's mark for an expired one."""
+    return bool(headers) and ("Atoll-Deleted" in headers or "Nats-Marker-Reason" in headers)  # type: ignore[operator]
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    try:
+        answer = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise Internal("NATS answered with something that is no JSON") from error
+    if not isinstance(answer, dict):
+        raise Internal("NATS answered with something that is no object")
+    return answer
+
+
+def _raise_for(answer: Mapping[str, Any], what: str) -> None:
+    error = answer.get("error")
+    if not error:
+        return
+    code, text = error.get("err_code", 0), f"{what}: {error.get('description', 'refused')}"
+    if code in _CONFLICT_CODES:
+        raise Conflict(text)
+    if code in _NOT_FOUND_CODES:
+        raise NotFound(text)
+    if error.get("code", 500) >= 500:  # out of storage, no leader, overloaded: it may pass
+        raise Unavailable(text)
+    raise Internal(text)

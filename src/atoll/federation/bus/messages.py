@@ -1,0 +1,247 @@
+"""What hub and members say to each other: one pydantic model per subject kind. No I/O.
+
+Orders are desired state, reports are observed state. Both are whole and level-based: a newer one replaces an older one.
+Every report carries `at`, the reporter's clock when it was true.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+import orjson
+from pydantic import Field, ValidationError
+
+from atoll.federation.errors import Internal
+from atoll.federation.resources.base import Model, NonNegative
+from atoll.federation.resources.cluster import Inventory, MeshLink
+from atoll.federation.resources.dataset import Ledger
+from atoll.federation.resources.gateway import StreamLedger
+from atoll.federation.resources.run import RunPhase, Usage
+from atoll.federation.resources.stream import StreamSpec
+from atoll.federation.resources.transfer import TransferPhase
+
+Manifest = dict[str, Any]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Message(Model):
+    """Base of all messages."""
+
+    def encode(self) -> bytes:
+        """Give the bytes that go on the wire."""
+        return orjson.dumps(self.wire())
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Read a message from the wire.
+
+        Raises:
+            Internal: the bytes are no such message.
+        """
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            raise Internal(f"malformed {cls.__name__}: {first['loc']}: {first['msg']}") from error
+
+
+class RunOrder(Message):
+    """desired: run/<namespace>/<run>. Apply these manifests for this run; `cancelled` asks to stop it."""
+
+    namespace: str
+    run: str
+    job: str
+    epoch: Positive
+    manifests: tuple[Manifest, ...]
+    cancelled: bool = False
+
+
+class RunReport(Message):
+    """observed: run/<namespace>/<run>."""
+
+    namespace: str
+    run: str
+    epoch: Positive
+    phase: RunPhase
+    reason: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    pods: tuple[str, ...] = ()
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    usage: Usage = Usage()
+    at: datetime
+
+
+class PolicyOrder(Message):
+    """desired: policyset/<name>. Hold exactly these objects; prune what an earlier order of this set applied."""
+
+    name: str
+    commit: str
+    manifests: tuple[Manifest, ...]
+    observe_only: bool = False
+
+
+class DriftRecord(Message):
+    """One change by hand that was found, and put back unless the set only observes."""
+
+    kind: str
+    namespace: str | None = None
+    name: str
+    paths: tuple[str, ...] = ()
+    managers: tuple[str, ...] = ()
+    at: datetime
+    healed: bool
+
+
+class PolicyReport(Message):
+    """observed: policyset/<name>. `drifts` holds the newest few, `drift_healed` counts all of them."""
+
+    name: str
+    commit: str
+    phase: Literal["Applied", "Drifted", "Failed"]
+    message: str = ""
+    objects: NonNegative = 0
+    drift_healed: NonNegative = 0
+    drifts: tuple[DriftRecord, ...] = ()
+    at: datetime
+
+
+class ServiceOrder(Message):
+    """desired: service/<namespace>. The volume claim and the sink and mover of one namespace."""
+
+    namespace: str
+    manifests: tuple[Manifest, ...]
+
+
+class ServiceReport(Message):
+    """observed: service/<namespace>."""
+
+    namespace: str
+    ready: bool
+    message: str = ""
+    at: datetime
+
+
+class CommitOrder(Message):
+    """desired: commit/<namespace>/<dataset>. Seal `.runs/<run>-e<epoch>/<dataset>` as this version."""
+
+    namespace: str
+    dataset: str
+    version: Positive
+    run: str
+    epoch: Positive
+
+
+class DatasetReport(Message):
+    """observed: dataset/<namespace>/<dataset>. What the sink has on its volume of the newest version."""
+
+    namespace: str
+    dataset: str
+    version: Positive
+    complete: bool
+    bytes: NonNegative = 0
+    files: NonNegative = 0
+    manifest_sha256: str = ""
+    ledger: Ledger = Ledger()
+    produced_by: str = ""
+    error: str = ""
+    at: datetime
+
+
+class TransferOrder(Message):
+    """desired: transfer/<namespace>/<transfer>, at the destination. Fetch this version from that cluster's mover."""
+
+    namespace: str
+    transfer: str
+    dataset: str
+    version: Positive
+    source: str
+
+
+class TransferReport(Message):
+    """observed: transfer/<namespace>/<transfer>."""
+
+    namespace: str
+    transfer: str
+    phase: TransferPhase
+    message: str = ""
+    total_bytes: NonNegative = 0
+    copied_bytes: NonNegative = 0
+    bytes_per_second: Annotated[float, Field(ge=0)] = 0.0
+    manifest_sha256: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    at: datetime
+
+
+class StreamOrder(Message):
+    """One Stream of a gateway."""
+
+    namespace: str
+    name: str
+    spec: StreamSpec
+
+
+class GatewayOrder(Message):
+    """desired: streams (of a gateway). All it should take in; a stream that is missing here is left."""
+
+    broker: str | None = None
+    outbox_bytes: Positive
+    streams: tuple[StreamOrder, ...] = ()
+
+
+class GatewayReport(Message):
+    """observed: heartbeat (of a gateway)."""
+
+    outbox_readings: NonNegative = 0
+    outbox_bytes: NonNegative = 0
+    lag_seconds: Annotated[float, Field(ge=0)] = 0.0
+    broker_connected: bool = False
+    reason: str = ""
+    ledger: tuple[StreamLedger, ...] = ()
+    agent_version: str = ""
+    at: datetime
+
+
+class Heartbeat(Message):
+    """observed: heartbeat (of a cluster). `api_reachable`: the agent could read its API server just now."""
+
+    agent_version: str = ""
+    started_at: datetime
+    api_reachable: bool = True
+    message: str = ""
+    at: datetime
+
+
+class InventoryReport(Message):
+    """observed: inventory."""
+
+    inventory: Inventory
+    at: datetime
+
+
+class MeshReport(Message):
+    """observed: mesh."""
+
+    links: tuple[MeshLink, ...] = ()
+    message: str = ""
+    at: datetime
+
+
+class LogsRequest(Message):
+    """rpc logs. Answered by chunks of log bytes, then an end mark (see Bus.request_many)."""
+
+    namespace: str
+    run: str
+    follow: bool = False
+    tail_lines: NonNegative | None = None
+
+
+class ReadRequest(Message):
+    """data read: `file` None asks for the version's manifest, else for `length` bytes of that file from `offset`."""
+
+    dataset: str
+    version: Positive
+    file: str | None = None
+    offset: NonNegative = 0
+    length: Annotated[int, Field(ge=0, le=524_288)] = 0

@@ -1,0 +1,128 @@
+"""Cluster: one Kubernetes cluster behind an agent; what it is, costs and has, and when that was last proven."""
+
+from datetime import datetime
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from atoll.federation.resources.base import Condition, DnsLabel, Labels, Model, NonNegative, Resource
+
+ClusterPhase = Literal["Pending", "Ready", "Degraded", "Unreachable"]
+
+
+class MeshMembership(Model):
+    """The cluster's place in the Cilium Cluster Mesh; ids are 1..511 and unique (CILIUM.md B)."""
+
+    name: str | None = None
+    id: Annotated[int, Field(ge=1, le=511)]
+
+
+class Costs(Model):
+    """Prices in the currency of the federation, for placement and accounting."""
+
+    gpu_hour: Annotated[float, Field(ge=0)] = 0.0
+    cpu_hour: Annotated[float, Field(ge=0)] = 0.0
+    egress_gib: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="Price of one GiB that leaves the cluster."
+    )
+
+
+class Network(Model):
+    """What the cluster's uplink is declared to carry, until transfers have measured it."""
+
+    uplink_bytes_per_second: Annotated[int, Field(gt=0)] = 125_000_000
+    round_trip_seconds: Annotated[float, Field(ge=0)] = 0.0
+
+
+class ClusterSpec(Model):
+    """What an operator says about a cluster."""
+
+    mesh: MeshMembership | None = None
+    residency: tuple[str, ...] = Field(default=(), description="Jurisdictions that data in this cluster is in.")
+    costs: Costs = Costs()
+    network: Network = Network()
+    storage_class: DnsLabel | None = Field(
+        default=None, description="StorageClass of dataset volumes; the default class if unset."
+    )
+    unschedulable: bool = Field(default=False, description="Set by cordon: nothing new is placed here.")
+
+
+class GpuShape(Model):
+    """GPUs of one model on one node shape."""
+
+    model: str
+    memory_bytes: NonNegative = 0
+    count: NonNegative
+
+
+class NodeShape(Model):
+    """How many equal nodes have this much free right now."""
+
+    nodes: NonNegative
+    free_millicores: NonNegative
+    free_memory_bytes: NonNegative
+    free_gpus: NonNegative = 0
+    gpu_model: str | None = None
+    gpu_memory_bytes: NonNegative = 0
+    labels: Labels = Field(default_factory=dict)
+
+
+class StorageClassInfo(Model):
+    """A StorageClass and the free capacity that its driver reports (None: the driver does not say)."""
+
+    name: str
+    provisioner: str
+    is_default: bool = False
+    free_bytes: int | None = None
+
+
+class Inventory(Model):
+    """What the agent saw in the cluster; replaced whole by each report."""
+
+    version: str = ""
+    distribution: str = ""
+    nodes: NonNegative = 0
+    nodes_ready: NonNegative = 0
+    millicores: NonNegative = 0
+    memory_bytes: NonNegative = 0
+    gpus: tuple[GpuShape, ...] = ()
+    free_gpus: tuple[GpuShape, ...] = ()
+    shapes: tuple[NodeShape, ...] = ()
+    storage_classes: tuple[StorageClassInfo, ...] = ()
+    cni: str = ""
+    cni_version: str = ""
+
+
+class MeshLink(Model):
+    """This cluster's view of one remote cluster, out of its own Cilium agents."""
+
+    peer: str
+    is_connected: bool = False
+    is_ready: bool = False
+    reason: str = ""
+    failures: NonNegative = 0
+    remote_nodes: NonNegative = 0
+    last_proven_at: datetime | None = None
+
+
+class ClusterStatus(Model):
+    """What the hub knows of a cluster. `last_proven_at` dates all of it: nothing here is newer."""
+
+    phase: ClusterPhase = "Pending"
+    inventory: Inventory | None = None
+    links: tuple[MeshLink, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    last_proven_at: datetime | None = None
+    lost_since: datetime | None = None
+    agent_version: str = ""
+    observed_generation: int | None = None
+
+
+class Cluster(Resource):
+    """One Kubernetes cluster of the federation."""
+
+    description: ClassVar[str] = "A Kubernetes cluster that an agent has joined to the federation."
+
+    kind: Literal["Cluster"] = "Cluster"
+    spec: ClusterSpec = ClusterSpec()
+    status: ClusterStatus = ClusterStatus()

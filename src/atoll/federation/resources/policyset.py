@@ -1,0 +1,82 @@
+"""PolicySet: a folder of network policies in Git, and the clusters that shall enforce it."""
+
+from datetime import datetime
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from atoll.federation.resources.base import (
+    ClusterName,
+    Condition,
+    Duration,
+    LabelSelector,
+    Model,
+    NonNegative,
+    Resource,
+)
+
+RepositoryUrl = Annotated[
+    str,
+    # No leading '-' (an option to git), no ext:: or other helper that runs commands.
+    StringConstraints(pattern=r"^(https://|ssh://|file:///|/|[A-Za-z0-9_.]+@[A-Za-z0-9.-]+:)[^\s]*$", max_length=2048),
+]
+Revision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=255)]
+PolicyPhase = Literal["Pending", "Applied", "Drifted", "Unenforceable", "Failed", "Unreachable"]
+
+
+class GitSource(Model):
+    """Where the policies are."""
+
+    repository: RepositoryUrl
+    revision: Revision = Field(default="main", description="Branch, tag or commit.")
+    path: Annotated[str, StringConstraints(pattern=r"^[^/\s-][^\s]*$|^\.$")] = "."
+    interval: Duration = "30s"
+
+
+class PolicyTargets(Model):
+    """Which clusters; the empty selector means all."""
+
+    clusters: LabelSelector = LabelSelector()
+
+
+class PolicySetSpec(Model):
+    """What shall be enforced where."""
+
+    source: GitSource
+    targets: PolicyTargets = PolicyTargets()
+    mode: Literal["Enforce", "ObserveOnly"] = "Enforce"
+
+
+class ClusterPolicyStatus(Model):
+    """One cluster's state; `last_proven_at` dates it."""
+
+    cluster: ClusterName
+    phase: PolicyPhase = "Pending"
+    message: str = ""
+    commit: str = ""
+    objects: NonNegative = 0
+    drift_healed: NonNegative = 0
+    last_drift: str = ""
+    last_drift_at: datetime | None = None
+    last_proven_at: datetime | None = None
+
+
+class PolicySetStatus(Model):
+    """The commit that was read last, and each cluster's state."""
+
+    commit: str = ""
+    committed_at: datetime | None = None
+    manifests: NonNegative = 0
+    clusters: tuple[ClusterPolicyStatus, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    observed_generation: int | None = None
+
+
+class PolicySet(Resource):
+    """One folder of network policies, held over the federation."""
+
+    description: ClassVar[str] = "Network policies from a Git folder that Atoll holds over a set of clusters."
+
+    kind: Literal["PolicySet"] = "PolicySet"
+    spec: PolicySetSpec
+    status: PolicySetStatus = PolicySetStatus()

@@ -1,0 +1,50 @@
+"""Transfer: one copy of a dataset version from one cluster to another."""
+
+from datetime import datetime
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from atoll.federation.resources.base import ClusterName, Condition, DnsSubdomain, Model, NonNegative, Resource
+
+TransferPhase = Literal["Pending", "Copying", "Succeeded", "Failed"]
+
+
+class TransferSpec(Model):
+    """What is copied, from where, to where."""
+
+    dataset: DnsSubdomain
+    version: Annotated[int, Field(ge=1)]
+    source: ClusterName
+    destination: ClusterName
+
+    @model_validator(mode="after")
+    def _goes_somewhere(self) -> "TransferSpec":
+        if self.source == self.destination:
+            raise ValueError("source and destination are the same cluster")
+        return self
+
+
+class TransferStatus(Model):
+    """How far the copy is."""
+
+    phase: TransferPhase = "Pending"
+    message: str = ""
+    total_bytes: NonNegative = 0
+    copied_bytes: NonNegative = 0
+    bytes_per_second: Annotated[float, Field(ge=0)] = 0.0
+    manifest_sha256: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    conditions: tuple[Condition, ...] = ()
+    observed_generation: int | None = None
+
+
+class Transfer(Resource):
+    """One copy of a dataset version."""
+
+    description: ClassVar[str] = "One copy of a dataset version between two clusters, verified by checksum."
+
+    kind: Literal["Transfer"] = "Transfer"
+    spec: TransferSpec
+    status: TransferStatus = TransferStatus()

@@ -1,0 +1,89 @@
+"""Check a manifest against its kind: every problem at once, each with the field's path as a person would write it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from atoll.federation.resources.base import Resource
+from atoll.federation.resources.catalog import Kind
+from atoll.federation.resources.trigger import Trigger, job_spec
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """One thing wrong: `field` is a path such as spec.inputs[0].dataset; `reason` is Kubernetes' CauseType."""
+
+    field: str
+    message: str
+    reason: str = "FieldValueInvalid"
+
+
+def parse(kind: Kind, manifest: Mapping[str, Any]) -> tuple[Resource | None, tuple[FieldProblem, ...]]:
+    """Parse a manifest into its kind; on failure give None and every problem found. Pure."""
+    try:
+        resource = kind.model.model_validate(manifest)
+    except ValidationError as error:
+        return None, problems(error)
+    extra = _trigger_problems(resource) if isinstance(resource, Trigger) else ()
+    return (None, extra) if extra else (resource, ())
+
+
+def problems(error: ValidationError, prefix: str = "") -> tuple[FieldProblem, ...]:
+    """Turn pydantic's report into field problems."""
+    return tuple(_problem(item, prefix) for item in error.errors(include_url=False, include_context=False))
+
+
+def changed_immutable(kind: Kind, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[FieldProblem, ...]:
+    """Name every immutable spec field in which two manifests differ."""
+    return tuple(
+        FieldProblem(f"spec.{path}", "field is immutable", "FieldValueForbidden")
+        for path in kind.immutable
+        if _at(old.get("spec"), path) not in (None, _at(new.get("spec"), path))
+    )
+
+
+def field_path(location: tuple[int | str, ...]) -> str:
+    """Write a location the way kubectl does: names joined by dots, indices in brackets."""
+    path = ""
+    for step in location:
+        path += f"[{step}]" if isinstance(step, int) else (f".{step}" if path else str(step))
+    return path
+
+
+_REASONS = {
+    "missing": "FieldValueRequired",
+    "extra_forbidden": "FieldValueUnknown",
+    "literal_error": "FieldValueNotSupported",
+}
+
+
+def _problem(item: Any, prefix: str) -> FieldProblem:
+    kind, value = item["type"], item.get("input")
+    field = ".".join(part for part in (prefix, field_path(item["loc"])) if part)
+    reason = _REASONS.get(kind, "FieldValueInvalid")
+    if kind == "missing":
+        return FieldProblem(field, "is required", reason)
+    if kind == "extra_forbidden":
+        return FieldProblem(field, "unknown field", reason)
+    message = str(item["msg"]).removeprefix("Value error, ")
+    shown = f"{value!r}: " if isinstance(value, str | int | float | bool) and len(str(value)) <= 80 else ""
+    return FieldProblem(field, shown + message[:1].lower() + message[1:], reason)
+
+
+def _trigger_problems(trigger: Trigger) -> tuple[FieldProblem, ...]:
+    """Check a trigger's job template with a sample name in its placeholders."""
+    try:
+        job_spec(trigger.spec.job, "sample", 1)
+    except ValidationError as error:
+        return problems(error, prefix="spec.job.spec")
+    return ()
+
+
+def _at(value: Any, path: str) -> Any:
+    for step in path.split("."):
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(step)
+    return value

@@ -1,0 +1,118 @@
+"""Logs on a real nats-server: once and in order, whatever is killed."""
+
+import asyncio
+
+import pytest
+
+from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.log import LogReader, LogWriter
+from atoll.federation.errors import NotFound, Unavailable
+
+
+async def _read(bus: Bus, count: int, after: int = 0) -> list[bytes]:
+    got: list[bytes] = []
+    async with asyncio.timeout(20):
+        async for batch in LogReader(bus, "LAB_a", "lab.a.>").read(after):
+            got += [entry.payload for entry in batch]
+            if len(got) >= count:
+                return got
+    raise AssertionError
+
+
+@pytest.fixture
+async def lab(bus: Bus) -> Bus:
+    """A bus with the log of one lab."""
+    await bus.ensure_log("LAB_a", "lab.a", max_bytes=50_000_000)
+    return bus
+
+
+async def test_entries_come_back_in_order_and_the_writer_resumes_after_the_last(lab: Bus) -> None:
+    writer = LogWriter(lab, "LAB_a", ident="one")
+    assert await writer.resume() == 0
+    for number in range(1, 201):
+        await writer.append(number, "lab.a.s", b"%d" % number)
+    assert await writer.flush() == 200
+    assert await _read(lab, 200) == [b"%d" % number for number in range(1, 201)]
+    assert await LogWriter(lab, "LAB_a", ident="one").resume() == 200
+
+
+async def test_a_blind_second_writer_of_the_same_numbers_adds_nothing(lab: Bus) -> None:
+    first, second = (LogWriter(lab, "LAB_a", ident="one") for _ in range(2))
+    await first.resume()
+    await second.resume()
+    for writer in (first, second):
+        for number in range(1, 6):
+            await writer.append(number, "lab.a.s", b"%d" % number)
+        await writer.flush()
+    assert await _read(lab, 5) == [b"1", b"2", b"3", b"4", b"5"]
+    assert (await lab.api("STREAM.INFO.LAB_a"))["state"]["messages"] == 5
+
+
+async def test_a_broken_chain_is_refused_until_the_writer_resumes(lab: Bus) -> None:
+    writer = LogWriter(lab, "LAB_a", ident="one")
+    await writer.resume()
+    await writer.append(1, "lab.a.s", b"1")
+    await writer.flush()
+    intruder = LogWriter(lab, "LAB_a", ident="two")
+    assert await intruder.resume() == 0
+    await intruder.append(1, "lab.a.s", b"other")
+    await intruder.flush()
+    with pytest.raises(Unavailable):
+        await writer.append(2, "lab.a.s", b"2")
+        await writer.flush()
+
+
+async def test_a_missing_stream_is_told_at_resume(bus: Bus) -> None:
+    with pytest.raises(NotFound):
+        await LogWriter(bus, "LAB_none", ident="one").resume()
+
+
+async def test_a_full_log_refuses_and_keeps_what_it_has(bus: Bus) -> None:
+    await bus.ensure_log("LAB_a", "lab.a", max_bytes=20_000)
+    writer = LogWriter(bus, "LAB_a", ident="one")
+    await writer.resume()
+    with pytest.raises(Unavailable):
+        for number in range(1, 100):
+            await writer.append(number, "lab.a.s", b"x" * 1000)
+        await writer.flush()
+    held = await writer.resume()
+    assert 0 < held < 30
+    assert len(await _read(bus, held)) == held
+
+
+async def test_every_entry_arrives_once_and_in_order_while_the_server_is_killed(nats_server, lab: Bus) -> None:
+    total = 600
+
+    async def write() -> None:
+        writer = LogWriter(lab, "LAB_a", ident="one", window=16, deadline_seconds=2)
+        while True:
+            try:
+                number = await writer.resume()
+                while number < total:
+                    number += 1
+                    await writer.append(number, "lab.a.s", b"%d" % number)
+                    await asyncio.sleep(0.003)
+                if await writer.flush() == total:
+                    return
+            except (Unavailable, NotFound):
+                await asyncio.sleep(0.1)
+
+    async def kill() -> None:
+        for _ in range(2):
+            await asyncio.sleep(0.7)
+            await asyncio.to_thread(nats_server.restart)
+
+    reader = asyncio.create_task(_read_all(lab, total))
+    async with asyncio.timeout(60):
+        await asyncio.gather(write(), kill())
+        got = await reader
+    assert got == [b"%d" % number for number in range(1, total + 1)]
+
+
+async def _read_all(bus: Bus, total: int) -> list[bytes]:
+    got: list[bytes] = []
+    async for batch in LogReader(bus, "LAB_a", "lab.a.>").read(0):
+        got += [entry.payload for entry in batch]
+        if len(got) >= total:
+            return got
+    raise AssertionError
