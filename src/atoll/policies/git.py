@@ -1,0 +1,234 @@
+"""The door to the git binary: fetch into a bare mirror, list and read files of a commit.
+
+Nothing of Git leaves this module but plain values and Atoll's errors. It must never run a hook, a helper or a prompt,
+and never take a name from outside for an option.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from atoll.federation.errors import AtollError, Internal, InvalidInput, NotFound, Unavailable
+
+# Variables with which a surrounding git command (a hook, say) would redirect ours to another repository.
+_FOREIGN = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_CEILING_DIRECTORIES",
+)
+_SETTINGS = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ALLOW_PROTOCOL": "file:https:ssh",
+    "GIT_PROTOCOL_FROM_USER": "0",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_ASKPASS": "true",
+    "SSH_ASKPASS": "true",
+    "LC_ALL": "C",
+}
+# No hook of this user's configuration runs, and no maintenance outlives the command that started it.
+_NO_HOOKS = ("-c", "core.hooksPath=/dev/null", "-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false")
+_LOCK_RETRY_SECONDS = 0.05
+_KILL_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a commit's tree; the path is relative to the repository."""
+
+    mode: str
+    object_id: str
+    size: int
+    path: str
+
+    @property
+    def is_link(self) -> bool:
+        """Say whether it is a symbolic link."""
+        return self.mode == "120000"
+
+    @property
+    def is_submodule(self) -> bool:
+        """Say whether it is a reference to another repository's commit."""
+        return self.mode == "160000"
+
+
+@contextlib.asynccontextmanager
+async def mirror_lock(mirror: Path, timeout_seconds: float) -> AsyncIterator[None]:
+    """Hold a mirror alone, against other tasks and other processes; Unavailable if it stays taken."""
+    mirror.parent.mkdir(parents=True, exist_ok=True)
+    with mirror.with_suffix(".lock").open("w") as handle:
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await _wait_for_lock(handle.fileno())
+        except TimeoutError as error:
+            raise Unavailable(f"policy mirror {mirror.name} was in use for {timeout_seconds:g} s") from error
+        yield
+
+
+async def _wait_for_lock(descriptor: int) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            await asyncio.sleep(_LOCK_RETRY_SECONDS)
+
+
+class Git:
+    """One bare mirror. Every call is bounded by `timeout_seconds` and killed when its task is cancelled."""
+
+    def __init__(self, mirror: Path, timeout_seconds: float) -> None:
+        self._mirror = mirror
+        self._timeout_seconds = timeout_seconds
+
+    async def prepare(self) -> None:
+        """Create the mirror unless it is there; the caller holds its lock, so what a killed git locked is free."""
+        for stale in (*self._mirror.glob("*.lock"), *self._mirror.glob("refs/**/*.lock")):
+            stale.unlink(missing_ok=True)
+        if not (self._mirror / "HEAD").exists():
+            await self._run("init", "--quiet", "--bare", "--template=", str(self._mirror), inside=False)
+
+    async def fetch(self, repository: str) -> None:
+        """Bring all branches and tags; those deleted there vanish here."""
+        await self._fetch(repository, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+
+    async def fetch_head(self, repository: str) -> str:
+        """Bring the default branch and give its commit."""
+        await self._fetch(repository, "+HEAD:refs/atoll/head")
+        return await self.resolve("refs/atoll/head") or ""
+
+    async def _fetch(self, repository: str, *refspecs: str) -> None:
+        options = ("--quiet", "--prune", "--force", "--no-tags", "--no-recurse-submodules")
+        try:
+            await self._run("fetch", *options, "--", repository, *refspecs)
+        except _GitFailed as error:
+            raise _fetch_error(repository, error.stderr) from error
+
+    async def resolve(self, name: str) -> str | None:
+        """Give the full id of the commit that a name stands for, or None."""
+        try:
+            found = await self._run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+        except _GitFailed:
+            return None
+        return found.decode().strip()
+
+    async def describe(self, commit: str) -> tuple[str, int]:
+        """Give a commit's author and its commit time in seconds since 1970."""
+        fields = await self._run(
+            "show", "--no-patch", "--no-show-signature", "--encoding=UTF-8", "--format=%an <%ae>%x00%ct", commit
+        )
+        author, _, seconds = fields.decode(errors="replace").strip().rpartition("\x00")
+        return author, int(seconds)
+
+    async def list_files(self, commit: str, folder: str) -> list[Entry]:
+        """List all entries below a folder ("" is the root), links and submodules included; NotFound if it is none."""
+        tree = f"{commit}:{folder}"
+        try:
+            listing = await self._run("ls-tree", "-r", "-z", "-l", tree)
+        except _GitFailed as error:
+            raise NotFound(f"source.path {folder!r}: commit {commit[:12]} has no such folder") from error
+        prefix = f"{folder}/" if folder else ""
+        return [_entry(record, prefix) for record in listing.split(b"\0") if record]
+
+    async def read_files(self, object_ids: Sequence[str]) -> list[bytes]:
+        """Give the contents of blobs, in order."""
+        if not object_ids:
+            return []
+        wanted = "".join(f"{object_id}\n" for object_id in object_ids).encode()
+        stream = await self._run("cat-file", "--batch", stdin=wanted)
+        contents, position = [], 0
+        for object_id in object_ids:
+            end = stream.index(b"\n", position)
+            header = stream[position:end].decode().split()
+            if len(header) != 3 or header[0] != object_id:
+                raise Internal(f"git cat-file gave {' '.join(header)!r} for {object_id}")
+            size = int(header[2])
+            contents.append(stream[end + 1 : end + 1 + size])
+            position = end + 1 + size + 1
+        return contents
+
+    async def _run(self, *arguments: str, stdin: bytes = b"", inside: bool = True) -> bytes:
+        command = ["git", *_NO_HOOKS, *(("--git-dir", str(self._mirror)) if inside else ()), *arguments]
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=_environment(os.environ),
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise Unavailable("git is not installed; install it to read policies from Git") from error
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                out, err = await process.communicate(stdin)
+        except TimeoutError as error:
+            raise Unavailable(f"git {arguments[0]} took longer than {self._timeout_seconds:g} s") from error
+        finally:
+            await _end(process)
+        if process.returncode:
+            raise _GitFailed(arguments[0], err.decode(errors="replace").strip())
+        return out
+
+
+class _GitFailed(AtollError):
+    """git ended with an error; never leaves this module unexplained."""
+
+    def __init__(self, verb: str, stderr: str) -> None:
+        super().__init__(f"git {verb} failed: {stderr[-500:]}")
+        self.stderr = stderr
+
+
+def _environment(outer: Mapping[str, str]) -> dict[str, str]:
+    """Take the caller's environment without its repository, and without anything that could ask a person."""
+    kept = {name: value for name, value in outer.items() if name not in _FOREIGN}
+    ssh = {} if "GIT_SSH_COMMAND" in kept or "GIT_SSH" in kept else {"GIT_SSH_COMMAND": "ssh -oBatchMode=yes"}
+    return kept | ssh | _SETTINGS
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill git and its helpers (they share its session) if it still runs, and wait for it."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, 9)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_KILL_SECONDS):
+                await process.wait()
+
+
+def _entry(record: bytes, prefix: str) -> Entry:
+    meta, _, path = record.partition(b"\t")
+    mode, _kind, object_id, size = meta.decode().split()
+    return Entry(mode, object_id, 0 if size == "-" else int(size), prefix + path.decode(errors="backslashreplace"))
+
+
+def public_url(repository: str) -> str:
+    """Give a repository's URL without the password or token that may stand in it."""
+    return re.sub(r"^([a-z]+://)[^/@]*@", r"\1", repository)
+
+
+def _fetch_error(repository: str, stderr: str) -> AtollError:
+    """Say who must act: the owner of the source, or nobody but time."""
+    name = public_url(repository)
+    last = stderr.splitlines()[-1].replace(repository, name) if stderr else "no message"
+    if "couldn't find remote ref HEAD" in stderr:
+        return NotFound(f"source.revision 'HEAD': {name} has no commit yet; push one or name a branch")
+    if "dubious ownership" in stderr:
+        return InvalidInput(
+            f"source.repository {name} belongs to another user; run git config --global --add safe.directory {name}"
+        )
+    if "does not appear to be a git repository" in stderr or "not found" in stderr:
+        return NotFound(f"source.repository {name} is no Git repository ({last})")
+    return Unavailable(f"source.repository {name} cannot be read: {last}")
