@@ -1,0 +1,326 @@
+"""The store: what controllers and HTTP both read and write objects through.
+
+Owns the order of a write (read, change, admit, track fields, compare-and-set, wait for the cache); the decisions are
+in the pure modules it calls. Values are plain dicts of JSON types, and every returned value is the caller's own.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Unpack
+
+import orjson
+
+from atoll.kubeapi import deletion, watching
+from atoll.kubeapi.arguments import DeleteArguments, ListArguments, WatchArguments, WriteArguments
+from atoll.kubeapi.cache import HISTORY, Entry, WatchCache
+from atoll.kubeapi.deletion import DeleteRequest
+from atoll.kubeapi.errors import AlreadyExists, ApiError, Conflict, Forbidden
+from atoll.kubeapi.metadata import generate_name, timestamp
+from atoll.kubeapi.patch import Patch
+from atoll.kubeapi.reading import Page, Query, Reader, key_prefix
+from atoll.kubeapi.resource import Object, Registry, ResourceType
+from atoll.kubeapi.selectors import Selector
+from atoll.kubeapi.storage import RevisionConflict, Storage
+from atoll.kubeapi.watching import Deltas, From, Scope
+from atoll.kubeapi.writing import STALE, WriteOptions, Writer
+
+_RETRIES = 10  # lost races of one write before the caller hears of it; each retry reads the winner's state first
+_GENERATED_NAMES = 8  # tries to find a free generated name, as in kube-apiserver
+_SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words; as Kubernetes generates names
+
+
+@dataclass(frozen=True)
+class ListResult:
+    """A list at one revision; `remaining` is None if it is not known."""
+
+    items: list[Object]
+    resource_version: str
+    continue_token: str = ""
+    remaining: int | None = None
+
+
+@dataclass(frozen=True)
+class WatchEvent:
+    """ADDED, MODIFIED, DELETED or BOOKMARK (an object with only a resourceVersion)."""
+
+    type: str
+    object: Object
+
+
+class Store:
+    """All objects of the registered resource types."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        storage: Storage,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        new_uid: Callable[[], str] = lambda: str(uuid.uuid4()),
+        new_suffix: Callable[[], str] = lambda: "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(5)),
+        history: int = HISTORY,
+        require_namespaces: bool = False,
+    ) -> None:
+        """Serve nothing until start().
+
+        `require_namespaces` refuses to create objects in namespaces that do not exist or are being deleted.
+        """
+        self.registry = registry
+        self.cache = WatchCache(storage, history=history)
+        self._storage = storage
+        self._reader = Reader(self.cache, storage)
+        self.clock = clock
+        self._new_uid = new_uid
+        self._new_suffix = new_suffix
+        self._require_namespaces = require_namespaces
+
+    async def start(self) -> None:
+        """Load every object; return when reads can be served."""
+        await self.cache.start()
+
+    async def close(self) -> None:
+        """End every watch and stop following the storage."""
+        await self.cache.close()
+
+    # reads
+
+    async def get(self, rt: ResourceType, namespace: str | None, name: str) -> Object:
+        """Return one object as of the newest write. Raises NotFound."""
+        return rt.decode((await self.entry(rt, namespace, name)).raw)
+
+    async def entry(self, rt: ResourceType, namespace: str | None, name: str) -> Entry:
+        """Return one object in its encoded form. Raises NotFound."""
+        entry = await self._reader.entry(rt, namespace, name)
+        if entry is None:
+            raise rt.not_found(name)
+        return entry
+
+    async def list(
+        self, rt: ResourceType, namespace: str | None = None, **options: Unpack[ListArguments]
+    ) -> ListResult:
+        """Return the objects of a namespace, or of all, at one revision. Raises BadRequest, Gone or Timeout."""
+        page = await self.page(rt, namespace, **options)
+        items = [rt.decode(entry.raw) for entry in page.entries]
+        return ListResult(items, str(page.revision), page.continue_token, page.remaining)
+
+    async def page(self, rt: ResourceType, namespace: str | None = None, **options: Unpack[ListArguments]) -> Page:
+        """Return the same as list() in encoded form."""
+        return await self._reader.page(rt, Query(namespace, **options))
+
+    async def watch(
+        self, rt: ResourceType, namespace: str | None = None, **options: Unpack[WatchArguments]
+    ) -> AsyncIterator[WatchEvent]:
+        """Yield what happens to the objects of a namespace, or of all. Raises Gone when `resource_version` is too old.
+
+        Ends when the store closes.
+        """
+        async for deltas in self.deltas(rt, namespace, **options):
+            for delta in deltas:
+                yield WatchEvent(
+                    delta.type, rt.decode(delta.entry.raw) if delta.entry else watching.bookmark(rt, delta)
+                )
+
+    async def deltas(
+        self, rt: ResourceType, namespace: str | None = None, **options: Unpack[WatchArguments]
+    ) -> AsyncIterator[Deltas]:
+        """Yield the same as watch() in encoded form and in batches."""
+        selector = Selector.parse(options.get("label_selector", ""), options.get("field_selector", ""))
+        version, send_initial = options.get("resource_version", ""), options.get("send_initial")
+        revision = watching.parse_revision(version)
+        await self._reader.reach(version)
+        if send_initial is None:
+            start = From(revision, initial=revision == 0)
+        elif send_initial:
+            start = From(0, initial=True, marks_end_of_initial=options.get("bookmarks", False))
+        else:
+            start = From(revision or self.cache.revision)
+        scope = Scope(rt.prefix, key_prefix(rt, namespace), selector)
+        pause = watching.BOOKMARK_SECONDS if options.get("bookmarks") else None
+        async for deltas in watching.watch(self.cache, scope, start, bookmark_seconds=pause):
+            yield deltas
+
+    # writes
+
+    async def create(
+        self, rt: ResourceType, obj: Object, *, namespace: str | None = None, **options: Unpack[WriteArguments]
+    ) -> Object:
+        """Create an object. Raises AlreadyExists, Invalid, BadRequest, or NotFound for its namespace."""
+        writer = self._writer(rt, options)
+        draft = writer.draft(obj, namespace)
+        await self._check_namespace(rt, draft)
+        prefix = draft["metadata"].get("generateName")
+        if draft["metadata"].get("name") or not prefix:
+            return await self._insert(writer, writer.created(draft))
+        for _ in range(_GENERATED_NAMES - 1):
+            draft["metadata"]["name"] = generate_name(prefix, self._new_suffix())
+            try:
+                return await self._insert(writer, writer.created(draft))
+            except AlreadyExists:
+                continue
+        draft["metadata"]["name"] = generate_name(prefix, self._new_suffix())
+        return await self._insert(writer, writer.created(draft))
+
+    async def update(
+        self, rt: ResourceType, obj: Object, *, namespace: str | None = None, **options: Unpack[WriteArguments]
+    ) -> Object:
+        """Replace an object. Raises Conflict when its metadata.resourceVersion is stale, NotFound, Invalid."""
+        writer = self._writer(rt, options)
+        draft = writer.draft(obj, namespace)
+        namespace, name = draft["metadata"].get("namespace"), str(draft["metadata"].get("name") or "")
+        return await self._change(writer, namespace, name, lambda live: writer.replaced(live, draft))
+
+    async def patch(
+        self, rt: ResourceType, namespace: str | None, name: str, patch: Patch, **options: Unpack[WriteArguments]
+    ) -> Object:
+        """Patch an object; kind `apply` creates it if need be and wants a `field_manager`.
+
+        Raises NotFound, Invalid, BadRequest, or Conflict (a stale resourceVersion, or fields that others own).
+        """
+        writer = self._writer(rt, options)
+        if patch.kind != "apply":
+            return await self._change(
+                writer, namespace, name, lambda live: writer.replaced(live, writer.patched(live, patch))
+            )
+        config = writer.configuration(patch.body, namespace, name)
+
+        async def attempt(entry: Entry | None) -> Object | None:
+            if entry is None:
+                return await self._apply_new(writer, config)
+            return await self._finish(writer, entry, writer.applied(rt.decode(entry.raw), config))
+
+        return await self._settle(rt, namespace, name, attempt)
+
+    async def delete(
+        self, rt: ResourceType, namespace: str | None, name: str, **options: Unpack[DeleteArguments]
+    ) -> Object:
+        """Delete an object, or mark it for deletion while finalizers or a grace period hold it.
+
+        Returns the object as it was removed or as it now waits. Raises NotFound, or Conflict if a precondition fails.
+        """
+        dry_run = options.get("dry_run", False)
+        request = DeleteRequest(
+            propagation=options.get("propagation", ""),
+            uid=options.get("uid", ""),
+            resource_version=options.get("resource_version", ""),
+            grace_seconds=options.get("grace_seconds"),
+        )
+
+        async def attempt(entry: Entry | None) -> Object | None:
+            if entry is None:
+                raise rt.not_found(name)
+            decision = deletion.decide(rt, rt.decode(entry.raw), request, self.clock())
+            await self._write(entry, None if decision.is_final else decision.obj, dry_run=dry_run)
+            return decision.obj
+
+        return await self._settle(rt, namespace, name, attempt)
+
+    # the steps of a write
+
+    def _writer(self, rt: ResourceType, options: WriteArguments) -> Writer:
+        return Writer(rt, WriteOptions(**options), now=timestamp(self.clock()), uid=self._new_uid())
+
+    async def _check_namespace(self, rt: ResourceType, draft: Object) -> None:
+        namespaces = self.registry.by_kind("", "Namespace") if self._require_namespaces and rt.namespaced else None
+        if namespaces is None:
+            return
+        namespace = await self.get(namespaces, None, draft["metadata"]["namespace"])
+        if "deletionTimestamp" in namespace["metadata"]:
+            where = namespace["metadata"]["name"]
+            raise Forbidden(
+                f'{rt.plural} "{draft["metadata"].get("name", "")}" is forbidden: unable to create new content in '
+                f"namespace {where} because it is being terminated"
+            )
+
+    async def _settle(
+        self,
+        rt: ResourceType,
+        namespace: str | None,
+        name: str,
+        attempt: Callable[[Entry | None], Awaitable[Object | None]],
+    ) -> Object:
+        """Make a write succeed, first on the object as the cache has it: mostly that is the newest state.
+
+        What fails there, or has nothing to do (`attempt` returns None), is tried once more on the state that is the
+        newest for sure; a race that another writer won is tried again on what that one wrote.
+        """
+        is_newest = False
+        for _ in range(_RETRIES):
+            entry = self.cache.get(rt.prefix, rt.key(namespace, name))
+            try:
+                done = await attempt(entry)
+                if done is not None:
+                    return done
+                if is_newest and entry is not None:
+                    return rt.decode(entry.raw)
+            except RevisionConflict as lost:
+                await self._reader.reach(str(lost.current or ""))
+                continue
+            except ApiError:
+                if is_newest:
+                    raise
+            await self._reader.reach()
+            is_newest = True
+        raise Conflict.of(rt.subject(name), STALE)
+
+    async def _change(
+        self, writer: Writer, namespace: str | None, name: str, change: Callable[[Object], Object]
+    ) -> Object:
+        async def attempt(entry: Entry | None) -> Object | None:
+            if entry is None:
+                raise writer.rt.not_found(name)
+            return await self._finish(writer, entry, change(writer.rt.decode(entry.raw)))
+
+        return await self._settle(writer.rt, namespace, name, attempt)
+
+    async def _insert(self, writer: Writer, created: Object) -> Object:
+        metadata = created["metadata"]
+        rt, namespace, name = writer.rt, metadata.get("namespace"), metadata["name"]
+        key = rt.key(namespace, name)
+        seems_free = not writer.options.dry_run and self.cache.get(rt.prefix, key) is None
+        if not seems_free and await self._reader.entry(rt, namespace, name) is not None:
+            raise AlreadyExists.of(rt.group, rt.plural, name)
+        if writer.options.dry_run:
+            return created
+        try:
+            revision = await self._storage.write(key, orjson.dumps(created), expected=0)
+        except RevisionConflict:
+            raise AlreadyExists.of(rt.group, rt.plural, name) from None
+        await self.cache.reach(revision)
+        metadata["resourceVersion"] = str(revision)
+        return created
+
+    async def _apply_new(self, writer: Writer, config: Object) -> Object:
+        name = config["metadata"]["name"]
+        if writer.options.subresource:
+            raise writer.rt.not_found(name)
+        if config["metadata"].get("uid") or config["metadata"].get("resourceVersion"):
+            raise Conflict.of(writer.rt.subject(name), "it does not exist, and the configuration names one that did")
+        await self._check_namespace(writer.rt, config)
+        try:
+            return await self._insert(writer, writer.created_by_apply(config))
+        except AlreadyExists:
+            key = writer.rt.key(config["metadata"].get("namespace"), name)
+            raise RevisionConflict(key, None) from None
+
+    async def _finish(self, writer: Writer, entry: Entry, changed: Object) -> Object | None:
+        """Write what an update came to, or remove what nobody holds any more; None if nothing changed."""
+        if changed == writer.rt.decode(entry.raw):
+            return None
+        kept = None if deletion.is_finished(changed) else changed
+        await self._write(entry, kept, dry_run=writer.options.dry_run)
+        return changed
+
+    async def _write(self, entry: Entry, obj: Object | None, *, dry_run: bool) -> None:
+        """Write `obj` over `entry`, None to remove it, and set its new resourceVersion."""
+        if dry_run:
+            return
+        value = None if obj is None else orjson.dumps(obj)
+        revision = await self._storage.write(entry.key, value, expected=entry.revision)
+        await self.cache.reach(revision)
+        if obj is not None:
+            obj["metadata"]["resourceVersion"] = str(revision)
