@@ -56,12 +56,15 @@ class GpuShape(Model):
 
 
 class NodeShape(Model):
-    """How many equal nodes have this much free right now."""
+    """How many equal nodes have this much free right now, of what each could allocate if it were empty."""
 
     nodes: NonNegative
     free_millicores: NonNegative
     free_memory_bytes: NonNegative
     free_gpus: NonNegative = 0
+    allocatable_millicores: NonNegative = 0
+    allocatable_memory_bytes: NonNegative = 0
+    allocatable_gpus: NonNegative = 0
     gpu_model: str | None = None
     gpu_memory_bytes: NonNegative = 0
     labels: Labels = Field(default_factory=dict)
@@ -88,6 +91,10 @@ class Inventory(Model):
     gpus: tuple[GpuShape, ...] = ()
     free_gpus: tuple[GpuShape, ...] = ()
     shapes: tuple[NodeShape, ...] = ()
+    counted_runs: tuple[str, ...] | None = Field(
+        default=None,
+        description="Runs (namespace/name) whose pods are bound to nodes: `shapes` is already without them.",
+    )
     storage_classes: tuple[StorageClassInfo, ...] = ()
     cni: str = ""
     cni_version: str = ""

@@ -58,6 +58,11 @@ class StreamSpec(Model):
         description="raw: payloads of a topic concatenated into one file; jsonl: one JSON line a reading.",
     )
     end_of_run: EndOfRun | None = None
+    distinct: bool = Field(
+        default=False,
+        description="No two readings of a topic are equal (they hold a time or a number), so an equal one that comes "
+        "soon after is the same reading sent again, by the instrument or by a broker that was killed: it is dropped.",
+    )
 
 
 class StreamStatus(Model):

@@ -1,6 +1,6 @@
 """Check a manifest against its kind: every problem at once, each with the field's path as a person would write it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,8 @@ def parse(kind: Kind, manifest: Mapping[str, Any]) -> tuple[Resource | None, tup
 
 def problems(error: ValidationError, prefix: str = "") -> tuple[FieldProblem, ...]:
     """Turn pydantic's report into field problems."""
-    return tuple(_problem(item, prefix) for item in error.errors(include_url=False, include_context=False))
+    items = error.errors(include_url=False, include_context=False)
+    return tuple(_problem(item, prefix) for item in items if not _is_consequence(item, items))
 
 
 def changed_immutable(kind: Kind, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[FieldProblem, ...]:
@@ -50,6 +51,13 @@ def field_path(location: tuple[int | str, ...]) -> str:
     for step in location:
         path += f"[{step}]" if isinstance(step, int) else (f".{step}" if path else str(step))
     return path
+
+
+def _is_consequence(item: Any, items: Sequence[Any]) -> bool:
+    """A list counts as too short when its bad entries are left out: those are named already."""
+    path = item["loc"]
+    inner = (other["loc"] for other in items if len(other["loc"]) > len(path))
+    return item["type"] == "too_short" and any(loc[: len(path)] == path for loc in inner)
 
 
 _REASONS = {
