@@ -1,0 +1,169 @@
+"""What the hub wants of this cluster: followed on the bus, kept on disk, so that the agent carries on without a hub.
+
+The guard of G2 (no healthy work is stopped because a connection was): an order ends only by the hub's own word. That
+is a deletion heard live, or a key missing from a complete snapshot of *the same store that gave the order*: the stream
+has the identity it had, and its revision has not gone back. If the store was made anew or restored from an old copy,
+what it no longer lists is *retained*: still carried out, and named in the heartbeat, until the store lists or deletes
+the key again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Protocol
+
+import orjson
+import structlog
+
+from atoll.edge.member.shelf import Shelf
+from atoll.federation.bus.table import Change, Synced
+from atoll.federation.errors import AtollError
+
+log = structlog.get_logger(__name__)
+
+RUNS, POLICYSETS, SERVICES = "run", "policyset", "service"
+# Other kinds of desired keys are for the sinks and movers of this cluster.
+_MINE = (f"{RUNS}/", f"{POLICYSETS}/", f"{SERVICES}/")
+_META = "store"
+_RETRY_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Store:
+    """Which stream gave the orders, how far it had come, and which orders it lost without having ended them."""
+
+    identity: str = ""
+    revision: int = 0
+    retained: tuple[str, ...] = ()
+
+
+class DesiredTable(Protocol):
+    """What is needed of the bus's table."""
+
+    def follow(self, under: str = "") -> AsyncIterator[Change | Synced]:
+        """Give every live key, `Synced`, then changes."""
+        ...
+
+    async def last_revision(self) -> int:
+        """Give the newest revision of the stream."""
+        ...
+
+    async def identity(self) -> str:
+        """Tell streams apart that bear the same name."""
+        ...
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a complete snapshot means for the orders that it does not list."""
+
+    ended: frozenset[str]
+    store: Store
+
+
+def judge(held: Iterable[str], listed: frozenset[str], known: Store, now: Store) -> Verdict:
+    """Decide which orders a snapshot has ended.
+
+    Args:
+        held: keys of the orders that the agent carries out.
+        listed: keys that the snapshot gave.
+        known: the store that gave what is held.
+        now: the store that gave the snapshot.
+    """
+    missing = frozenset(held) - listed
+    is_same = known.identity in ("", now.identity) and now.revision >= known.revision
+    ended = missing - frozenset(known.retained) if is_same else frozenset[str]()
+    return Verdict(ended, replace(now, retained=tuple(sorted(missing - ended))))
+
+
+class Orders:
+    """The orders that hold now, on disk before anybody hears of them."""
+
+    def __init__(self, orders: Shelf, meta: Shelf) -> None:
+        self._shelf, self._meta = orders, meta
+        self._orders = orders.load()
+        saved = meta.load().get(_META)
+        self.store = _store_of(saved) if saved else Store()
+        self._handlers: dict[str, Callable[[str], None]] = {}
+        self.has_synced = asyncio.Event()
+
+    def get(self, kind: str, key: str) -> bytes | None:
+        """Give one order, such as of kind `run` and key `seismology/picks-1`."""
+        return self._orders.get(f"{kind}/{key}")
+
+    def has(self, kind: str, key: str) -> bool:
+        """Tell whether an order holds."""
+        return f"{kind}/{key}" in self._orders
+
+    def keys(self, kind: str) -> Iterator[str]:
+        """Give the keys of all orders of a kind."""
+        return (key.removeprefix(f"{kind}/") for key in tuple(self._orders) if key.startswith(f"{kind}/"))
+
+    def on_change(self, kind: str, handler: Callable[[str], None]) -> None:
+        """Call a handler with each key of a kind whose order came, changed or ended; at once with those that hold."""
+        self._handlers[kind] = handler
+        for key in self.keys(kind):
+            handler(key)
+
+    async def follow(self, table: DesiredTable) -> None:
+        """Take in what the hub orders, until cancelled."""
+        listed: set[str] = set()
+        async for item in table.follow():
+            if isinstance(item, Synced):
+                await self._close_snapshot(table, frozenset(listed))
+                listed.clear()
+                self.has_synced.set()
+            elif item.key.startswith(_MINE):
+                await self._take(item)
+                (listed.discard if item.value is None else listed.add)(item.key)
+
+    async def _take(self, change: Change) -> None:
+        """Store one change and tell of it."""
+        if change.key in self.store.retained:  # the hub knows it again, or ends it
+            rest = tuple(key for key in self.store.retained if key != change.key)
+            await self._save(replace(self.store, retained=rest))
+        if change.value is None:
+            await self._end([change.key])
+        elif self._orders.get(change.key) != change.value:
+            await asyncio.to_thread(self._shelf.put, change.key, change.value)
+            self._orders[change.key] = change.value
+            self._tell(change.key)
+
+    async def _close_snapshot(self, table: DesiredTable, listed: frozenset[str]) -> None:
+        now = await _identify(table)
+        verdict = judge(tuple(self._orders), listed, self.store, now)
+        if verdict.store.retained:
+            log.warning("orders are kept that the hub's store lost", orders=verdict.store.retained)
+        await self._end(verdict.ended)
+        await self._save(verdict.store)
+
+    async def _end(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            if key in self._orders:
+                await asyncio.to_thread(self._shelf.delete, key)
+                del self._orders[key]
+                self._tell(key)
+
+    async def _save(self, store: Store) -> None:
+        self.store = store
+        await asyncio.to_thread(self._meta.put, _META, orjson.dumps(asdict(store)))
+
+    def _tell(self, key: str) -> None:
+        kind, _, rest = key.partition("/")
+        if handler := self._handlers.get(kind):
+            handler(rest)
+
+
+async def _identify(table: DesiredTable) -> Store:
+    """Ask, until it answers, which store it is: a snapshot must not be judged without."""
+    while True:
+        try:
+            return Store(await table.identity(), await table.last_revision())
+        except AtollError as error:
+            log.info("the hub's store could not be identified", reason=str(error), retry_seconds=_RETRY_SECONDS)
+            await asyncio.sleep(_RETRY_SECONDS)
+
+
+def _store_of(saved: bytes) -> Store:
+    fields = orjson.loads(saved)
+    return Store(fields["identity"], fields["revision"], tuple(fields["retained"]))

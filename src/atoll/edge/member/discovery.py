@@ -1,0 +1,88 @@
+"""Which kinds an API server serves and where: kind → URL path, cached. It knows no HTTP client.
+
+A miss is asked for again, at most every `_MISS_SECONDS`: a CRD may be installed at any time.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from atoll.edge.member.errors import KindNotServed
+from atoll.edge.member.objects import Kind
+from atoll.federation.errors import InvalidInput, NotFound
+
+# A kind's plural and scope never change while its CRD lives; ten minutes bound how long a replaced CRD misleads us.
+_HIT_SECONDS = 600.0
+# Policies of a kind that is missing are retried; below a second that would be a request per policy.
+_MISS_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the objects of one kind are."""
+
+    kind: Kind
+    prefix: str
+    plural: str
+    is_namespaced: bool
+
+    def path(self, namespace: str | None = None, name: str | None = None) -> str:
+        """Give the URL path of one object, or of the collection when `name` is None.
+
+        Raises:
+            InvalidInput: one object of a namespaced kind is meant, and no namespace is given.
+        """
+        if name and self.is_namespaced and not namespace:
+            raise InvalidInput(f"{self.kind.kind} {name} has no metadata.namespace, and its kind is namespaced")
+        where = f"/namespaces/{quote(namespace, safe='')}" if namespace and self.is_namespaced else ""
+        which = f"/{quote(name, safe='')}" if name else ""
+        return f"{self.prefix}{where}/{self.plural}{which}"
+
+
+@dataclass(frozen=True)
+class _Known:
+    endpoints: dict[str, Endpoint]
+    at: float
+
+
+class Discovery:
+    """The endpoints of one API server."""
+
+    def __init__(self, fetch: Callable[[str], Awaitable[dict[str, Any]]]) -> None:
+        self._fetch = fetch
+        self._known: dict[str, _Known] = {}
+
+    async def endpoint(self, kind: Kind) -> Endpoint:
+        """Find where a kind is served.
+
+        Raises:
+            KindNotServed: it is not. Unavailable: the API server could not be asked.
+        """
+        known = self._known.get(kind.api_version)
+        age = time.monotonic() - known.at if known else float("inf")
+        if known is None or age > (_HIT_SECONDS if kind.kind in known.endpoints else _MISS_SECONDS):
+            known = _Known(await self._read(kind.api_version), time.monotonic())
+            self._known[kind.api_version] = known
+        if kind.kind not in known.endpoints:
+            raise KindNotServed(f"this cluster does not serve {kind}: install what provides it, or leave it out here")
+        return known.endpoints[kind.kind]
+
+    def forget(self, api_version: str) -> None:
+        """Ask again next time."""
+        self._known.pop(api_version, None)
+
+    async def _read(self, api_version: str) -> dict[str, Endpoint]:
+        prefix = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+        try:
+            answer = await self._fetch(prefix)
+        except NotFound:
+            return {}
+        return {
+            str(entry["kind"]): Endpoint(
+                Kind(api_version, str(entry["kind"])), prefix, str(entry["name"]), bool(entry.get("namespaced"))
+            )
+            for entry in answer.get("resources") or ()
+            if "/" not in entry["name"]  # subresources repeat the kind
+        }

@@ -1,0 +1,302 @@
+"""The cluster's API server: the only door to `kubernetes.aio` and to aiohttp, its transport.
+
+Generic verbs on plain dicts by kind. No client type or exception leaves: failures are the errors of `errors.py`.
+It must not know what the objects mean. 429 and Retry-After are waited out here; other retries are the caller's.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import aiohttp
+import orjson
+import yaml
+from kubernetes.aio import client, config
+
+from atoll.edge.member.discovery import Discovery
+from atoll.edge.member.errors import Expired, Throttled, error_of
+from atoll.edge.member.objects import EVERYTHING, FIELD_MANAGER, Kind, Object, ObjectRef, Selection
+from atoll.federation.errors import Internal, InvalidInput, NotFound, Unavailable
+
+T = TypeVar("T")
+Query = list[tuple[str, str]]
+Propagation = Literal["Background", "Foreground", "Orphan"]
+
+REQUEST_SECONDS = 30.0
+CONNECT_SECONDS = 5.0
+# client-go's pager uses the same page: a page of pods is then about 5 MB.
+PAGE_SIZE = 500
+# The server ends a watch after this; API servers send a bookmark every minute, so silence for longer means a dead link.
+WATCH_SECONDS = 240
+WATCH_SILENCE_SECONDS = 90.0
+_LIST_ATTEMPTS = 4
+# The client checks little of a kubeconfig: a malformed one surfaces as whatever it trips over.
+_UNUSABLE_CREDENTIALS = (config.ConfigException, OSError, ValueError, TypeError, AttributeError, yaml.YAMLError)
+_EVENTS = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK"})
+
+
+@dataclass(frozen=True)
+class Listing(Generic[T]):
+    """All objects that matched, as projected, and the resourceVersion from which to watch."""
+
+    items: list[T]
+    resource_version: str
+
+
+@dataclass(frozen=True)
+class WatchEvent:
+    """One change: ADDED, MODIFIED, DELETED, or BOOKMARK, which carries only a resourceVersion."""
+
+    type: str
+    object: Object
+
+
+class Kube:
+    """One API server. Make it with `connect`; close it when done."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+        self._discovery = Discovery(lambda path: self._call("GET", path))
+
+    @classmethod
+    async def connect(cls, kubeconfig: Path | None = None, context: str | None = None) -> "Kube":
+        """Read credentials; the server itself is first asked by the first verb.
+
+        Args:
+            kubeconfig: file to read; None means the pod's service account.
+            context: of the kubeconfig; None means its current one.
+
+        Raises:
+            InvalidInput: the kubeconfig or the service account cannot be used.
+        """
+        configuration = client.Configuration()
+        try:
+            if kubeconfig is None:
+                config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # generated client
+            else:
+                await config.load_kube_config(  # type: ignore[no-untyped-call]  # generated client
+                    str(kubeconfig), context, configuration, persist_config=False
+                )
+        except _UNUSABLE_CREDENTIALS as error:
+            where = kubeconfig or "the pod's service account (no kubeconfig was given)"
+            raise InvalidInput(f"cannot read cluster credentials from {where}: {error}") from error
+        return cls(client.ApiClient(configuration))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._api.close()  # type: ignore[no-untyped-call]  # generated client
+
+    async def version(self) -> str:
+        """Ask the API server for its version, such as `v1.34.1`."""
+        return str((await self._call("GET", "/version")).get("gitVersion", ""))
+
+    async def get(self, ref: ObjectRef) -> Object | None:
+        """Read one object; None if it does not exist.
+
+        Raises:
+            KindNotServed: the cluster has no such kind.
+        """
+        path = await self._path(ref)
+        with contextlib.suppress(NotFound):
+            return await self._call("GET", path)
+        return None
+
+    async def list(
+        self, kind: Kind, selection: Selection = EVERYTHING, *, project: Callable[[Object], T]
+    ) -> Listing[T]:
+        """Read all matching objects page by page, keeping only what `project` makes of each.
+
+        Raises:
+            KindNotServed: the cluster has no such kind. Expired: it changes faster than it can be read.
+        """
+        for _ in range(_LIST_ATTEMPTS):
+            with contextlib.suppress(Expired):  # the continue token grew too old: the snapshot starts again
+                return await self._list_once(kind, selection, project)
+        raise Expired(f"listing {kind} was cut off {_LIST_ATTEMPTS} times")
+
+    async def _list_once(self, kind: Kind, selection: Selection, project: Callable[[Object], T]) -> Listing[T]:
+        path = (await self._discovery.endpoint(kind)).path(selection.namespace)
+        items: list[T] = []
+        token = ""
+        while True:
+            query = [*_selectors(selection), ("limit", str(PAGE_SIZE))]
+            try:
+                page = await self._call("GET", path, query=[*query, ("continue", token)] if token else query)
+            except NotFound:  # the kind's CRD is gone
+                self._discovery.forget(kind.api_version)
+                raise
+            for item in page.get("items") or ():
+                # Items of a list carry no type of their own (API conventions, "Lists and Simple kinds").
+                items.append(project({"apiVersion": kind.api_version, "kind": kind.kind} | item))
+            metadata = page.get("metadata") or {}
+            token = metadata.get("continue") or ""
+            if not token:
+                return Listing(items, str(metadata.get("resourceVersion", "")))
+
+    async def watch(
+        self, kind: Kind, selection: Selection = EVERYTHING, *, resource_version: str
+    ) -> AsyncGenerator[WatchEvent, None]:
+        """Give changes after a resourceVersion until the server ends the watch, which it does every few minutes.
+
+        Raises:
+            Expired: the resourceVersion is too old. Unavailable: the connection broke, or was silent for too long.
+        """
+        path = (await self._discovery.endpoint(kind)).path(selection.namespace)
+        query = [
+            *_selectors(selection),
+            ("watch", "true"),
+            ("allowWatchBookmarks", "true"),
+            ("resourceVersion", resource_version),
+            ("timeoutSeconds", str(WATCH_SECONDS)),
+        ]
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=WATCH_SILENCE_SECONDS)
+        async with self._open("GET", path, query=query, timeout=timeout) as response:
+            async for line in _lines(response):
+                yield _event(line, f"watch {kind}")
+
+    async def server_side_apply(
+        self, manifest: Object, *, field_manager: str = FIELD_MANAGER, force: bool = True
+    ) -> Object:
+        """Make the object hold what the manifest says; give the object as it is now.
+
+        Args:
+            manifest: only fields that this manager shall own.
+            field_manager: who owns them.
+            force: take over fields that others own.
+
+        Raises:
+            InvalidInput, Refused, KindNotServed: the server does not take it.
+            Conflict: not forced, and others own fields.
+        """
+        path = await self._path(ObjectRef.of(manifest))
+        query = [("fieldManager", field_manager), ("force", "true" if force else "false")]
+        return await self._call("PATCH", path, query=query, body=manifest, content_type="application/apply-patch+yaml")
+
+    async def replace(self, obj: Object, *, field_manager: str = FIELD_MANAGER) -> Object:
+        """Write a whole object; its metadata.resourceVersion guards the write.
+
+        Raises:
+            Conflict: it changed meanwhile. NotFound: it is gone.
+        """
+        path = await self._path(ObjectRef.of(obj))
+        return await self._call("PUT", path, query=[("fieldManager", field_manager)], body=obj)
+
+    async def delete(self, ref: ObjectRef, *, propagation: Propagation = "Background", uid: str | None = None) -> bool:
+        """Delete an object; False if it was not there.
+
+        Args:
+            propagation: what happens to dependents.
+            uid: delete only this incarnation.
+
+        Raises:
+            Conflict: another incarnation has the name.
+        """
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        path = await self._path(ref)
+        with contextlib.suppress(NotFound):
+            await self._call("DELETE", path, body=options)
+            return True
+        return False
+
+    async def logs(
+        self, pod: ObjectRef, *, container: str, follow: bool = False, tail_lines: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Give a container's log as it comes; with `follow` until the container ends.
+
+        Raises:
+            NotFound: no such pod or container. InvalidInput: the container has not started yet.
+        """
+        query: Query = [("container", container), ("follow", "true" if follow else "false")]
+        if tail_lines is not None:
+            query.append(("tailLines", str(tail_lines)))
+        # A job may be silent for hours: only the connection itself can tell that the server has gone.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+        async with self._open("GET", f"{await self._path(pod)}/log", query=query, timeout=timeout) as response:
+            async for chunk in response.content.iter_any():
+                yield chunk
+
+    async def _path(self, ref: ObjectRef) -> str:
+        return (await self._discovery.endpoint(ref.kind)).path(ref.namespace, ref.name)
+
+    async def _call(
+        self, method: str, path: str, *, query: Query | None = None, body: Object | None = None, content_type: str = ""
+    ) -> Object:
+        """Send one request and read the whole answer, waiting while the server asks for patience."""
+        deadline = asyncio.get_running_loop().time() + REQUEST_SECONDS
+        while True:
+            try:
+                async with self._open(method, path, query=query or [], body=body, content_type=content_type) as answer:
+                    return _json(await answer.read(), f"{method} {path}")
+            except Throttled as busy:
+                if asyncio.get_running_loop().time() + busy.retry_after_seconds > deadline:
+                    raise
+                await asyncio.sleep(busy.retry_after_seconds)
+
+    @contextlib.asynccontextmanager
+    async def _open(
+        self, method: str, path: str, *, query: Query, body: Object | None = None, **how: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        what = f"{method} {path}"
+        timeout = how.get("timeout") or aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
+        with _translated(what):
+            headers = {"Accept": "application/json", "Content-Type": how.get("content_type") or "application/json"}
+            request = await self._api.param_serialize(
+                method, path, query_params=query, header_params=headers, body=body, auth_settings=["BearerToken"]
+            )
+            response: aiohttp.ClientResponse = (await self._api.call_api(*request, _request_timeout=timeout)).response
+            async with response:
+                if response.status >= 300:
+                    raise error_of(response.status, await response.read(), what=what, headers=response.headers)
+                yield response
+
+
+def _selectors(selection: Selection) -> Query:
+    pairs = (("labelSelector", selection.label_selector), ("fieldSelector", selection.field_selector))
+    return [(name, value) for name, value in pairs if value]
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise Unavailable(f"{what}: the API server did not answer in time") from error
+    except (aiohttp.ClientError, client.OpenApiException, config.ConfigException, OSError) as error:
+        raise Unavailable(f"{what}: the API server cannot be reached: {error}") from error
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Split a watch into lines; unlike the stream's own readline, without a bound on their length."""
+    pieces: list[bytes] = []
+    async for chunk in response.content.iter_any():
+        head, *rest = chunk.split(b"\n")
+        pieces.append(head)
+        for piece in rest:
+            if line := b"".join(pieces).strip():
+                yield line
+            pieces = [piece]
+
+
+def _event(line: bytes, what: str) -> WatchEvent:
+    event = _json(line, what)
+    kind, obj = event.get("type"), event.get("object")
+    if kind == "ERROR" and isinstance(obj, dict):
+        raise error_of(int(obj.get("code", 500)), orjson.dumps(obj), what=what, headers={})
+    if kind not in _EVENTS or not isinstance(obj, dict):
+        raise Internal(f"{what}: the API server sent an event of type {kind!r}")
+    return WatchEvent(kind, obj)
+
+
+def _json(data: bytes, what: str) -> Object:
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise Internal(f"{what}: the API server answered with something that is no JSON") from error
+    if not isinstance(value, dict):
+        raise Internal(f"{what}: the API server answered with something that is no object")
+    return value

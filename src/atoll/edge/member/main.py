@@ -1,0 +1,177 @@
+"""Composition root of the member agent: builds the doors, the controllers and the tasks, and wires them."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+
+from atoll.edge.member.cilium import CiliumAgent
+from atoll.edge.member.desired import POLICYSETS, RUNS, SERVICES, Orders
+from atoll.edge.member.informer import Informer
+from atoll.edge.member.kube import Kube
+from atoll.edge.member.logs import Logs
+from atoll.edge.member.objects import RUN_LABEL, Kind, Selection
+from atoll.edge.member.policies import PolicyController
+from atoll.edge.member.policy_objects import PolicyObjects
+from atoll.edge.member.pulse import ClusterView, Pulse
+from atoll.edge.member.records import PolicyRecord, Records, RunRecord, ServiceRecord
+from atoll.edge.member.reporter import Reporter
+from atoll.edge.member.runs import RunController, recall
+from atoll.edge.member.services import DEPLOYMENT, SERVICE_SELECTOR, ServiceController
+from atoll.edge.member.settings import MemberSettings
+from atoll.edge.member.shelf import Shelf, lock
+from atoll.edge.member.uplink import Uplink
+from atoll.edge.member.work import Worker
+from atoll.edge.member.workload import JOB, Workloads
+
+log = structlog.get_logger(__name__)
+
+
+async def run(settings: MemberSettings) -> None:
+    """Run the agent until cancelled.
+
+    Raises:
+        InvalidInput: the kubeconfig or the state folder cannot be used. Conflict: another agent uses the state folder.
+    """
+    with lock(settings.state_dir):
+        kube = await Kube.connect(settings.kubeconfig, settings.context)
+        try:
+            await _Agent(settings, kube).run()
+        except ExceptionGroup as group:
+            raise _first(group) from group
+        finally:
+            await kube.close()
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    """Give the first failure itself: whoever started the agent prints one line of it."""
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, ExceptionGroup) else first
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class _Agent:
+    """All parts of one agent."""
+
+    def __init__(self, settings: MemberSettings, kube: Kube) -> None:
+        self._settings, self._kube = settings, kube
+        self._orders = Orders(self._shelf("orders"), self._shelf("store"))
+        self._run_records = Records(self._shelf("runs"), RunRecord)
+        self._reporter = Reporter()
+        self._view = ClusterView(kube)
+        self._pulse = Pulse(kube, self._view, orders=self._orders, reporter=self._reporter, now=_now)
+
+    def _shelf(self, name: str) -> Shelf:
+        return Shelf(self._settings.state_dir / name)
+
+    async def run(self) -> None:
+        """Start every part; one that breaks ends all, and whoever supervises the process starts it anew."""
+        settings = self._settings
+        uplink = Uplink(
+            settings.cluster,
+            self._orders,
+            reporter=self._reporter,
+            logs=Logs(self._kube).serve,
+            recall=partial(recall, self._run_records),
+        )
+        structlog.contextvars.bind_contextvars(cluster=settings.cluster)
+        log.info(
+            "the agent has started",
+            orders_on_disk=sum(len([*self._orders.keys(k)]) for k in (RUNS, POLICYSETS, SERVICES)),
+        )
+        async with asyncio.TaskGroup() as group:
+            for work in (self._runs(), self._policies(), self._services()):
+                group.create_task(work)
+            group.create_task(self._view.run())
+            group.create_task(self._pulse.heartbeats(settings.heartbeat_seconds))
+            group.create_task(self._pulse.inventories())
+            group.create_task(self._mesh())
+            group.create_task(uplink.run(settings.nats_url))
+
+    async def _runs(self) -> None:
+        """Reconcile runs when their order, their Job or their pods change."""
+        records = self._run_records
+        controller = RunController(
+            Workloads(self._kube, _now), self._orders, records=records, reports=self._reporter, now=_now
+        )
+        worker = Worker("runs", controller.reconcile)
+        self._orders.on_change(RUNS, worker.add)
+
+        def on_job(key: str) -> None:
+            if self._orders.has(RUNS, key):
+                worker.add(key)
+
+        def on_pod(key: str) -> None:
+            pod = self._view.pods.items.get(key)
+            if pod and pod.job:
+                on_job(pod.job)
+
+        jobs = Informer(self._kube, JOB, project=lambda _job: None, selection=Selection(label_selector=RUN_LABEL))
+        jobs.on_change(on_job)
+        jobs.on_list(lambda: self._add_all(RUNS, worker))
+        self._view.pods.on_change(on_pod)
+        await _all(worker.run(), jobs.run(), self._end_leftovers(records, worker))
+
+    async def _policies(self) -> None:
+        """Reconcile policy sets when their order or one of their objects changes."""
+        objects = PolicyObjects(self._kube)
+        records = Records(self._shelf("policysets"), PolicyRecord)
+        controller = PolicyController(objects, self._orders, records=records, reports=self._reporter, now=_now)
+        worker = Worker("policies", controller.reconcile)
+        self._orders.on_change(POLICYSETS, worker.add)
+
+        def on_object(kind: Kind, key: str) -> None:
+            if owner := controller.owner_of(kind, key):
+                worker.add(owner)
+
+        objects.on_change(on_object)
+        objects.on_list(lambda: self._add_all(POLICYSETS, worker))
+        await _all(worker.run(), objects.run(), self._end_leftovers(records, worker))
+
+    async def _services(self) -> None:
+        """Reconcile data services when their order or their Deployment changes."""
+        records = Records(self._shelf("services"), ServiceRecord)
+        controller = ServiceController(self._kube, self._orders, records=records, reports=self._reporter, now=_now)
+        worker = Worker("services", controller.reconcile)
+        self._orders.on_change(SERVICES, worker.add)
+
+        def on_deployment(key: str) -> None:
+            namespace = key.partition("/")[0]
+            if self._orders.has(SERVICES, namespace):
+                worker.add(namespace)
+
+        selection = Selection(label_selector=SERVICE_SELECTOR)
+        deployments = Informer(self._kube, DEPLOYMENT, project=lambda _obj: None, selection=selection)
+        deployments.on_change(on_deployment)
+        deployments.on_list(lambda: self._add_all(SERVICES, worker))
+        await _all(worker.run(), deployments.run(), self._end_leftovers(records, worker))
+
+    def _add_all(self, kind: str, worker: Worker) -> None:
+        for key in self._orders.keys(kind):
+            worker.add(key)
+
+    async def _end_leftovers(self, records: Iterable[str], worker: Worker) -> None:
+        """Finish removals that a crash cut off; not before the hub has spoken, since an order may be lost on disk."""
+        await self._orders.has_synced.wait()
+        for key in records:
+            worker.add(key)
+
+    async def _mesh(self) -> None:
+        if self._settings.cilium_socket is None:
+            return
+        agent = CiliumAgent(self._settings.cilium_socket)
+        try:
+            await self._pulse.meshes(agent, self._settings.heartbeat_seconds)
+        finally:
+            await agent.close()
+
+
+async def _all(*work: Coroutine[None, None, None]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for part in work:
+            group.create_task(part)

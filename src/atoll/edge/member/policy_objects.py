@@ -1,0 +1,127 @@
+"""Policy objects in the cluster: watch their kinds, compare, apply until they say what they should, prune our own.
+
+It decides nothing about orders or reports; a policy is a `policies.manifest.Manifest`.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from atoll.edge.member.errors import KindNotServed
+from atoll.edge.member.informer import Informer
+from atoll.edge.member.kube import Kube
+from atoll.edge.member.objects import FIELD_MANAGER, Kind, Object, ObjectRef, Selection, was_applied_by
+from atoll.federation.errors import Internal, NotFound
+from atoll.policies.drift import Drift, find_drift
+from atoll.policies.manifest import Manifest
+from atoll.policies.stamp import POLICYSET_LABEL, policyset_label
+
+_NAMESPACE = Kind("v1", "Namespace")
+# What a comparison reads; managedFields are read afresh when something differs.
+_METADATA = ("name", "namespace", "labels", "annotations")
+
+
+class PolicyObjects:
+    """The policy objects of one cluster."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+        self._informers: dict[Kind, Informer[Object]] = {}
+        self._unstarted: asyncio.Queue[Informer[Object]] = asyncio.Queue()
+        self._handler: Callable[[Kind, str], None] = lambda _kind, _key: None
+        self._list_handler: Callable[[], None] = lambda: None
+
+    def on_change(self, handler: Callable[[Kind, str], None]) -> None:
+        """Call a handler with kind and key of each labelled object that was added, changed or deleted."""
+        self._handler = handler
+
+    def on_list(self, handler: Callable[[], None]) -> None:
+        """Call a handler when a kind was listed anew, and any of its objects may have changed unheard."""
+        self._list_handler = handler
+
+    async def run(self) -> None:
+        """Follow the kinds that are watched until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                informer = await self._unstarted.get()
+                group.create_task(informer.run())
+
+    def watch(self, kind: Kind) -> None:
+        """Follow a kind from now on."""
+        if kind in self._informers:
+            return
+        selection = Selection(label_selector=POLICYSET_LABEL)
+        informer = Informer(self._kube, kind, project=_body, selection=selection)
+        informer.on_change(lambda key: self._handler(kind, key))
+        informer.on_list(self._list_handler)
+        self._informers[kind] = informer
+        self._unstarted.put_nowait(informer)
+
+    async def drift(self, policy: Manifest) -> Drift | None:
+        """Compare the live object with the policy: what the watch shows as equal is believed, a difference read afresh.
+
+        Raises:
+            KindNotServed: the cluster has no such kind.
+        """
+        ref = ObjectRef.of(policy.body)
+        informer = self._informers.get(ref.kind)
+        cached = informer.items.get(ref.key) if informer and informer.has_synced.is_set() else None
+        if cached is not None and find_drift(policy, cached) is None:
+            return None
+        return find_drift(policy, await self._kube.get(ref))
+
+    async def hold(self, policy: Manifest) -> None:
+        """Apply a policy and make sure that the object then says exactly that.
+
+        Raises:
+            KindNotServed, InvalidInput, Refused: the cluster does not take it.
+            Internal: something in the cluster changes it on its way in.
+        """
+        applied = await self._apply(policy)
+        if find_drift(policy, applied) is None:
+            return
+        # Server-side apply leaves what others added, such as one more rule: the whole content is written over it.
+        content = {name: policy.body[name] for name in ("spec", "specs") if name in policy.body}
+        rest = {name: value for name, value in applied.items() if name not in ("spec", "specs")}
+        left = find_drift(policy, await self._kube.replace(rest | content))
+        if left:
+            paths = ", ".join(left.changed_paths)
+            raise Internal(
+                f"{ObjectRef.of(policy.body)} was applied, yet the API server stores other values at {paths}"
+            )
+
+    async def _apply(self, policy: Manifest) -> Object:
+        manifest = dict(policy.body)
+        try:
+            return await self._kube.server_side_apply(manifest)
+        except KindNotServed:
+            raise
+        except NotFound:  # the namespace is missing: made here, so that no pod is ever in it without its policy
+            if not policy.namespace:
+                raise
+            namespace = {"apiVersion": _NAMESPACE.api_version, "kind": _NAMESPACE.kind}
+            await self._kube.server_side_apply(namespace | {"metadata": {"name": policy.namespace}})
+            return await self._kube.server_side_apply(manifest)
+
+    async def labelled(self, policyset: str, kinds: Iterable[Kind]) -> set[ObjectRef]:
+        """Name all objects that bear the label of a set; a kind that is no longer served has none."""
+        found: set[ObjectRef] = set()
+        selection = Selection(label_selector=f"{POLICYSET_LABEL}={policyset_label(policyset)}")
+        for kind in kinds:
+            try:
+                found.update((await self._kube.list(kind, selection, project=ObjectRef.of)).items)
+            except KindNotServed:
+                continue
+        return found
+
+    async def prune(self, ref: ObjectRef) -> bool:
+        """Delete an object if Atoll applied it; tell whether it did. A foreign object is left alone."""
+        live = await self._kube.get(ref)
+        if live is None or not was_applied_by(live, FIELD_MANAGER):
+            return False
+        return await self._kube.delete(ref, uid=live["metadata"]["uid"])
+
+
+def _body(obj: Object) -> Object:
+    metadata = {name: obj["metadata"][name] for name in _METADATA if name in obj["metadata"]}
+    content = {name: obj[name] for name in ("apiVersion", "kind", "spec", "specs") if name in obj}
+    return content | {"metadata": metadata}

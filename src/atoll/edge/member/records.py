@@ -1,0 +1,109 @@
+"""What the agent remembers of its own doings across restarts: which runs it applied, which policy objects it holds.
+
+One shelf entry per order. It must not decide anything.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar
+
+import structlog
+
+from atoll.edge.member.objects import Kind, ObjectRef
+from atoll.edge.member.shelf import Shelf
+from atoll.federation.bus.messages import DriftRecord, Message, RunReport
+from atoll.federation.errors import Internal
+
+log = structlog.get_logger(__name__)
+
+
+class SavedRef(Message):
+    """An ObjectRef on disk."""
+
+    api_version: str
+    kind: str
+    namespace: str | None = None
+    name: str
+
+    @classmethod
+    def of(cls, ref: ObjectRef) -> "SavedRef":
+        """Give the form of a reference that is kept on disk."""
+        return cls(api_version=ref.kind.api_version, kind=ref.kind.kind, namespace=ref.namespace, name=ref.name)
+
+    def ref(self) -> ObjectRef:
+        """Give the reference."""
+        return ObjectRef(Kind(self.api_version, self.kind), self.namespace, self.name)
+
+
+class RunRecord(Message):
+    """One run: `objects` are written before the first of them is applied, `report` once the run has finished."""
+
+    namespace: str
+    run: str
+    epoch: int
+    objects: tuple[SavedRef, ...]
+    is_applied: bool = False
+    report: RunReport | None = None
+
+
+class HeldObject(Message):
+    """A policy object that was applied, and the fingerprint of the manifest that it was applied from."""
+
+    object: SavedRef
+    digest: str
+
+
+class PolicyRecord(Message):
+    """One policy set; `kinds` are written before an object of theirs is applied."""
+
+    name: str
+    kinds: tuple[tuple[str, str], ...] = ()
+    held: tuple[HeldObject, ...] = ()
+    drift_healed: int = 0
+    drifts: tuple[DriftRecord, ...] = ()
+
+
+class ServiceRecord(Message):
+    """One namespace's data service; written before it is applied."""
+
+    namespace: str
+    objects: tuple[SavedRef, ...]
+
+
+R = TypeVar("R", RunRecord, PolicyRecord, ServiceRecord)
+
+
+class Records(Generic[R]):
+    """The records of one kind by the key of their order."""
+
+    def __init__(self, shelf: Shelf, model: type[R]) -> None:
+        self._shelf = shelf
+        self._records: dict[str, R] = {}
+        for key, value in shelf.load().items():
+            try:
+                self._records[key] = model.decode(value)
+            except Internal as error:  # written by another version of the agent: what it names is found by label
+                log.error("a record of the agent could not be read", key=key, error=str(error))
+
+    def get(self, key: str) -> R | None:
+        """Give a record."""
+        return self._records.get(key)
+
+    def __iter__(self) -> Iterator[str]:
+        """Give all keys, as of now."""
+        return iter(tuple(self._records))
+
+    def put(self, key: str, record: R) -> None:
+        """Store a record durably."""
+        if self._records.get(key) != record:
+            self._shelf.put(key, record.encode())
+            self._records[key] = record
+
+    def delete(self, key: str) -> None:
+        """Drop a record."""
+        if self._records.pop(key, None) is not None:
+            self._shelf.delete(key)
+
+
+def saved(refs: Iterable[ObjectRef]) -> tuple[SavedRef, ...]:
+    """Give references in the form that is kept on disk."""
+    return tuple(SavedRef.of(ref) for ref in refs)

@@ -1,0 +1,27 @@
+"""Settings of the member agent."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class MemberSettings:
+    """What one agent is told at its start.
+
+    Attributes:
+        cluster: name of the Cluster that it speaks for.
+        nats_url: where the hub's NATS is; it may be away for any time.
+        kubeconfig: how to reach the API server; None means the pod's service account.
+        context: of the kubeconfig; None means its current one.
+        state_dir: a folder of this agent alone, on a disk that survives restarts.
+        cilium_socket: the Cilium agent's socket; None means that the cluster has no mesh.
+        heartbeat_seconds: how often the hub hears from the agent.
+    """
+
+    cluster: str
+    nats_url: str
+    state_dir: Path
+    kubeconfig: Path | None = None
+    context: str | None = None
+    cilium_socket: Path | None = None
+    heartbeat_seconds: float = 10.0
