@@ -22,6 +22,7 @@ from atoll.federation.bus.subjects import (
     STATE_PREFIX,
     STATE_STREAM,
 )
+from atoll.local.nats import mqtt_lines
 
 
 def free_port() -> int:
@@ -51,7 +52,7 @@ class NatsServer:
         return f"nats://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        mqtt = f'mqtt {{ listen: "127.0.0.1:{self.mqtt_port}" }}' if self.with_mqtt else ""
+        mqtt = "\n".join(mqtt_lines(self.mqtt_port)) if self.with_mqtt else ""
         config = self.home / "nats.conf"
         config.write_text(
             f'listen: "127.0.0.1:{self.port}"\nserver_name: test\n'

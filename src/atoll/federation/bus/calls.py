@@ -60,7 +60,8 @@ async def stream_answer(bus: "Bus", subject: str, payload: bytes, timeout_second
 
 async def _wait(arrived: asyncio.Event, subject: str, timeout_seconds: float) -> None:
     try:
-        await asyncio.wait_for(arrived.wait(), timeout_seconds)
+        async with asyncio.timeout(timeout_seconds):
+            await arrived.wait()
     except TimeoutError as error:
         raise Unavailable(f"no answer on {subject} within {timeout_seconds:g} s") from error
 
@@ -153,7 +154,8 @@ class CallServer:
         try:
             while not stopped.is_set():
                 heard.clear()
-                await asyncio.wait_for(heard.wait(), GONE_AFTER_SECONDS)
+                async with asyncio.timeout(GONE_AFTER_SECONDS):
+                    await heard.wait()
         except TimeoutError:
             log.info("the reader of a streamed answer went away", control=control)
         finally:

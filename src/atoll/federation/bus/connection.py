@@ -6,7 +6,7 @@ what travels. Failures are `Unavailable` (try again; a write's outcome is then u
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 import nats
@@ -118,15 +118,19 @@ class Bus:
 
     # --- JetStream
 
-    async def ensure_table(self, stream: str, prefix: str) -> None:
-        """Make the stream behind tables: the last message per subject is kept, tombstones for a day."""
+    async def ensure_table(self, stream: str, prefix: str, *, history: int = 1) -> None:
+        """Make the stream behind tables: the last message per subject is kept, tombstones for a day.
+
+        Args:
+            history: values kept per key. A follower that is this many writes of one key behind skips some of them.
+        """
         await self._ensure_stream({
             "name": stream,
             "subjects": [f"{prefix}.>"],
             "storage": "file",
             "retention": "limits",
             "discard": "new",
-            "max_msgs_per_subject": 1,
+            "max_msgs_per_subject": history,
             "allow_direct": True,
             "allow_msg_ttl": True,
             "allow_atomic": True,
@@ -193,10 +197,11 @@ class Bus:
         Raises:
             Unavailable: nobody listens, or no answer came in time.
         """
+        ask = self.client.request(
+            subject, payload, timeout=timeout_seconds, headers=dict(headers) if headers else None
+        )
         try:
-            message = await self.client.request(
-                subject, payload, timeout=timeout_seconds, headers=dict(headers) if headers else None
-            )
+            message = await _cancellable(ask)
         except nats.errors.NoRespondersError as error:
             raise Unavailable(f"nobody answers on {subject}") from error
         except (TimeoutError, nats.errors.Error) as error:
@@ -263,6 +268,20 @@ class Subscription:
         """Take no more requests and cancel those under way."""
         await self._bus.unsubscribe(self._subscription)
         await self._calls.close()
+
+
+async def _cancellable(ask: Coroutine[Any, Any, Msg]) -> Msg:
+    """Await a call of nats-py so that a cancellation always arrives.
+
+    nats-py waits with asyncio.wait_for, which before Python 3.12 loses a cancellation that comes together with the
+    answer (python/cpython#86296): a task that polls would then never end.
+    """
+    asking = asyncio.ensure_future(ask)
+    try:
+        await asyncio.wait({asking})
+    finally:
+        asking.cancel()
+    return asking.result()
 
 
 def tombstone_headers() -> dict[str, str]:

@@ -120,7 +120,8 @@ class Cursor:
 
     async def _something(self) -> None:
         try:
-            await asyncio.wait_for(self._wake.wait(), SILENCE_SECONDS)
+            async with asyncio.timeout(SILENCE_SECONDS):
+                await self._wake.wait()
         except TimeoutError:
             raise CursorLost("no heartbeat") from None
         if self._is_lost:

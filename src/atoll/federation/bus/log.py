@@ -16,7 +16,7 @@ import orjson
 import structlog
 
 from atoll.federation.bus.cursor import Cursor, CursorLost
-from atoll.federation.errors import AtollError, NotFound, Unavailable
+from atoll.federation.errors import AtollError, Unavailable
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -35,6 +35,14 @@ class LogEntry:
     sequence: int
     subject: str
     payload: bytes
+
+
+@dataclass(frozen=True)
+class LogExtent:
+    """Which stream a log is, and its newest sequence. One made anew has another `created` and counts from 1 again."""
+
+    created: str
+    last_sequence: int
 
 
 class LogWriter:
@@ -132,7 +140,8 @@ class LogWriter:
         self._moved.clear()
         remaining = min(self._pending.values()) - time.monotonic()
         try:
-            await asyncio.wait_for(self._moved.wait(), max(0.0, remaining))
+            async with asyncio.timeout(max(0.0, remaining)):
+                await self._moved.wait()
         except TimeoutError:
             self._broken = f"no acknowledgement within {self._deadline_seconds:g} s"
         self._check()
@@ -158,6 +167,15 @@ class LogReader:
 
     def __init__(self, bus: "Bus", stream: str, subject_filter: str) -> None:
         self._bus, self._stream, self._filter = bus, stream, subject_filter
+
+    async def extent(self) -> LogExtent:
+        """Tell which stream this is and how far it goes: a position in another stream means nothing.
+
+        Raises:
+            NotFound: the stream does not exist yet. Unavailable: NATS does not answer.
+        """
+        info = await self._bus.api(f"STREAM.INFO.{self._stream}")
+        return LogExtent(str(info.get("created", "")), int(info["state"]["last_seq"]))
 
     async def read(self, after: int) -> AsyncIterator[list[LogEntry]]:
         """Give batches of entries with a stream sequence above `after`, for ever; recovers by itself.

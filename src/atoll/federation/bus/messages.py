@@ -245,3 +245,69 @@ class ReadRequest(Message):
     file: str | None = None
     offset: NonNegative = 0
     length: Annotated[int, Field(ge=0, le=524_288)] = 0
+
+
+class StreamCommit(Message):
+    """How far a sink has one Stream of one outbox in files: its newest envelope's number and reading's sequence."""
+
+    stream: str
+    outbox: str
+    envelope: NonNegative
+    sequence: NonNegative
+
+
+class CommittedReport(Message):
+    """observed (of a *gateway*): committed/<namespace>/<cluster>. Written by that cluster's sink, read by the gateway.
+
+    It lies under the gateway's own name so that a gateway reads nothing else; the gateway trims its outbox by it.
+    """
+
+    namespace: str
+    cluster: str
+    commits: tuple[StreamCommit, ...]
+    at: datetime
+
+
+class ManifestFile(Message):
+    """One file of a dataset version; `path` is relative to the version's folder, with `/` between names."""
+
+    path: str
+    bytes: NonNegative
+    sha256: str
+
+
+class ManifestPage(Message):
+    """Answer to a ReadRequest without a file: the version, and its files from index `offset` on."""
+
+    dataset: str
+    version: Positive
+    complete: bool
+    total_files: NonNegative
+    total_bytes: NonNegative
+    manifest_sha256: str
+    produced_by: str = ""
+    completed_at: datetime | None = None
+    ledger: Ledger = Ledger()
+    files: tuple[ManifestFile, ...] = ()
+
+
+class VerifyRequest(Message):
+    """data verify: read every file of a version again and compare it with the ledger."""
+
+    dataset: str
+    version: Positive
+
+
+class VerifyReport(Message):
+    """Answer to a VerifyRequest. `problems` is empty exactly when the files are what the ledger says."""
+
+    dataset: str
+    version: Positive
+    complete: bool
+    bytes: NonNegative
+    files: NonNegative
+    received: NonNegative
+    gaps: NonNegative
+    duplicates: NonNegative
+    manifest_sha256: str
+    problems: tuple[str, ...] = ()

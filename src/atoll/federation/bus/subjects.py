@@ -57,3 +57,8 @@ def rpc_subject(cluster: str, verb: str) -> str:
 def data_subject(cluster: str, namespace: str) -> str:
     """Subject on which the mover of a cluster's namespace hands out chunks of its datasets."""
     return f"data.{to_tokens(cluster)}.{namespace}.read"
+
+
+def verify_subject(cluster: str, namespace: str) -> str:
+    """Subject on which the same mover recomputes a dataset version's checksums."""
+    return f"data.{to_tokens(cluster)}.{namespace}.verify"

@@ -110,6 +110,10 @@ class Table:
         """Give the newest revision of the whole stream."""
         return (await self._info())[1]
 
+    async def identity(self) -> str:
+        """Tell streams apart that bear the same name: it differs once the stream was made anew."""
+        return (await self._info())[0]
+
     async def _info(self) -> tuple[str, int]:
         answer = await self._bus.api(f"STREAM.INFO.{self._stream}")
         return str(answer.get("created", "")), int(answer["state"]["last_seq"])

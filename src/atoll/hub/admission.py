@@ -1,0 +1,80 @@
+"""Admission of the kinds: kubeapi's Strategy over the rules in federation/resources.
+
+Owns the order (rules, defaults, immutable fields, names, references) and their translation into causes; the rules
+themselves stand with the kinds. It reads what exists only through `Existing`. An unknown field is refused like any
+other fault, whatever `fieldValidation` asks for: a misspelt field that is dropped would run somebody's job without it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from atoll.federation.resources import Kind, Resource
+from atoll.federation.resources.validation import FieldProblem, changed_immutable, parse
+from atoll.hub.references import Existing, missing
+from atoll.kubeapi.errors import Cause
+from atoll.kubeapi.resource import Object, Prepared
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+# Kinds whose name is more than a DNS subdomain may say: Cilium bounds a cluster's name (pkg/clustermesh/types), a
+# gateway's is one token of a stream name, and a job's becomes the label value `<job>-<epoch>` of at most 63 characters.
+_LONGEST_NAME = {"Cluster": 32, "Gateway": 63, "Job": 57}
+_LABEL_NAMES = frozenset({"Cluster", "Gateway"})
+
+
+@dataclass(frozen=True)
+class KindStrategy:
+    """Admission of one kind."""
+
+    kind: Kind
+    existing: Existing
+
+    def prepare(self, new: Object, old: Object | None) -> Prepared:
+        """Default and check an object; every broken rule is named at once."""
+        resource, problems = parse(self.kind, new)
+        if resource is None:
+            return Prepared(new, _causes(problems))
+        spec = resource.wire().get("spec", {})
+        _fill(new.setdefault("spec", {}), spec)
+        causes = self._created(resource) if old is None else self._updated(resource, spec, old)
+        return Prepared(new, causes)
+
+    def _created(self, resource: Resource) -> tuple[Cause, ...]:
+        return (*_name(resource), *missing(resource, self.existing))
+
+    def _updated(self, resource: Resource, spec: Mapping[str, Any], old: Object) -> tuple[Cause, ...]:
+        """Check what may not change, and references only where the spec is new: what they named may be gone by now."""
+        before, _ = parse(self.kind, old)
+        was = before.wire().get("spec", {}) if before is not None else old.get("spec", {})
+        if was == spec:
+            return ()
+        changed = _causes(changed_immutable(self.kind, {"spec": was}, {"spec": spec}))
+        return (*changed, *missing(resource, self.existing))
+
+
+def _causes(problems: tuple[FieldProblem, ...]) -> tuple[Cause, ...]:
+    return tuple(Cause(problem.field, problem.message, problem.reason) for problem in problems)
+
+
+def _name(resource: Resource) -> tuple[Cause, ...]:
+    name, kind = resource.metadata.name, resource.kind
+    longest = _LONGEST_NAME.get(kind, 253)
+    if len(name) > longest:
+        return (Cause("metadata.name", f"{name!r}: a {kind}'s name has at most {longest} characters"),)
+    if kind in _LABEL_NAMES and name and not _LABEL.fullmatch(name):
+        return (Cause("metadata.name", f"{name!r}: a {kind}'s name is a DNS label: a-z, 0-9 and '-', no dots"),)
+    return ()
+
+
+def _fill(given: Any, full: Any) -> None:
+    """Write scalar defaults into what was given. Lists and maps that were left out stay out: empty ones say nothing."""
+    if isinstance(given, dict) and isinstance(full, Mapping):
+        for key, value in full.items():
+            if key in given:
+                _fill(given[key], value)
+            elif isinstance(value, str | int | float | bool):
+                given[key] = value
+    elif isinstance(given, list) and isinstance(full, list):
+        for one, other in zip(given, full, strict=True):
+            _fill(one, other)

@@ -1,0 +1,182 @@
+"""The composition root of the hub: builds every part and hands each what it needs.
+
+Owns who gets which client, clock and setting. Nothing here decides anything.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from starlette.applications import Starlette
+
+from atoll import __version__
+from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.subjects import DESIRED_PREFIX, DESIRED_STREAM, OBSERVED_PREFIX, OBSERVED_STREAM
+from atoll.federation.resources import Cluster, Dataset, Job, Queue, Resource, Run
+from atoll.hub.client import Client, ExistingObjects
+from atoll.hub.controllers.clusters import ClusterController
+from atoll.hub.controllers.context import Context
+from atoll.hub.controllers.datasets import DatasetController
+from atoll.hub.controllers.gateways import GatewayController
+from atoll.hub.controllers.jobs import JobController
+from atoll.hub.controllers.manifests import DataService
+from atoll.hub.controllers.namespaces import NamespaceController
+from atoll.hub.controllers.policysets import PolicySetController
+from atoll.hub.controllers.queues import QueueController
+from atoll.hub.controllers.runs import RunController
+from atoll.hub.controllers.runtime import Controller, Reconciler
+from atoll.hub.controllers.services import ServiceController
+from atoll.hub.controllers.streams import StreamController
+from atoll.hub.controllers.transfers import TransferController
+from atoll.hub.controllers.triggers import TriggerController
+from atoll.hub.events import Events
+from atoll.hub.http.datasets import Datasets
+from atoll.hub.http.health import Health
+from atoll.hub.http.logs import Logs
+from atoll.hub.kinds import build_registry
+from atoll.hub.leader import Lease, lead
+from atoll.hub.members import Desired, Observed
+from atoll.hub.metrics import Metrics
+from atoll.hub.scheduler.loop import SchedulerLoop
+from atoll.hub.settings import HubSettings
+from atoll.hub.store.jetstream import JetStreamStorage
+from atoll.kubeapi.errors import AlreadyExists
+from atoll.kubeapi.gc import GarbageCollector
+from atoll.kubeapi.http import create_app
+from atoll.kubeapi.store import Store
+
+Clock = Callable[[], datetime]
+
+# The second figure lets changes gather: a cluster's every heartbeat concerns all policy sets, and counting a queue or
+# finding who needs a service reads many objects. Longer, and a person waits for what one change means.
+_CONTROLLERS: Sequence[tuple[Callable[[Context], Reconciler], float]] = (
+    (ClusterController, 0.0),
+    (GatewayController, 0.0),
+    (StreamController, 0.0),
+    (ServiceController, 0.1),
+    (DatasetController, 0.0),
+    (TransferController, 0.0),
+    (TriggerController, 0.0),
+    (RunController, 0.0),
+    (JobController, 0.0),
+    (PolicySetController, 0.2),
+    (NamespaceController, 0.0),
+    (QueueController, 0.5),
+)
+# What a scheduling cycle reads: a change of any of it may let a job be placed.
+_SCHEDULED_BY: Sequence[type[Resource]] = (Job, Run, Cluster, Queue, Dataset)
+
+
+def utc_now() -> datetime:
+    """Give the time of this machine."""
+    return datetime.now(UTC)
+
+
+@dataclass
+class Hub:
+    """The parts of one hub process."""
+
+    settings: HubSettings
+    bus: Bus
+    store: Store
+    client: Client
+    lease: Lease
+    context: Context
+    app: Starlette
+    metrics: Metrics
+    clock: Clock = field(default=utc_now)
+
+    async def run(self) -> None:
+        """Keep the members' tables up to date, and lead when it is this hub's turn; until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.context.observed.run(), name="hub-observed")
+            group.create_task(self.context.desired.run(), name="hub-desired")
+            group.create_task(lead(self.lease, self._lead), name="hub-leader")
+
+    async def _lead(self) -> None:
+        """Run everything of which there must be one."""
+        await self.context.observed.synced.wait()
+        await self.context.desired.synced.wait()
+        self.metrics.leads(True)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for make, settle_seconds in _CONTROLLERS:
+                    controller = Controller(make(self.context), metrics=self.metrics, settle_seconds=settle_seconds)
+                    group.create_task(controller.run())
+                group.create_task(self.context.events.run())
+                group.create_task(GarbageCollector(self.store).run())
+                scheduler = SchedulerLoop(self.client, clock=self.clock)
+                group.create_task(scheduler.run(), name="hub-scheduler")
+                for model in _SCHEDULED_BY:
+                    group.create_task(_wake(scheduler, self.client, model))
+        finally:
+            self.metrics.leads(False)
+
+
+async def build(settings: HubSettings, bus: Bus, *, clock: Clock = utc_now) -> Hub:
+    """Make the hub's streams if need be, load its objects, and put the parts together.
+
+    Raises:
+        Unavailable: NATS does not answer.
+    """
+    await bus.ensure_table(DESIRED_STREAM, DESIRED_PREFIX)
+    await bus.ensure_table(OBSERVED_STREAM, OBSERVED_PREFIX)
+    existing, metrics = ExistingObjects(), Metrics()
+    storage = await JetStreamStorage.open(bus)
+    store = Store(build_registry(existing), storage, clock=clock, require_namespaces=True)
+    existing.store = store
+    await store.start()
+    await _ensure_namespace(store, "default")
+    client = Client(store)
+    context = _context(settings, bus, client, clock=clock)
+    return Hub(
+        settings=settings,
+        bus=bus,
+        store=store,
+        client=client,
+        lease=await Lease.open(bus, seconds=settings.lease_seconds),
+        context=context,
+        app=_app(store, client, bus, metrics),
+        metrics=metrics,
+        clock=clock,
+    )
+
+
+def _context(settings: HubSettings, bus: Bus, client: Client, *, clock: Clock) -> Context:
+    return Context(
+        client=client,
+        observed=Observed.on(bus, clock=clock),
+        desired=Desired.on(bus, clock=clock),
+        events=Events(client.store, clock=clock, retention_seconds=settings.event_retention_seconds),
+        bus=bus,
+        clock=clock,
+        service=DataService(settings.data_command, settings.data_image, settings.nats_url_for_members),
+        policies_dir=settings.state_dir / "policies",
+        heartbeat_timeout_seconds=settings.heartbeat_timeout_seconds,
+        lab_log_bytes=settings.lab_log_bytes,
+    )
+
+
+def _app(store: Store, client: Client, bus: Bus, metrics: Metrics) -> Starlette:
+    parts = (Health(store, bus, metrics), Logs(client, bus), Datasets(client, bus))
+    routes = [route for part in parts for route in part.routes()]
+    major, minor, _ = __version__.split(".", 2)
+    version = {"major": major, "minor": minor, "gitVersion": f"v{__version__}", "platform": "atoll"}
+    return create_app(store, store.registry, version=version, extra_routes=routes)
+
+
+async def _wake(scheduler: SchedulerLoop, client: Client, model: type[Resource]) -> None:
+    """Ask for a scheduling cycle whenever an object of a kind changes."""
+    async for _ in client.watch(model):
+        scheduler.wake()
+
+
+async def _ensure_namespace(store: Store, name: str) -> None:
+    """Make the namespace that commands mean when they name none."""
+    rt = store.registry.by_kind("", "Namespace")
+    assert rt is not None, "the registry of the hub serves namespaces"
+    try:
+        await store.create(rt, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    except AlreadyExists:
+        return

@@ -1,0 +1,1 @@
+"""One controller per kind: from what is wanted and what was reported to orders and statuses."""

@@ -1,0 +1,28 @@
+"""What every controller is given. Owns nothing; a composition root fills it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from atoll.federation.bus.connection import Bus
+from atoll.hub.client import Client
+from atoll.hub.controllers.manifests import DataService
+from atoll.hub.events import Events
+from atoll.hub.members import Desired, Observed
+
+
+@dataclass(frozen=True)
+class Context:
+    """The hub's objects, the members' two tables, events, the clock, and what settings say."""
+
+    client: Client
+    observed: Observed
+    desired: Desired
+    events: Events
+    bus: Bus
+    clock: Callable[[], datetime]
+    service: DataService
+    policies_dir: Path
+    heartbeat_timeout_seconds: float
+    lab_log_bytes: int

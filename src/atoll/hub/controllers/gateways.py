@@ -1,0 +1,134 @@
+"""Gateways: each gets its Streams as one order and a log in NATS; what it reports becomes Gateway.status, with its age.
+
+Owns GatewayOrder, the log stream of a gateway and Gateway.status. Readings that wait in a log outlive their Gateway.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from atoll.federation.bus.messages import GatewayOrder, GatewayReport, StreamOrder
+from atoll.federation.bus.subjects import lab_prefix, lab_stream
+from atoll.federation.errors import AtollError
+from atoll.federation.resources import Gateway, GatewayStatus, Stream
+from atoll.federation.resources.gateway import GatewayPhase
+from atoll.hub.conditions import with_condition
+from atoll.hub.controllers.clusters import Judgement
+from atoll.hub.controllers.context import Context
+from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, RequeueAfter, Source, own_key
+from atoll.hub.members import Path, proven_at
+
+
+def plan_order(gateway: Gateway, streams: Iterable[Stream]) -> GatewayOrder:
+    """Give all that a gateway should take in, in a fixed order."""
+    mine = [stream for stream in streams if stream.spec.gateway == gateway.metadata.name]
+    orders = [
+        StreamOrder(namespace=stream.metadata.namespace or "default", name=stream.metadata.name, spec=stream.spec)
+        for stream in sorted(mine, key=lambda stream: stream.key)
+    ]
+    return GatewayOrder(broker=gateway.spec.broker, outbox_bytes=gateway.spec.outbox_bytes, streams=tuple(orders))
+
+
+def judge(report: GatewayReport | None, proven: datetime | None, *, now: datetime, timeout_seconds: float) -> Judgement:
+    """Decide a gateway's phase from what is known and how old it is."""
+    if report is None or proven is None:
+        return Judgement("Pending", "NotEnrolled", "this gateway has not been heard yet")
+    left = timeout_seconds - (now - proven).total_seconds()
+    if left <= 0:
+        return Judgement("Unreachable", "HeartbeatStale", f"nothing was heard for more than {timeout_seconds:g} s")
+    if not report.broker_connected:
+        return Judgement("Degraded", "BrokerDown", report.reason or "the gateway has no connection to its broker", left)
+    return Judgement("Ready", "Proven", f"{report.outbox_readings} readings wait to be forwarded", left)
+
+
+def plan_status(
+    old: GatewayStatus, report: GatewayReport | None, *, proven: datetime | None, judgement: Judgement, now: datetime
+) -> GatewayStatus:
+    """Give the status that a judgement and its report make."""
+    phase: GatewayPhase = judgement.phase
+    is_lost = phase == "Unreachable"
+    claim = {"Ready": True, "Pending": None}.get(phase, False)
+    reported = {
+        name: getattr(report, name)
+        for name in ("outbox_readings", "outbox_bytes", "lag_seconds", "broker_connected", "ledger", "agent_version")
+        if report is not None
+    }
+    message = judgement.message if phase != "Ready" else ""
+    return old.model_copy(
+        update={
+            **reported,
+            "phase": phase,
+            "reason": "" if phase == "Ready" else judgement.reason,
+            "last_proven_at": proven or old.last_proven_at,
+            "lost_since": (old.lost_since or proven) if is_lost else None,
+            "conditions": with_condition(
+                old.conditions, "Ready", claim, reason=judgement.reason, message=message, now=now
+            ),
+        }
+    )
+
+
+class GatewayController:
+    """Keeps GatewayOrder, the gateway's log and Gateway.status."""
+
+    name = "gateways"
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._with_log: set[str] = set()
+
+    def sources(self) -> Sequence[Source]:
+        """Watch gateways, the streams that name them, and their heartbeats."""
+        context = self._context
+        return (
+            Objects(context.client, Gateway, own_key),
+            Objects(context.client, Stream, _gateway_of),
+            Messages(context.observed, _report_key),
+        )
+
+    async def reconcile(self, key: Key) -> Outcome:
+        """Bring one gateway's order and status up to date."""
+        context, name = self._context, key[1]
+        order_path = Path("gateway", name, "streams")
+        gateway = await context.client.get(Gateway, None, name)
+        if gateway is None:
+            await context.desired.remove(order_path)
+            return DONE
+        await self._ensure_log(gateway)
+        await context.desired.put(order_path, plan_order(gateway, await context.client.list(Stream)))
+        return await self._update_status(gateway)
+
+    async def _ensure_log(self, gateway: Gateway) -> None:
+        """Make the log before the gateway hears of any stream: what it forwards must have a place."""
+        name, size = gateway.metadata.name, self._context.lab_log_bytes
+        if name in self._with_log:
+            return
+        try:
+            await self._context.bus.ensure_log(lab_stream(name), lab_prefix(name), max_bytes=size)
+        except AtollError as error:
+            message = f"NATS does not make room for {size} bytes of this gateway's readings: {error}"
+            await self._context.events.record(gateway, "LogRefused", message, is_warning=True)
+            raise
+        self._with_log.add(name)
+
+    async def _update_status(self, gateway: Gateway) -> Outcome:
+        context, now = self._context, self._context.clock()
+        path = Path("gateway", gateway.metadata.name, "heartbeat")
+        report = context.observed.read(GatewayReport, path)
+        proven = proven_at(context.observed.held(path), report.at if report is not None else None, now)
+        proven = proven or gateway.status.last_proven_at
+        judgement = judge(report, proven, now=now, timeout_seconds=context.heartbeat_timeout_seconds)
+        status = plan_status(gateway.status, report, proven=proven, judgement=judgement, now=now)
+        status = status.model_copy(update={"observed_generation": gateway.metadata.generation})
+        await context.client.update_status(gateway.model_copy(update={"status": status}))
+        if status.phase != gateway.status.phase:
+            is_warning = status.phase in ("Degraded", "Unreachable")
+            await context.events.record(gateway, f"Gateway{status.phase}", judgement.message, is_warning=is_warning)
+        return RequeueAfter(judgement.stale_in_seconds) if judgement.stale_in_seconds is not None else DONE
+
+
+async def _gateway_of(stream: Stream) -> Iterable[Key]:
+    return [("", stream.spec.gateway)]
+
+
+async def _report_key(path: Path) -> Iterable[Key]:
+    return [("", path.member)] if path.kind == "gateway" and path.topic == "heartbeat" else []

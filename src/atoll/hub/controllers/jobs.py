@@ -1,0 +1,181 @@
+"""Jobs: the newest Run of a Job becomes Job.status; a failed run is retried while the Job allows it.
+
+Owns Job.status.phase and what follows from runs. The scheduler owns reason, message and decision of a pending Job, and
+makes the Runs: a Job whose phase is Pending is the scheduler's. Both write guarded, and each its own fields.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from atoll.federation.resources import FINISHED_JOB_PHASES, FINISHED_RUN_PHASES, Condition, Job, JobStatus, Run
+from atoll.federation.resources.job import JobPhase
+from atoll.hub.conditions import with_condition
+from atoll.hub.controllers.context import Context
+from atoll.hub.controllers.run_scope import run_prefix
+from atoll.hub.controllers.runtime import DONE, Key, Objects, Outcome, Source, own_key
+
+_PHASE_OF_RUN: Mapping[str, JobPhase] = {
+    "Pending": "Placed",
+    "Staging": "Placed",
+    "Starting": "Placed",
+    "Running": "Running",
+    "Committing": "Committing",
+    "Succeeded": "Succeeded",
+    "Failed": "Failed",
+    "Cancelled": "Cancelled",
+}
+# Event reasons by the phase that a job enters.
+_EVENTS = {
+    "Placed": "Placed",
+    "Running": "Started",
+    "Succeeded": "Completed",
+    "Failed": "Failed",
+    "Cancelled": "Cancelled",
+}
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """What to write: the status, and the run that must be stopped."""
+
+    status: JobStatus
+    cancel: Run | None = None
+
+
+def plan_job(job: Job, runs: Sequence[Run], now: datetime) -> JobPlan:
+    """Decide what a job's runs mean for it."""
+    old = job.status
+    if old.phase in FINISHED_JOB_PHASES:
+        return JobPlan(old)
+    if not runs:
+        return JobPlan(_waiting(job, now))
+    newest = max(runs, key=lambda run: run.spec.epoch)
+    is_over = newest.status.phase in FINISHED_RUN_PHASES
+    if job.spec.cancelled and is_over and old.phase == "Pending":  # it waited for its next attempt
+        return JobPlan(_finished(job, old, "Cancelled", now, reason="Cancelled"))
+    status = _follow(job, newest, now)
+    cancel = newest if job.spec.cancelled and not is_over and not newest.spec.cancelled else None
+    return JobPlan(status, cancel)
+
+
+def _waiting(job: Job, now: datetime) -> JobStatus:
+    """A job that was never placed: it waits for the scheduler, or is cancelled at once."""
+    old = job.status
+    if job.spec.cancelled:
+        return _finished(job, old, "Cancelled", now, reason="Cancelled")
+    reason = old.reason or "Queued"
+    return old.model_copy(
+        update={
+            "phase": "Pending",
+            "reason": reason,
+            "queued_at": old.queued_at or job.metadata.creation_timestamp or now,
+        }
+    )
+
+
+def _follow(job: Job, run: Run, now: datetime) -> JobStatus:
+    """Give the status that the newest run makes."""
+    state, phase = run.status, _PHASE_OF_RUN[run.status.phase]
+    status = job.status.model_copy(
+        update={
+            "phase": phase,
+            "reason": state.reason,
+            "message": state.message,
+            "cluster": run.spec.cluster,
+            "run": run.metadata.name,
+            "attempts": run.spec.epoch,
+            "queued_at": job.status.queued_at or job.metadata.creation_timestamp or now,
+            "started_at": state.started_at or job.status.started_at,
+            "decision": run.spec.decision or job.status.decision,
+            "observed_generation": job.metadata.generation,
+        }
+    )
+    if phase == "Failed" and not job.spec.cancelled and run.spec.epoch <= job.spec.retries:
+        return _again(job, status, run)
+    if phase in FINISHED_JOB_PHASES:
+        return _finished(job, status, phase, state.finished_at or now, reason=state.reason)
+    return status
+
+
+def _again(job: Job, status: JobStatus, run: Run) -> JobStatus:
+    """Give a failed job back to the scheduler. What the scheduler has said since about the retry stays."""
+    old = job.status
+    if old.phase == "Pending" and old.attempts == run.spec.epoch:
+        return old
+    why = f": {run.status.message}" if run.status.message else ""
+    message = f"attempt {run.spec.epoch} failed on {run.spec.cluster}{why}"
+    return status.model_copy(
+        update={"phase": "Pending", "reason": "Retrying", "message": message, "cluster": None, "run": None}
+    )
+
+
+def _finished(job: Job, status: JobStatus, phase: JobPhase, at: datetime, *, reason: str) -> JobStatus:
+    conditions = _ending(status.conditions, phase, reason or phase, at)
+    return status.model_copy(
+        update={
+            "phase": phase,
+            "reason": reason,
+            "finished_at": at,
+            "conditions": conditions,
+            "observed_generation": job.metadata.generation,
+        }
+    )
+
+
+def _ending(conditions: tuple[Condition, ...], phase: str, reason: str, at: datetime) -> tuple[Condition, ...]:
+    """Set the conditions that `kubectl wait` knows from batch/v1: Complete or Failed."""
+    kind = "Complete" if phase == "Succeeded" else "Failed"
+    return with_condition(conditions, kind, True, reason=reason, now=at)
+
+
+class JobController:
+    """Keeps Job.status, and stops the runs of cancelled jobs."""
+
+    name = "jobs"
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def sources(self) -> Sequence[Source]:
+        """Watch jobs and runs."""
+        context = self._context
+        return (Objects(context.client, Job, own_key), Objects(context.client, Run, _job_of))
+
+    async def reconcile(self, key: Key) -> Outcome:
+        """Bring one job's status up to date."""
+        context, (namespace, name) = self._context, key
+        job = await context.client.get(Job, namespace, name)
+        if job is None or job.metadata.deletion_timestamp is not None:
+            return DONE
+        named = await context.client.list(Run, namespace, name_prefix=run_prefix(name))
+        runs = [run for run in named if _is_of(run, job)]
+        plan = plan_job(job, runs, context.clock())
+        if plan.cancel is not None:
+            spec = plan.cancel.spec.model_copy(update={"cancelled": True})
+            await context.client.update(plan.cancel.model_copy(update={"spec": spec}))
+        await context.client.update_status(job.model_copy(update={"status": plan.status}))
+        await self._tell(job, plan.status)
+        return DONE
+
+    async def _tell(self, job: Job, status: JobStatus) -> None:
+        """Record what the job has entered."""
+        if status.phase == job.status.phase:
+            return
+        reason = "Retrying" if status.reason == "Retrying" else _EVENTS.get(status.phase)
+        if reason is None:
+            return
+        where = f"on {status.cluster}" if status.cluster else ""
+        message = status.message or f"run {status.run} {where}".strip()
+        is_warning = reason in ("Failed", "Retrying")
+        await self._context.events.record(job, reason, message, is_warning=is_warning)
+
+
+def _is_of(run: Run, job: Job) -> bool:
+    """Tell whether a run is of this very job, and not of a deleted one of the same name."""
+    owners = [owner.uid for owner in run.metadata.owner_references if owner.kind == "Job"]
+    return run.spec.job == job.metadata.name and (not owners or job.metadata.uid in owners)
+
+
+async def _job_of(run: Run) -> Iterable[Key]:
+    return [(run.metadata.namespace or "", run.spec.job)]

@@ -1,0 +1,127 @@
+"""What a cluster shall hold of a policy set, and what it is said to hold. Pure.
+
+Owns the order's contents and the row of a cluster in PolicySet.status. It never weakens: objects of a file that can no
+longer be enforced exactly stay as they were (guarantee G4).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from atoll.federation.bus.messages import DriftRecord, PolicyOrder, PolicyReport
+from atoll.federation.resources import Cluster, ClusterPolicyStatus, PolicySet
+from atoll.federation.resources.policyset import PolicyPhase
+from atoll.policies.bundle import Bundle
+from atoll.policies.compile import Compiled, Target
+from atoll.policies.stamp import ORIGIN_ANNOTATION, stamp
+
+_REFUSALS_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class ClusterView:
+    """One targeted cluster: its order, the rules it cannot enforce, its agent's report, and the row written last."""
+
+    cluster: Cluster
+    order: PolicyOrder | None
+    refused: tuple[str, ...]
+    report: PolicyReport | None
+    old: ClusterPolicyStatus | None
+
+
+def target_of(cluster: Cluster, clusters: Sequence[Cluster]) -> Target:
+    """Describe a cluster to the compiler; its peers are the clusters that are in a mesh as it is."""
+    inventory, mesh = cluster.status.inventory, cluster.spec.mesh
+    peers = {
+        _mesh_name(other): dict(other.metadata.labels)
+        for other in clusters
+        if mesh is not None and other.spec.mesh is not None and other.metadata.name != cluster.metadata.name
+    }
+    return Target(
+        cluster=_mesh_name(cluster),
+        labels=dict(cluster.metadata.labels),
+        cni=inventory.cni.lower() if inventory is not None else "",
+        cilium_version=inventory.cni_version if inventory is not None else "",
+        peers=peers,
+    )
+
+
+def _mesh_name(cluster: Cluster) -> str:
+    mesh = cluster.spec.mesh
+    return mesh.name if mesh is not None and mesh.name else cluster.metadata.name
+
+
+def compile_order(
+    policyset: PolicySet, bundle: Bundle, *, compiled: Compiled, standing: PolicyOrder | None
+) -> PolicyOrder:
+    """Give the order of one cluster: what compiles, and what stands of files that no longer do."""
+    name = policyset.metadata.name
+    manifests = [dict(manifest.body) for manifest in stamp(compiled.manifests, name, bundle.commit)]
+    broken = {item.origin.path for item in compiled.unenforceable}
+    kept = [manifest for manifest in (standing.manifests if standing is not None else ()) if _file(manifest) in broken]
+    return PolicyOrder(
+        name=name,
+        commit=bundle.commit,
+        manifests=(*manifests, *kept),
+        observe_only=policyset.spec.mode == "ObserveOnly",
+    )
+
+
+def _file(manifest: dict[str, object]) -> str:
+    """Give the file that an object was compiled from: its origin is `path:line`."""
+    metadata = manifest.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    return str((annotations or {}).get(ORIGIN_ANNOTATION, "")).rpartition(":")[0]
+
+
+def plan_cluster(view: ClusterView) -> ClusterPolicyStatus:
+    """Give a cluster's row: Applied only of the commit that was ordered, and only while the cluster is heard."""
+    old = view.old or ClusterPolicyStatus(cluster=view.cluster.metadata.name)
+    report = view.report
+    phase, message = _phase(view)
+    if report is None:
+        return old.model_copy(update={"phase": phase, "message": message})
+    newest = max(report.drifts, key=lambda drift: drift.at, default=None)
+    return old.model_copy(
+        update={
+            "phase": phase,
+            "message": message,
+            "commit": report.commit,
+            "objects": report.objects,
+            "drift_healed": report.drift_healed,
+            "last_drift": _drift(newest) if newest is not None else old.last_drift,
+            "last_drift_at": newest.at if newest is not None else old.last_drift_at,
+            "last_proven_at": report.at,
+        }
+    )
+
+
+def _phase(view: ClusterView) -> tuple[PolicyPhase, str]:
+    status, report, order = view.cluster.status, view.report, view.order
+    if status.phase == "Unreachable":
+        return "Unreachable", "the cluster cannot be heard; what it held last stays in force there"
+    if report is not None and report.phase == "Failed":
+        return "Failed", report.message
+    if view.refused:
+        more = f" and {len(view.refused) - _REFUSALS_SHOWN} more" if len(view.refused) > _REFUSALS_SHOWN else ""
+        return "Unenforceable", "; ".join(view.refused[:_REFUSALS_SHOWN]) + more
+    if order is None:
+        reason = "the cluster's inventory is not known yet" if status.inventory is None else "nothing was read yet"
+        return "Pending", reason
+    if report is None or report.commit != order.commit:
+        return "Pending", f"commit {order.commit[:12]} is ordered and not yet reported"
+    return report.phase, report.message
+
+
+def _drift(drift: DriftRecord) -> str:
+    name = f"{drift.namespace}/{drift.name}" if drift.namespace else drift.name
+    who = f" by {', '.join(drift.managers)}" if drift.managers else ""
+    return f"{drift.kind} {name}: {', '.join(drift.paths) or 'deleted'}{who}"
+
+
+def healed(old: Sequence[ClusterPolicyStatus], new: Sequence[ClusterPolicyStatus]) -> Iterator[str]:
+    """Tell of each cluster in which drift was put back since the rows were written last."""
+    before = {row.cluster: row.drift_healed for row in old}
+    for row in new:
+        count = row.drift_healed - before.get(row.cluster, 0)
+        if count > 0:
+            yield f"{row.cluster}: put back {row.last_drift or f'{count} changes'}"

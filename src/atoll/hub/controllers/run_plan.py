@@ -1,0 +1,259 @@
+"""What a run needs next: pure decisions over everything that is known of it.
+
+Owns the order of a run's life: staged → ordered → reported → committed, and the fences: an older epoch orders and
+commits nothing, a cancelled run orders nothing new, a commit counts only when its own version was sealed by this run.
+"""
+
+from datetime import datetime
+
+from atoll.federation.bus.messages import CommitOrder, RunOrder, RunReport
+from atoll.federation.resources import (
+    FINISHED_RUN_PHASES,
+    Cluster,
+    ObjectMeta,
+    Run,
+    RunInput,
+    RunStatus,
+    Transfer,
+    TransferSpec,
+)
+from atoll.federation.resources.run import RunPhase
+from atoll.hub.controllers.manifests import compile_run
+from atoll.hub.controllers.run_scope import Input, Output, RunPlan, RunScope
+
+# How soon to look again at a commit that waits for another run's, or that the sink has refused.
+_LOOK_AGAIN_SECONDS = 1.0
+# How long a sink may refuse a commit. Shorter, and a disk that is full for a minute costs a day's work; longer, and a
+# commit that can never succeed keeps its job from its next attempt.
+_COMMIT_PATIENCE_SECONDS = 120.0
+
+
+def plan_run(scope: RunScope, now: datetime) -> RunPlan:
+    """Decide the next step of a run."""
+    run, report = scope.run, _own_report(scope)
+    if run.status.phase in FINISHED_RUN_PHASES:
+        mine = [output for output in scope.outputs if _is_mine(scope, output.order)]
+        return RunPlan(run.status, done=tuple(output.dataset for output in mine))
+    if scope.newest_epoch > run.spec.epoch:
+        status = _ended(scope, "Failed", now, reason="StaleEpoch", message=f"epoch {scope.newest_epoch} replaced it")
+        return RunPlan(status, _cancelled(scope.order))
+    if report is not None and report.phase == "Succeeded":
+        return _commit(scope, report, now)
+    if report is not None and report.phase in FINISHED_RUN_PHASES:
+        return RunPlan(_reported(scope, report, report.phase))
+    if run.spec.cancelled:
+        if scope.order is None:
+            return RunPlan(
+                _ended(scope, "Cancelled", now, reason="Cancelled", message="cancelled before it was started")
+            )
+        status = _reported(scope, report, report.phase) if report is not None else _phase(scope, "Starting")
+        return RunPlan(status, _cancelled(scope.order))
+    if report is not None:
+        return RunPlan(_reported(scope, report, report.phase))
+    return RunPlan(_phase(scope, "Starting")) if scope.order is not None else _start(scope, now)
+
+
+def _own_report(scope: RunScope) -> RunReport | None:
+    """A report of another epoch says nothing about this run."""
+    report = scope.report
+    return report if report is not None and report.epoch == scope.run.spec.epoch else None
+
+
+# --- before the order
+
+
+def _start(scope: RunScope, now: datetime) -> RunPlan:
+    """Stage what is missing; order when nothing is."""
+    if scope.cluster is None:
+        message = f"cluster {scope.run.spec.cluster} is no longer part of the federation"
+        return RunPlan(_ended(scope, "Failed", now, reason="ClusterGone", message=message))
+    missing = [given for given in scope.inputs if not _is_there(scope, given)]
+    if not missing:
+        return RunPlan(_phase(scope, "Starting"), _order(scope, scope.cluster))
+    return _stage(scope, missing, now)
+
+
+def _is_there(scope: RunScope, given: Input) -> bool:
+    """Tell whether the run's cluster holds the pinned version of an input."""
+    cluster, version, dataset = scope.run.spec.cluster, given.given.version, given.dataset
+    if given.transfer is not None and given.transfer.status.phase == "Succeeded":
+        return True
+    if dataset is None:
+        return False
+    if dataset.status.complete and dataset.status.version == version:
+        return any((replica.cluster, replica.version) == (cluster, version) for replica in dataset.status.replicas)
+    # Replicas tell of the current version only; older ones, and one that still grows, are at home.
+    return dataset.spec.home == cluster and dataset.status.version >= version
+
+
+def _stage(scope: RunScope, missing: list[Input], now: datetime) -> RunPlan:
+    """Copy missing inputs; a copy that failed in this run's time fails the run, an older one is made again."""
+    transfers: list[Transfer] = []
+    discard: list[Transfer] = []
+    for given in missing:
+        name, version = given.given.dataset, given.given.version
+        source = _source(given, scope.run.spec.cluster)
+        if given.transfer is not None and given.transfer.status.phase == "Failed":
+            if not _is_older(given.transfer, scope.run):
+                message = f"{name} version {version} could not be copied: {given.transfer.status.message}"
+                return RunPlan(_ended(scope, "Failed", now, reason="StagingFailed", message=message))
+            discard.append(given.transfer)
+        if source is None:
+            message = f"no cluster holds {name} version {version} any more"
+            return RunPlan(_ended(scope, "Failed", now, reason="InputLost", message=message))
+        if given.transfer is None or given.transfer in discard:
+            transfers.append(_staging(scope.run, given.given, source))
+    names = ", ".join(f"{given.given.dataset} version {given.given.version}" for given in missing)
+    status = _phase(scope, "Staging", reason="CopyingInputs", message=f"copying {names}")
+    return RunPlan(status, transfers=tuple(transfers), discard=tuple(discard))
+
+
+def _is_older(transfer: Transfer, run: Run) -> bool:
+    finished, placed = transfer.status.finished_at, run.metadata.creation_timestamp
+    return finished is not None and placed is not None and finished < placed
+
+
+def _source(given: Input, destination: str) -> str | None:
+    """Choose whom to copy from: the home if it has the version, else the first replica by name."""
+    dataset, version = given.dataset, given.given.version
+    if dataset is None:
+        return None
+    holders = {replica.cluster for replica in dataset.status.replicas if replica.version == version} - {destination}
+    if dataset.spec.home in holders or (not holders and dataset.spec.home and dataset.status.version > version):
+        return dataset.spec.home
+    return min(holders, default=None)
+
+
+def staging_name(run: Run, given: RunInput) -> str:
+    """Name the Transfer that brings an input to a run's cluster: the same for every run that needs it there."""
+    return f"{given.dataset}.v{given.version}.{run.spec.cluster}"
+
+
+def _staging(run: Run, given: RunInput, source: str) -> Transfer:
+    return Transfer(
+        metadata=ObjectMeta(name=staging_name(run, given), namespace=given.namespace),
+        spec=TransferSpec(dataset=given.dataset, version=given.version, source=source, destination=run.spec.cluster),
+    )
+
+
+def _order(scope: RunScope, cluster: Cluster) -> RunOrder:
+    run = scope.run
+    return RunOrder(
+        namespace=run.metadata.namespace or "default",
+        run=run.metadata.name,
+        job=run.spec.job,
+        epoch=run.spec.epoch,
+        manifests=compile_run(scope.job, run, cluster),
+    )
+
+
+def _cancelled(order: RunOrder | None) -> RunOrder | None:
+    return order.model_copy(update={"cancelled": True}) if order is not None else None
+
+
+# --- after the report
+
+
+def _commit(scope: RunScope, report: RunReport, now: datetime) -> RunPlan:
+    """Have every output sealed; the run has succeeded when each is."""
+    commits: list[CommitOrder] = []
+    sealed = 0
+    refused: list[tuple[Output, str]] = []
+    for output in scope.outputs:
+        if _is_sealed(scope, output):
+            sealed += 1
+        elif _is_mine(scope, output.order):
+            if output.report is not None and output.report.error:
+                refused.append((output, output.report.error))
+        elif not output.is_busy:
+            commits.append(_commit_order(scope, output))
+    if sealed == len(scope.outputs):
+        status = _reported(scope, report, "Succeeded").model_copy(update={"finished_at": report.finished_at or now})
+        return RunPlan(status)  # the orders go when this status stands: without either, the commit would be repeated
+    if refused:
+        return _refused(scope, report, now, refused)
+    again = _LOOK_AGAIN_SECONDS if any(output.is_busy for output in scope.outputs) else None
+    return RunPlan(_reported(scope, report, "Committing"), commits=tuple(commits), again_seconds=again)
+
+
+def _refused(scope: RunScope, report: RunReport, now: datetime, refused: list[tuple[Output, str]]) -> RunPlan:
+    """The sink tries again by itself what may pass, such as a full disk; the work is given up only after a while."""
+    message = "; ".join(f"{output.dataset}: {error}" for output, error in refused)
+    since = report.finished_at or report.at
+    if (now - since).total_seconds() > _COMMIT_PATIENCE_SECONDS:
+        return RunPlan(_ended(scope, "Failed", now, reason="CommitFailed", message=message))
+    taken = [output for output, _ in refused if _is_taken(output)]
+    status = _reported(scope, report, "Committing").model_copy(update={"reason": "CommitRefused", "message": message})
+    commits = tuple(_commit_order(scope, output) for output in taken)
+    return RunPlan(status, commits=commits, again_seconds=_LOOK_AGAIN_SECONDS)
+
+
+def _is_taken(output: Output) -> bool:
+    """Tell whether the version that was ordered exists already, made by somebody else: the next one is free."""
+    order, report = output.order, output.report
+    return (
+        order is not None and report is not None and report.version >= order.version and report.produced_by != order.run
+    )
+
+
+def _is_sealed(scope: RunScope, output: Output) -> bool:
+    """Tell whether the version that this run was ordered to make is complete and its own."""
+    report = output.report
+    return (
+        report is not None
+        and _is_mine(scope, output.order)
+        and output.order is not None
+        and report.version >= output.order.version
+        and report.complete
+        and report.produced_by == _name(scope)
+    )
+
+
+def _is_mine(scope: RunScope, order: CommitOrder | None) -> bool:
+    return order is not None and (order.run, order.epoch) == (_name(scope), scope.run.spec.epoch)
+
+
+def _commit_order(scope: RunScope, output: Output) -> CommitOrder:
+    return CommitOrder(
+        namespace=scope.run.metadata.namespace or "default",
+        dataset=output.dataset,
+        version=output.newest_version + 1,
+        run=_name(scope),
+        epoch=scope.run.spec.epoch,
+    )
+
+
+def _name(scope: RunScope) -> str:
+    return scope.run.metadata.name
+
+
+# --- statuses
+
+
+def _phase(scope: RunScope, phase: RunPhase, *, reason: str = "", message: str = "") -> RunStatus:
+    return scope.run.status.model_copy(
+        update={"phase": phase, "reason": reason, "message": message, "observed_generation": _generation(scope)}
+    )
+
+
+def _ended(scope: RunScope, phase: RunPhase, now: datetime, *, reason: str, message: str) -> RunStatus:
+    return _phase(scope, phase, reason=reason, message=message).model_copy(update={"finished_at": now})
+
+
+def _reported(scope: RunScope, report: RunReport, phase: RunPhase) -> RunStatus:
+    names = ("reason", "message", "exit_code", "pods", "started_at", "finished_at", "usage")
+    reported = {name: getattr(report, name) for name in names}
+    if phase == "Committing":
+        reported["finished_at"] = None
+    return scope.run.status.model_copy(
+        update={
+            **reported,
+            "phase": phase,
+            "last_proven_at": report.at,
+            "observed_generation": _generation(scope),
+        }
+    )
+
+
+def _generation(scope: RunScope) -> int | None:
+    return scope.run.metadata.generation

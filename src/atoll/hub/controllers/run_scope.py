@@ -1,0 +1,62 @@
+"""What is known of a run at one moment, and what is to be written: the values between runs.py and run_plan.py."""
+
+from dataclasses import dataclass
+
+from atoll.federation.bus.messages import CommitOrder, DatasetReport, RunOrder, RunReport
+from atoll.federation.resources import Cluster, Dataset, Job, Run, RunInput, RunStatus, Transfer
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a run, its dataset, and the copy to the run's cluster if one was started."""
+
+    given: RunInput
+    dataset: Dataset | None
+    transfer: Transfer | None
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of a run.
+
+    `order` is the commit that stands for this dataset in the run's cluster, `is_busy` tells that it is another run's
+    and not done, `newest_version` is the highest version that anybody has or was ordered to make.
+    """
+
+    dataset: str
+    order: CommitOrder | None
+    is_busy: bool
+    report: DatasetReport | None
+    newest_version: int
+
+
+@dataclass(frozen=True)
+class RunScope:
+    """All that is known of one run at one moment."""
+
+    run: Run
+    job: Job
+    cluster: Cluster | None
+    newest_epoch: int
+    order: RunOrder | None
+    report: RunReport | None
+    inputs: tuple[Input, ...] = ()
+    outputs: tuple[Output, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What to write. `order` None leaves the order as it is; `done` names outputs whose commit order is over."""
+
+    status: RunStatus
+    order: RunOrder | None = None
+    transfers: tuple[Transfer, ...] = ()
+    discard: tuple[Transfer, ...] = ()
+    commits: tuple[CommitOrder, ...] = ()
+    done: tuple[str, ...] = ()
+    again_seconds: float | None = None
+
+
+def run_prefix(job: str) -> str:
+    """Give what the names of a job's runs begin with: a run is called `<job>-<epoch>`."""
+    return f"{job}-"

@@ -1,0 +1,203 @@
+"""Runs: a placed Run becomes copies of missing inputs, then an order to its cluster, then commits of its outputs.
+
+Owns RunOrder, CommitOrder, the Transfers that stage inputs, and Run.status. The decisions are in run_plan.py; this file
+reads, writes and keeps the order of writes: transfers before the order, the status last.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from atoll.federation.bus.messages import CommitOrder, DatasetReport, RunOrder, RunReport
+from atoll.federation.errors import Conflict
+from atoll.federation.resources import FINISHED_RUN_PHASES, Cluster, Dataset, Job, Run, RunInput, Transfer
+from atoll.hub.controllers.context import Context
+from atoll.hub.controllers.run_plan import plan_run, staging_name
+from atoll.hub.controllers.run_scope import Input, Output, RunPlan, RunScope, run_prefix
+from atoll.hub.controllers.runtime import (
+    DONE,
+    Key,
+    Messages,
+    Objects,
+    Outcome,
+    RequeueAfter,
+    Source,
+    own_key,
+    topic_key,
+)
+from atoll.hub.members import Path
+
+RUN_FINALIZER = "atoll.dev/workload"
+
+
+class RunController:
+    """Keeps RunOrder, CommitOrder, staging Transfers and Run.status."""
+
+    name = "runs"
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        # The version of an output is chosen from all orders that stand: two runs must not choose at once.
+        self._choosing = asyncio.Lock()
+        # Runs that are not over: few, where the finished ones of a namespace may be many.
+        self._live: set[Key] = set()
+
+    def sources(self) -> Sequence[Source]:
+        """Watch runs, their orders and reports, and whatever they may wait for."""
+        context = self._context
+        return (
+            Objects(context.client, Run, own_key),
+            Objects(context.client, Job, self._runs_of_job),
+            Objects(context.client, Transfer, self._live_in_namespace),
+            Objects(context.client, Dataset, self._live_in_namespace),
+            Messages(context.observed, topic_key("run")),
+            Messages(context.observed, self._live_at_report),
+            Messages(context.desired, topic_key("run")),
+        )
+
+    async def _runs_of_job(self, job: Job) -> Iterable[Key]:
+        return [_key(run) for run in await self._of_job(job.metadata.namespace, job.metadata.name)]
+
+    async def _of_job(self, namespace: str | None, job: str) -> list[Run]:
+        named = await self._context.client.list(Run, namespace, name_prefix=run_prefix(job))
+        return [run for run in named if run.spec.job == job]
+
+    async def _live_in_namespace(self, changed: Dataset | Transfer) -> Iterable[Key]:
+        """Map what a run may wait for to the runs of the namespace that are not over."""
+        return [key for key in self._live if key[0] == changed.metadata.namespace]
+
+    async def _live_at_report(self, path: Path) -> Iterable[Key]:
+        """Map a report of a dataset to the runs that are not over in that namespace: one may be committing it."""
+        if path.topic != "dataset" or len(path.names) != 2:
+            return []
+        return [key for key in self._live if key[0] == path.names[0]]
+
+    async def reconcile(self, key: Key) -> Outcome:
+        """Bring one run closer to its end."""
+        context, (namespace, name) = self._context, key
+        run = await context.client.get(Run, namespace, name)
+        if run is not None and run.status.phase not in FINISHED_RUN_PHASES:
+            self._live.add(key)
+        else:
+            self._live.discard(key)
+        if run is None:
+            return await self._remove_orders(namespace, name)
+        if run.metadata.deletion_timestamp is not None:
+            return await self._finalize(run)
+        job = await context.client.get(Job, namespace, run.spec.job)
+        if job is None:
+            await context.client.delete(Run, namespace, name)
+            return DONE
+        if RUN_FINALIZER not in run.metadata.finalizers:
+            run = await self._add_finalizer(run)
+        async with self._choosing:
+            plan = plan_run(await self._scope(run, job), context.clock())
+            await self._apply(run, plan)
+        return await self._write_status(run, plan)
+
+    async def _scope(self, run: Run, job: Job) -> RunScope:
+        context, namespace = self._context, run.metadata.namespace
+        siblings = await self._of_job(namespace, run.spec.job)
+        path = _order_path(run)
+        return RunScope(
+            run=run,
+            job=job,
+            cluster=await context.client.get(Cluster, None, run.spec.cluster),
+            newest_epoch=max((other.spec.epoch for other in siblings), default=run.spec.epoch),
+            order=context.desired.read(RunOrder, path),
+            report=context.observed.read(RunReport, path),
+            inputs=tuple([await self._input(run, given) for given in run.spec.inputs]),
+            outputs=tuple([await self._output(run, output.dataset) for output in job.spec.outputs]),
+        )
+
+    async def _input(self, run: Run, given: RunInput) -> Input:
+        client = self._context.client
+        dataset = await client.get(Dataset, given.namespace, given.dataset)
+        name = staging_name(run, given)
+        return Input(given, dataset, await client.get(Transfer, given.namespace, name))
+
+    async def _output(self, run: Run, name: str) -> Output:
+        context, namespace = self._context, run.metadata.namespace or ""
+        path, rest = _commit_path(run, name), f"dataset/{namespace}/{name}"
+        standing = context.desired.read(CommitOrder, path)
+        writer = await context.client.get(Run, namespace, standing.run) if standing is not None else None
+        orders = [context.desired.read(CommitOrder, p) for p in context.desired.everywhere("cluster", path.rest)]
+        reports = [context.observed.read(DatasetReport, p) for p in context.observed.everywhere("cluster", rest)]
+        dataset = await context.client.get(Dataset, namespace, name)
+        taken = [found.version for found in (*orders, *reports) if found is not None]
+        return Output(
+            dataset=name,
+            order=standing,
+            is_busy=_is_busy(writer, run),
+            report=context.observed.read(DatasetReport, Path("cluster", run.spec.cluster, rest)),
+            newest_version=max([*taken, dataset.status.version if dataset is not None else 0]),
+        )
+
+    async def _apply(self, run: Run, plan: RunPlan) -> None:
+        """Carry out a plan: old copies away, transfers, the order, commits."""
+        context = self._context
+        for stale in plan.discard:
+            await context.client.delete(Transfer, stale.metadata.namespace, stale.metadata.name)
+        for transfer in plan.transfers:
+            try:
+                await context.client.create(transfer)
+            except Conflict:
+                continue  # another run of this cluster stages the same version
+        if plan.order is not None:
+            await context.desired.put(_order_path(run), plan.order)
+        for commit in plan.commits:
+            await context.desired.put(_commit_path(run, commit.dataset), commit)
+        for name in plan.done:
+            await context.desired.remove(_commit_path(run, name))
+
+    async def _write_status(self, run: Run, plan: RunPlan) -> Outcome:
+        await self._context.client.update_status(run.model_copy(update={"status": plan.status}))
+        if plan.status.phase == "Staging" and run.status.phase != "Staging":
+            await self._context.events.record(run, "Staging", plan.status.message)
+        return RequeueAfter(plan.again_seconds) if plan.again_seconds is not None else DONE
+
+    async def _add_finalizer(self, run: Run) -> Run:
+        """The run's object must outlive its workload: the agent has to be told to remove that."""
+        finalizers = (*run.metadata.finalizers, RUN_FINALIZER)
+        metadata = run.metadata.model_copy(update={"finalizers": finalizers})
+        return await self._context.client.update(run.model_copy(update={"metadata": metadata}))
+
+    async def _finalize(self, run: Run) -> Outcome:
+        """Take the orders back, and let the object go when its agent has nothing left to report of it."""
+        context, path = self._context, _order_path(run)
+        await self._remove_orders(run.metadata.namespace or "", run.metadata.name)
+        cluster = await context.client.get(Cluster, None, run.spec.cluster)
+        if cluster is not None and context.observed.held(path) is not None:
+            return DONE  # the agent's withdrawal of its report wakes this key
+        finalizers = tuple(name for name in run.metadata.finalizers if name != RUN_FINALIZER)
+        if finalizers != run.metadata.finalizers:
+            metadata = run.metadata.model_copy(update={"finalizers": finalizers})
+            await context.client.update(run.model_copy(update={"metadata": metadata}))
+        return DONE
+
+    async def _remove_orders(self, namespace: str, name: str) -> Outcome:
+        desired = self._context.desired
+        for path in list(desired.everywhere("cluster", f"run/{namespace}/{name}")):
+            await desired.remove(path)
+        for member in desired.members("cluster"):
+            for path in list(desired.paths("cluster", member, "commit")):
+                commit = desired.read(CommitOrder, path)
+                if commit is not None and (commit.namespace, commit.run) == (namespace, name):
+                    await desired.remove(path)
+        return DONE
+
+
+def _key(run: Run) -> Key:
+    return (run.metadata.namespace or "", run.metadata.name)
+
+
+def _is_busy(writer: Run | None, run: Run) -> bool:
+    """Tell whether another run's commit stands and that run is not over."""
+    return writer is not None and writer.key != run.key and writer.status.phase not in FINISHED_RUN_PHASES
+
+
+def _order_path(run: Run) -> Path:
+    return Path("cluster", run.spec.cluster, f"run/{run.metadata.namespace}/{run.metadata.name}")
+
+
+def _commit_path(run: Run, dataset: str) -> Path:
+    return Path("cluster", run.spec.cluster, f"commit/{run.metadata.namespace}/{dataset}")

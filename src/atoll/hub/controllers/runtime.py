@@ -1,0 +1,201 @@
+"""The controller runtime: turns changes into keys and keys into reconciles.
+
+Owns the guarantees of STYLE.md, "A controller": one run per key at a time, equal keys merge, failures come back with
+backoff and jitter, cancellation is clean. It must not know any kind.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import structlog
+
+from atoll.federation.errors import AtollError, Conflict, InvalidInput, Unavailable
+from atoll.federation.resources import Resource
+from atoll.hub.client import Client
+from atoll.hub.controllers.workqueue import Backoff, WorkQueue
+from atoll.hub.members import Copy, Path
+from atoll.hub.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+Key = tuple[str, str]
+"""(namespace, name); the namespace of a cluster-scoped object is empty."""
+R = TypeVar("R", bound=Resource)
+Mapper = Callable[[R], Awaitable[Iterable[Key]]]
+PathMapper = Callable[[Path], Awaitable[Iterable[Key]]]
+
+
+@dataclass(frozen=True)
+class Done:
+    """The key is settled until something changes."""
+
+
+@dataclass(frozen=True)
+class RequeueAfter:
+    """The key must be looked at again after some time, whatever happens."""
+
+    seconds: float
+
+
+Outcome = Done | RequeueAfter
+DONE = Done()
+
+
+class TerminalError(Exception):
+    """Nothing will help but a change of the object: the key is not tried again until then."""
+
+
+class Source(Protocol):
+    """Something whose changes mean work."""
+
+    def keys(self) -> AsyncIterator[Iterable[Key]]:
+        """Give every key that there is, then keys as they change; for ever."""
+
+
+class Reconciler(Protocol):
+    """One controller. It knows only the key, reads everything again, and never asks what changed."""
+
+    name: str
+
+    def sources(self) -> Sequence[Source]:
+        """Name what it watches."""
+
+    async def reconcile(self, key: Key) -> Outcome:
+        """Bring the world of one key closer to what it should be. Raise to be called again with backoff."""
+
+
+@dataclass(frozen=True)
+class Objects(Source):
+    """The objects of one kind, mapped to keys."""
+
+    client: Client
+    model: type[Resource]
+    to_keys: Callable[..., Awaitable[Iterable[Key]]]
+
+    async def keys(self) -> AsyncIterator[Iterable[Key]]:
+        """Give the keys of all objects, then of those that change; also of what vanished while history was lost."""
+        known: dict[str, tuple[Key, ...]] = {}
+        fresh: dict[str, tuple[Key, ...]] = {}
+        async for seen in self.client.watch(self.model):
+            if seen.mark == "begin":
+                fresh = {}
+            elif seen.mark == "end":
+                vanished = [keys for name, keys in known.items() if name not in fresh]
+                known = fresh
+                for keys in vanished:
+                    yield keys
+            if seen.resource is not None:
+                name, keys = seen.resource.key, tuple(await self.to_keys(seen.resource))
+                before = known.get(name, ())
+                fresh[name] = keys
+                if seen.is_gone:
+                    del fresh[name]
+                yield {*before, *keys}
+
+
+@dataclass(frozen=True)
+class Messages(Source):
+    """Orders or reports, mapped to keys."""
+
+    copy: Copy
+    to_keys: PathMapper
+
+    async def keys(self) -> AsyncIterator[Iterable[Key]]:
+        """Give the keys of all messages, then of those that change."""
+        async for paths in self.copy.changes():
+            for path in paths:
+                yield await self.to_keys(path)
+
+
+async def own_key(resource: Resource) -> Iterable[Key]:
+    """Map an object to its own key."""
+    return [(resource.metadata.namespace or "", resource.metadata.name)]
+
+
+def topic_key(*topics: str) -> PathMapper:
+    """Map messages of these topics, `<topic>/<namespace>/<name>`, to (namespace, name)."""
+
+    async def to_keys(path: Path) -> Iterable[Key]:
+        if path.topic not in topics or len(path.names) != 2:
+            return []
+        return [(path.names[0], path.names[1])]
+
+    return to_keys
+
+
+class Controller:
+    """Runs one reconciler until cancelled."""
+
+    def __init__(
+        self,
+        reconciler: Reconciler,
+        *,
+        metrics: Metrics,
+        backoff: Backoff | None = None,
+        workers: int = 4,
+        settle_seconds: float = 0.0,
+    ) -> None:
+        """Args: `settle_seconds` lets changes gather before a key is looked at."""
+        self._reconciler, self._metrics = reconciler, metrics
+        self._queue: WorkQueue[Key] = WorkQueue()
+        self._backoff = backoff or Backoff()
+        self._workers, self._settle_seconds = workers, settle_seconds
+        self._failures: dict[Key, int] = {}
+
+    async def run(self) -> None:
+        """Watch and reconcile for ever."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for source in self._reconciler.sources():
+                    group.create_task(self._watch(source))
+                for _ in range(self._workers):
+                    group.create_task(self._work())
+        finally:
+            self._queue.close()
+
+    async def _watch(self, source: Source) -> None:
+        async for keys in source.keys():
+            for key in keys:
+                self._queue.add(key, after=self._settle_seconds)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.take()
+            started = time.perf_counter()
+            try:
+                result = await self._once(key)
+            finally:
+                self._queue.done(key)
+            self._metrics.reconciled(self._reconciler.name, result, time.perf_counter() - started)
+
+    async def _once(self, key: Key) -> str:
+        """Reconcile one key and decide when it is next; give the result's name for the metrics."""
+        try:
+            outcome = await self._reconciler.reconcile(key)
+        except (Conflict, Unavailable) as error:
+            # Part of normal life: what was read is old, or a part is away. The next run reads everything again.
+            log.debug("a reconcile has to be repeated", controller=self._reconciler.name, key=key, error=str(error))
+            self._retry(key)
+            return error.reason.lower()
+        except (TerminalError, InvalidInput) as error:
+            log.warning("a reconcile gave up until something changes", **self._about(key, error))
+            self._failures.pop(key, None)
+            return "terminal"
+        except Exception as error:  # the edge of the controller runtime: one key's failure stops no other
+            log.error("a reconcile failed", exc_info=not isinstance(error, AtollError), **self._about(key, error))
+            self._retry(key)
+            return "error"
+        self._failures.pop(key, None)
+        if isinstance(outcome, RequeueAfter):
+            self._queue.add(key, after=outcome.seconds)
+        return "done"
+
+    def _retry(self, key: Key) -> None:
+        self._failures[key] = self._failures.get(key, 0) + 1
+        self._queue.add(key, after=self._backoff.seconds(self._failures[key]))
+
+    def _about(self, key: Key, error: Exception) -> dict[str, object]:
+        return {"controller": self._reconciler.name, "key": "/".join(key), "error": str(error)}

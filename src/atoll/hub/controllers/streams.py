@@ -1,0 +1,91 @@
+"""Streams: the sink of the home cluster is told of each; the gateway's ledger becomes Stream.status.
+
+Owns the order `stream/<namespace>/<name>` of the home cluster, and Stream.status.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from atoll.federation.bus.messages import DatasetReport, GatewayReport, StreamOrder
+from atoll.federation.resources import Stream, StreamStatus
+from atoll.hub.controllers.context import Context
+from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, Source, own_key
+from atoll.hub.members import Path
+
+
+def plan_status(stream: Stream, report: GatewayReport | None, datasets: Iterable[DatasetReport]) -> StreamStatus:
+    """Give a stream's counters as its gateway and its sink report them; they never go back."""
+    old = stream.status
+    mine = next((row for row in report.ledger if row.stream == stream.key), None) if report is not None else None
+    fed = [dataset for dataset in datasets if _feeds(stream, dataset)]
+    newest = max(fed, key=lambda dataset: (dataset.at, dataset.dataset), default=None)
+    return old.model_copy(
+        update={
+            "received": max(old.received, mine.received if mine is not None else 0),
+            "committed": max(old.committed, mine.committed if mine is not None else 0),
+            "dataset": newest.dataset if newest is not None else old.dataset,
+            "observed_generation": stream.metadata.generation,
+        }
+    )
+
+
+def _feeds(stream: Stream, report: DatasetReport) -> bool:
+    names = (stream.metadata.name, stream.key)
+    return any(row.gateway == stream.spec.gateway and row.stream in names for row in report.ledger.sources)
+
+
+class StreamController:
+    """Keeps StreamOrder in the home cluster, and Stream.status."""
+
+    name = "streams"
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def sources(self) -> Sequence[Source]:
+        """Watch streams, the ledgers of gateways, and what sinks report."""
+        context = self._context
+        return (
+            Objects(context.client, Stream, own_key),
+            Messages(context.observed, self._streams_of),
+            Messages(context.desired, _ordered),
+        )
+
+    async def _streams_of(self, path: Path) -> Iterable[Key]:
+        """Map a gateway's heartbeat to its streams, and a dataset's report to the streams of its namespace."""
+        if path.kind == "gateway" and path.topic == "heartbeat":
+            streams = [s for s in await self._context.client.list(Stream) if s.spec.gateway == path.member]
+        elif path.topic == "dataset" and len(path.names) == 2:
+            streams = await self._context.client.list(Stream, path.names[0])
+        else:
+            return []
+        return [(stream.metadata.namespace or "", stream.metadata.name) for stream in streams]
+
+    async def reconcile(self, key: Key) -> Outcome:
+        """Bring one stream's order and status up to date."""
+        context, (namespace, name) = self._context, key
+        stream = await context.client.get(Stream, namespace, name)
+        rest = f"stream/{namespace}/{name}"
+        home = stream.spec.home if stream is not None else None
+        for path in list(context.desired.everywhere("cluster", rest)):
+            if path.member != home:
+                await context.desired.remove(path)
+        if stream is None:
+            return DONE
+        order = StreamOrder(namespace=namespace, name=name, spec=stream.spec)
+        await context.desired.put(Path("cluster", stream.spec.home, rest), order)
+        await context.client.update_status(stream.model_copy(update={"status": self._status(stream)}))
+        return DONE
+
+    def _status(self, stream: Stream) -> StreamStatus:
+        observed = self._context.observed
+        report = observed.read(GatewayReport, Path("gateway", stream.spec.gateway, "heartbeat"))
+        paths = [
+            p for p in observed.paths("cluster", stream.spec.home, "dataset") if p.names[0] == stream.metadata.namespace
+        ]
+        found = (observed.read(DatasetReport, path) for path in paths)
+        return plan_status(stream, report, [dataset for dataset in found if dataset is not None])
+
+
+async def _ordered(path: Path) -> Iterable[Key]:
+    """Map an order to its stream, so that orders of streams deleted while no hub ran are found at start."""
+    return [(path.names[0], path.names[1])] if path.topic == "stream" and len(path.names) == 2 else []

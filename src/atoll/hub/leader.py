@@ -1,0 +1,132 @@
+"""Leadership of one hub among several: a lease in JetStream, held by compare-and-set and judged by local clocks only.
+
+Owns taking, renewing and losing the lease; must not know what a leader does. Method and measurements: NATS.md 5.3.
+A holder acts only until its own monotonic deadline, counted from before the renewal was sent; a rival takes the lease
+only when it has seen the same revision stand for a whole lease. So no two clocks are ever compared.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+
+import orjson
+import structlog
+
+from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.table import Change, Table
+from atoll.federation.errors import AtollError, Conflict
+
+log = structlog.get_logger(__name__)
+
+LEASE_STREAM, LEASE_PREFIX = "LEASES", "lease"
+_KEY = "hub/leader"
+# Six renewals fit into a lease: four may fail in a row before it is lost (NATS.md 5.3).
+_RENEWALS = 6
+# The holder stops this much earlier than rivals may begin.
+_SAFE_PART = 0.75
+
+
+class Lease:
+    """One hub's claim to lead. `token` is the revision of the write that took the lease: it grows with every leader."""
+
+    def __init__(self, table: Table, *, seconds: float, holder: str = "", now: Callable[[], float] = time.monotonic):
+        self._table, self._seconds, self._now = table, seconds, now
+        self._holder = holder or secrets.token_hex(8)
+        self._revision = 0
+        self._deadline = 0.0
+        self.token = 0
+
+    @classmethod
+    async def open(cls, bus: Bus, *, seconds: float) -> "Lease":
+        """Make the stream of leases if it is not there."""
+        await bus.ensure_table(LEASE_STREAM, LEASE_PREFIX)
+        return cls(bus.table(LEASE_STREAM, LEASE_PREFIX), seconds=seconds)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this hub may act as leader right now."""
+        return self._now() < self._deadline
+
+    async def acquire(self) -> None:
+        """Wait until the lease is ours."""
+        seen, since = -1, self._now()
+        while True:
+            try:
+                current = await self._table.get(_KEY)
+                revision = current.revision if current else 0
+                if revision != seen:
+                    seen, since = revision, self._now()
+                if current is None or self._is_ours(current) or self._now() - since >= self._seconds:
+                    await self._write(revision)
+                    self.token = self._revision
+                    return
+            except Conflict:
+                seen = -1
+            except AtollError as error:
+                log.debug("the lease could not be read", error=str(error))
+            await asyncio.sleep(self._seconds / _RENEWALS)
+
+    async def hold(self) -> None:
+        """Renew until the lease is lost; return then."""
+        while self.is_held:
+            await asyncio.sleep(min(self._seconds / _RENEWALS, max(0.0, self._deadline - self._now())))
+            try:
+                async with asyncio.timeout(max(0.01, self._deadline - self._now())):
+                    await self._write(self._revision)
+            except Conflict:
+                self._deadline = 0.0
+            except (AtollError, TimeoutError) as error:
+                log.debug("the lease could not be renewed", error=str(error))
+                await self._reread()
+
+    async def release(self) -> None:
+        """Give the lease up, so that the next leader need not wait."""
+        self._deadline = 0.0
+        with contextlib.suppress(AtollError, TimeoutError):
+            async with asyncio.timeout(1):
+                await self._table.delete(_KEY, expected=self._revision)
+
+    async def _reread(self) -> None:
+        """A renewal whose answer was lost may have happened: go on from what stands there, if it is still ours."""
+        with contextlib.suppress(AtollError, TimeoutError):
+            async with asyncio.timeout(max(0.01, self._deadline - self._now())):
+                current = await self._table.get(_KEY)
+            if current is not None and self._is_ours(current):
+                self._revision = current.revision
+            else:
+                self._deadline = 0.0
+
+    def _is_ours(self, current: Change) -> bool:
+        return bool(orjson.loads(current.value or b"{}").get("holder") == self._holder)
+
+    async def _write(self, expected: int) -> None:
+        before = self._now()
+        body = orjson.dumps({"holder": self._holder, "renewal": secrets.token_hex(4)})
+        self._revision = await self._table.put(_KEY, body, expected=expected)
+        self._deadline = before + self._seconds * _SAFE_PART
+
+
+async def lead(lease: Lease, work: Callable[[], Awaitable[None]]) -> None:
+    """Run `work` whenever this hub is the leader, and cancel it as soon as it is not; for ever."""
+    while True:
+        await lease.acquire()
+        log.info("this hub leads now", token=lease.token)
+        worker = asyncio.ensure_future(work())
+        holder = asyncio.create_task(lease.hold(), name="hub-lease")
+        try:
+            await asyncio.wait({worker, holder}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            log.info("this hub leads no more", token=lease.token)
+            await _stop(worker, holder)
+            await lease.release()
+        if not worker.cancelled():
+            worker.result()  # leading ends by losing the lease only: a worker that failed takes the hub with it
+
+
+async def _stop(*tasks: asyncio.Future[None]) -> None:
+    """Cancel tasks and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)

@@ -1,0 +1,69 @@
+"""The hub's process: connects, builds, serves and leads until it is cancelled. Safe to kill at any moment."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from atoll.federation.bus.connection import Bus
+from atoll.federation.errors import InvalidInput
+from atoll.hub.app import Clock, Hub, build, utc_now
+from atoll.hub.http.server import listen, serving, url_of
+from atoll.hub.settings import HubSettings
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A hub that serves: its parts, its URL, and the tasks of which each runs as long as the hub does."""
+
+    hub: Hub
+    url: str
+    tasks: tuple["asyncio.Task[None]", ...]
+
+
+@contextlib.asynccontextmanager
+async def running(settings: HubSettings, *, clock: Clock = utc_now) -> AsyncIterator[Running]:
+    """Run a hub during the context.
+
+    Raises:
+        Conflict: the port is in use. InvalidInput: the state folder or the address cannot be used.
+        Unavailable: NATS does not answer.
+    """
+    _make_folder(settings.state_dir)
+    async with contextlib.AsyncExitStack() as stack:
+        listener = stack.enter_context(listen(settings.host, settings.port))
+        bus = await Bus.connect(settings.nats_url, name="hub")
+        stack.push_async_callback(bus.close)
+        hub = await build(settings, bus, clock=clock)
+        server = await stack.enter_async_context(serving(hub.app, listener))
+        stack.push_async_callback(hub.store.close)  # before the server ends: watches end with the store
+        work = asyncio.create_task(hub.run(), name="hub")
+        stack.push_async_callback(_end, work)
+        url = url_of(listener)
+        log.info("the hub serves", url=url)
+        yield Running(hub, url, (work, server))
+
+
+async def run(settings: HubSettings) -> None:
+    """Run a hub until cancelled; see `running` for what it raises."""
+    async with running(settings) as hub:
+        done, _ = await asyncio.wait(hub.tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait({task})
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"cannot use the state folder {folder}: {error.strerror}; choose another") from error

@@ -1,0 +1,232 @@
+"""The two tables between hub and members: what members reported, and what they should do.
+
+Owns a copy of each in memory, kept up to date by one follower, and guarded writes to desired state. It must not know
+what orders and reports mean. A member is named by (kind, name), such as ("cluster", "onprem-gpu").
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+import structlog
+
+from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.messages import Message
+from atoll.federation.bus.subjects import (
+    DESIRED_PREFIX,
+    DESIRED_STREAM,
+    OBSERVED_PREFIX,
+    OBSERVED_STREAM,
+    MemberKind,
+)
+from atoll.federation.bus.table import Synced, Table
+from atoll.federation.errors import Internal
+from atoll.hub.levels import Levels
+
+log = structlog.get_logger(__name__)
+
+M = TypeVar("M", bound=Message)
+
+
+@dataclass(frozen=True)
+class Path:
+    """A key of either table: whose it is, and what. `rest` is such as `run/seismology/picks-1`."""
+
+    kind: str
+    member: str
+    rest: str
+
+    @classmethod
+    def parse(cls, key: str) -> "Path":
+        """Read `cluster/onprem-gpu/run/seismology/picks-1`."""
+        kind, member, *rest = key.split("/", 2)
+        return cls(kind, member, rest[0] if rest else "")
+
+    @property
+    def key(self) -> str:
+        """The table's key."""
+        return f"{self.kind}/{self.member}/{self.rest}"
+
+    @property
+    def topic(self) -> str:
+        """First part of `rest`: run, dataset, heartbeat and so on."""
+        return self.rest.partition("/")[0]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parts after the topic, such as (namespace, name)."""
+        return tuple(self.rest.split("/")[1:])
+
+
+@dataclass(frozen=True)
+class Held:
+    """A value of a table. `received_at` is when this process heard it live; None if it was there already."""
+
+    value: bytes
+    revision: int
+    received_at: datetime | None = None
+
+
+class Feed:
+    """One listener's changed keys; equal keys merge until they are read."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, None] = {}
+        self._wake = asyncio.Event()
+
+    def add(self, key: str) -> None:
+        """Note that a key changed."""
+        self._keys[key] = None
+        self._wake.set()
+
+    async def take(self) -> list[str]:
+        """Wait for changed keys, and give all of them."""
+        await self._wake.wait()
+        self._wake.clear()
+        keys, self._keys = list(self._keys), {}
+        return keys
+
+
+class Copy:
+    """A table in memory. `run` keeps it up to date; reading never waits."""
+
+    def __init__(self, table: Table, *, clock: Callable[[], datetime]) -> None:
+        self._table, self._clock = table, clock
+        self._held: dict[str, Held] = {}
+        self._members: dict[tuple[str, str], set[str]] = {}
+        self._feeds: set[Feed] = set()
+        self._written: dict[str, int] = {}
+        self.synced = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow the table for ever."""
+        levels = Levels()
+        async for item in self._table.follow():
+            is_live = levels.is_synced
+            for change in levels.feed(item):
+                received_at = self._clock() if is_live else None
+                held = None if change.value is None else Held(change.value, change.revision, received_at)
+                self._take(change.key, held, change.revision)
+            if isinstance(item, Synced):
+                self.synced.set()
+
+    def _wrote(self, key: str, held: Held | None, revision: int) -> None:
+        """Take in a write of our own, before the follower comes to it with what it has seen earlier."""
+        self._take(key, held, revision)
+        self._written[key] = revision
+
+    def _take(self, key: str, held: Held | None, revision: int) -> None:
+        """Put one change in, unless we have written there since."""
+        if revision < self._written.get(key, 0):
+            return
+        self._written.pop(key, None)
+        path = Path.parse(key)
+        keys = self._members.setdefault((path.kind, path.member), set())
+        if held is None:
+            self._held.pop(key, None)
+            keys.discard(key)
+        else:
+            self._held[key] = held
+            keys.add(key)
+        for feed in self._feeds:
+            feed.add(key)
+
+    def held(self, path: Path) -> Held | None:
+        """Give what stands at a key, or None."""
+        return self._held.get(path.key)
+
+    def read(self, model: type[M], path: Path) -> M | None:
+        """Give what stands at a key as a message; None if there is none, or none that can be read."""
+        held = self._held.get(path.key)
+        if held is None:
+            return None
+        try:
+            return model.decode(held.value)
+        except Internal as error:
+            log.warning("a message could not be read", key=path.key, error=str(error))
+            return None
+
+    def members(self, kind: MemberKind) -> list[str]:
+        """Name the members of a kind that have anything here."""
+        return sorted(member for (what, member), keys in self._members.items() if what == kind and keys)
+
+    def of_member(self, kind: MemberKind, member: str) -> list[Path]:
+        """Give every key of a member."""
+        return [Path.parse(key) for key in sorted(self._members.get((kind, member), ()))]
+
+    def paths(self, kind: MemberKind, member: str, topic: str) -> Iterator[Path]:
+        """Give every key of a member under one topic."""
+        return (path for path in self.of_member(kind, member) if path.topic == topic)
+
+    def everywhere(self, kind: MemberKind, rest: str) -> Iterator[Path]:
+        """Give the members' keys that have this rest, such as every cluster's report of one dataset."""
+        for member in self.members(kind):
+            path = Path(kind, member, rest)
+            if path.key in self._held:
+                yield path
+
+    async def changes(self) -> AsyncIterator[list[Path]]:
+        """Give every key that is here, then keys as they change."""
+        feed = Feed()
+        self._feeds.add(feed)
+        try:
+            yield [Path.parse(key) for key in self._held]
+            while True:
+                yield [Path.parse(key) for key in await feed.take()]
+        finally:
+            self._feeds.discard(feed)
+
+
+class Observed(Copy):
+    """What members reported."""
+
+    @classmethod
+    def on(cls, bus: Bus, *, clock: Callable[[], datetime]) -> "Observed":
+        """Read the federation's table of reports."""
+        return cls(bus.table(OBSERVED_STREAM, OBSERVED_PREFIX), clock=clock)
+
+
+class Desired(Copy):
+    """What members should do. Writes carry the revision that this process knows: a deposed leader's are refused."""
+
+    @classmethod
+    def on(cls, bus: Bus, *, clock: Callable[[], datetime]) -> "Desired":
+        """Read and write the federation's table of orders."""
+        return cls(bus.table(DESIRED_STREAM, DESIRED_PREFIX), clock=clock)
+
+    async def put(self, path: Path, message: Message) -> bool:
+        """Order something; nothing is written if the order stands already. Tell whether it was new.
+
+        Raises:
+            Conflict: another hub wrote there. Unavailable: the outcome is unknown; try again.
+        """
+        value, known = message.encode(), self._held.get(path.key)
+        if known is not None and known.value == value:
+            return False
+        revision = await self._table.put(path.key, value, expected=known.revision if known else 0)
+        self._wrote(path.key, Held(value, revision), revision)
+        return True
+
+    async def remove(self, path: Path) -> bool:
+        """Take an order back; tell whether there was one."""
+        known = self._held.get(path.key)
+        if known is None:
+            return False
+        revision = await self._table.delete(path.key, expected=known.revision)
+        self._wrote(path.key, None, revision)
+        return True
+
+
+def proven_at(held: Held | None, at: datetime | None, now: datetime) -> datetime | None:
+    """Give the instant that a report proves, never later than the truth.
+
+    A member's clock that is ahead would make old evidence look new: what was heard live is dated by the earlier of both
+    clocks, and what was found at start with a date in the future proves nothing.
+    """
+    if held is None or at is None:
+        return None
+    if held.received_at is not None:
+        return min(at, held.received_at)
+    return at if at <= now else None

@@ -1,0 +1,134 @@
+"""Which other objects an object names, and how it is told when one does not exist.
+
+Owns the list of references per kind; must not read objects itself: the caller says what exists. Pure.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from atoll.federation.resources import (
+    Cluster,
+    Dataset,
+    Gateway,
+    Job,
+    Queue,
+    Resource,
+    Run,
+    Stream,
+    Transfer,
+    Trigger,
+    resolve,
+)
+from atoll.kubeapi.errors import Cause
+
+NOT_FOUND = "FieldValueNotFound"
+NOT_SUPPORTED = "FieldValueNotSupported"
+
+
+class Existing(Protocol):
+    """What the caller knows to exist."""
+
+    def has(self, model: type[Resource], namespace: str | None, name: str) -> bool:
+        """Tell whether an object exists; `namespace` is None for cluster-scoped kinds."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One name in an object's spec: where it stands and what it must name. `hint` says what to do without it."""
+
+    field: str
+    model: type[Resource]
+    name: str
+    namespace: str | None = None
+    hint: str = ""
+
+
+def missing(resource: Resource, existing: Existing) -> tuple[Cause, ...]:
+    """Name every reference of an object that leads nowhere."""
+    found = _OF_KIND.get(resource.kind, _none)(resource)
+    causes = [_cause(item) for item in found if not existing.has(item.model, item.namespace, item.name)]
+    return (*causes, *_foreign_inputs(resource))
+
+
+def _cause(reference: Reference) -> Cause:
+    kind = reference.model.__name__.lower()
+    where = f" in namespace {reference.namespace!r}" if reference.namespace else ""
+    hint = f": {reference.hint}" if reference.hint else ""
+    return Cause(reference.field, f"{kind} {reference.name!r} does not exist{where}{hint}", NOT_FOUND)
+
+
+def _foreign_inputs(resource: Resource) -> Iterator[Cause]:
+    """A pod mounts claims of its own namespace only, so a dataset of another one cannot be an input."""
+    if not isinstance(resource, Job):
+        return
+    for index, given in enumerate(resource.spec.inputs):
+        namespace, _ = resolve(given.dataset, _namespace(resource))
+        if namespace != _namespace(resource):
+            message = f"{given.dataset!r} is in another namespace; submit the job in namespace {namespace!r}"
+            yield Cause(f"spec.inputs[{index}].dataset", message, NOT_SUPPORTED)
+
+
+def _namespace(resource: Resource) -> str:
+    return resource.metadata.namespace or "default"
+
+
+def _none(_resource: Resource) -> Iterator[Reference]:
+    return iter(())
+
+
+def _job(job: Resource) -> Iterator[Reference]:
+    assert isinstance(job, Job)
+    yield Reference("spec.queue", Queue, job.spec.queue, hint="create the Queue first")
+    for index, given in enumerate(job.spec.inputs):
+        namespace, name = resolve(given.dataset, _namespace(job))
+        hint = "create the Dataset first (an empty spec will do), the job then waits for it"
+        yield Reference(f"spec.inputs[{index}].dataset", Dataset, name, namespace, hint)
+
+
+def _run(run: Resource) -> Iterator[Reference]:
+    assert isinstance(run, Run)
+    yield Reference("spec.cluster", Cluster, run.spec.cluster)
+
+
+def _stream(stream: Resource) -> Iterator[Reference]:
+    assert isinstance(stream, Stream)
+    yield Reference("spec.gateway", Gateway, stream.spec.gateway, hint="enrol the Gateway first")
+    yield Reference("spec.home", Cluster, stream.spec.home, hint="join the Cluster first")
+
+
+def _dataset(dataset: Resource) -> Iterator[Reference]:
+    assert isinstance(dataset, Dataset)
+    if dataset.spec.home is not None:
+        yield Reference("spec.home", Cluster, dataset.spec.home, hint="join the Cluster first")
+
+
+def _transfer(transfer: Resource) -> Iterator[Reference]:
+    assert isinstance(transfer, Transfer)
+    yield Reference("spec.dataset", Dataset, transfer.spec.dataset, _namespace(transfer))
+    yield Reference("spec.source", Cluster, transfer.spec.source)
+    yield Reference("spec.destination", Cluster, transfer.spec.destination)
+
+
+def _queue(queue: Resource) -> Iterator[Reference]:
+    assert isinstance(queue, Queue)
+    if queue.spec.parent is not None:
+        yield Reference("spec.parent", Queue, queue.spec.parent, hint="create the parent Queue first")
+
+
+def _trigger(trigger: Resource) -> Iterator[Reference]:
+    assert isinstance(trigger, Trigger)
+    queue = str(trigger.spec.job.spec.get("queue", ""))
+    if queue and "{" not in queue:
+        yield Reference("spec.job.spec.queue", Queue, queue, hint="create the Queue first")
+
+
+_OF_KIND: Mapping[str, Callable[[Resource], Iterator[Reference]]] = {
+    "Dataset": _dataset,
+    "Job": _job,
+    "Queue": _queue,
+    "Run": _run,
+    "Stream": _stream,
+    "Transfer": _transfer,
+    "Trigger": _trigger,
+}

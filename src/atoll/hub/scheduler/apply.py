@@ -1,0 +1,124 @@
+"""Write what a cycle decided. Every write is guarded; a lost guard means a stale decision, which is dropped."""
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal, Protocol, TypeVar
+
+import structlog
+
+from atoll.federation.errors import Conflict, InvalidInput, NotFound
+from atoll.federation.placement import decided_at, outline
+from atoll.federation.resources import Job, Resource
+from atoll.hub.scheduler.cycle import CyclePlan, Placement, Waiting
+
+log = structlog.get_logger(__name__)
+
+R = TypeVar("R", bound=Resource)
+Outcome = Literal["placed", "told", "unchanged", "dropped"]
+# Writes that are under way at once. One: every job waits for the disk in turn. Many more only queue up in the store.
+_CONCURRENT_WRITES = 32
+# How old the numbers of a pending job may become. Shorter: each pending job costs more writes. Longer: people read
+# estimates that have passed.
+_REFRESH_AFTER = timedelta(minutes=1)
+
+
+class Writer(Protocol):
+    """Reads and writes typed objects; the hub's Client is one. Conflict tells that a guard was lost."""
+
+    async def get(self, model: type[R], namespace: str | None, name: str) -> R | None:
+        """Read one object; None if it does not exist."""
+
+    async def create(self, resource: R) -> R:
+        """Create an object; Conflict if one of that name exists."""
+
+    async def update_status(self, resource: R) -> R:
+        """Replace the status; Conflict if the object changed since it was read."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """How many jobs were placed, were told why they wait, and had changed meanwhile."""
+
+    placed: int
+    told: int
+    dropped: int
+
+
+async def apply_plan(plan: CyclePlan, client: Writer) -> Applied:
+    """Write runs, and the reasons of jobs that wait.
+
+    Raises:
+        Unavailable: the store cannot be written now; the outcome of writes under way is unknown, so look again.
+    """
+    placed = await _bounded([_place(placement, client) for placement in plan.placements])
+    told = await _bounded([_tell(waiting, client) for waiting in plan.waiting])
+    outcomes = [*placed, *told]
+    return Applied(outcomes.count("placed"), outcomes.count("told"), outcomes.count("dropped"))
+
+
+async def _bounded(writes: Sequence[Awaitable[Outcome]]) -> list[Outcome]:
+    """Run writes, a few at once; all end before the first failure is raised."""
+    gate = asyncio.Semaphore(_CONCURRENT_WRITES)
+
+    async def gated(write: Awaitable[Outcome]) -> Outcome:
+        async with gate:
+            return await write
+
+    results = await asyncio.gather(*(gated(write) for write in writes), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
+
+
+async def _place(placement: Placement, client: Writer) -> Outcome:
+    """Create the run. The job controller sees it and writes the job's phase; a second run of that epoch cannot be."""
+    job = placement.job
+    if not await _is_unchanged(job, client):
+        return "dropped"
+    try:
+        await client.create(placement.run)
+    except Conflict:
+        return "dropped"
+    except InvalidInput as error:
+        log.error("A run was refused by the API.", job=job.key, run=placement.run.metadata.name, error=str(error))
+        return await _tell(Waiting(job, "RunRefused", str(error), placement.decision), client)
+    log.info("A job was placed.", job=job.key, run=placement.run.metadata.name, cluster=placement.run.spec.cluster)
+    return "placed"
+
+
+async def _is_unchanged(job: Job, client: Writer) -> bool:
+    """Look again right before a run is made: a job that was cancelled or deleted meanwhile shall not start."""
+    current = await client.get(Job, job.metadata.namespace, job.metadata.name)
+    return current is not None and current.metadata.resource_version == job.metadata.resource_version
+
+
+async def _tell(waiting: Waiting, client: Writer) -> Outcome:
+    """Say in the job's status why it waits, unless it says so already."""
+    job, old = waiting.job, waiting.job.status
+    record = waiting.decision.to_dict() if waiting.decision else None
+    if old.reason == waiting.reason and _says_the_same(waiting, record):
+        return "unchanged"
+    update = {
+        "reason": waiting.reason,
+        "message": waiting.message,
+        "decision": record,
+        "observed_generation": job.metadata.generation,
+    }
+    try:
+        await client.update_status(job.model_copy(update={"status": old.model_copy(update=update)}))
+    except (Conflict, NotFound):
+        return "dropped"
+    return "told"
+
+
+def _says_the_same(waiting: Waiting, record: Mapping[str, Any] | None) -> bool:
+    """Compare what is new with what the status says. Numbers alone are written anew only now and then."""
+    old = waiting.job.status.decision
+    if waiting.decision is None or record is None or not old:
+        return waiting.job.status.message == waiting.message
+    at = decided_at(old)
+    is_fresh = at is not None and waiting.decision.decided_at - at < _REFRESH_AFTER
+    return is_fresh and outline(record) == outline(old)

@@ -1,0 +1,60 @@
+"""What a cycle sees: every object that bears on placement, at one moment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from atoll.federation.placement import DatasetKey
+from atoll.federation.resources import FINISHED_RUN_PHASES, Cluster, Dataset, Job, Queue, Resource, Run
+
+R = TypeVar("R", bound=Resource)
+
+
+class Reader(Protocol):
+    """Lists typed objects; the hub's Client is one."""
+
+    async def list(self, model: type[R], namespace: str | None = None) -> list[R]:
+        """List all objects of a kind, in one namespace or in all."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Frozen objects by name. Everything that a cycle decides, it decides from this."""
+
+    taken_at: datetime
+    jobs: Mapping[str, Job]
+    runs: tuple[Run, ...]
+    clusters: tuple[Cluster, ...]
+    queues: Mapping[str, Queue]
+    datasets: Mapping[DatasetKey, Dataset]
+
+    def job_of(self, run: Run) -> Job | None:
+        """Find the job that a run is an attempt of."""
+        return self.jobs.get(job_key(run))
+
+    def active_runs(self) -> tuple[Run, ...]:
+        """Give the runs that have not ended."""
+        return tuple(run for run in self.runs if run.status.phase not in FINISHED_RUN_PHASES)
+
+
+def job_key(run: Run) -> str:
+    """Name the job of a run as `namespace/name`."""
+    return f"{run.metadata.namespace}/{run.spec.job}"
+
+
+async def take_snapshot(client: Reader, now: datetime) -> Snapshot:
+    """Read everything. Jobs are read before runs, so that a run created meanwhile is seen beside its job."""
+    jobs = await client.list(Job)
+    runs = await client.list(Run)
+    clusters = await client.list(Cluster)
+    queues = await client.list(Queue)
+    datasets = await client.list(Dataset)
+    return Snapshot(
+        taken_at=now,
+        jobs={job.key: job for job in jobs},
+        runs=tuple(runs),
+        clusters=tuple(sorted(clusters, key=lambda cluster: cluster.metadata.name)),
+        queues={queue.metadata.name: queue for queue in queues},
+        datasets={(dataset.metadata.namespace or "", dataset.metadata.name): dataset for dataset in datasets},
+    )

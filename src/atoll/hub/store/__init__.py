@@ -1,0 +1,1 @@
+"""Where the hub keeps its objects: JetStream behind the storage protocol of kubeapi."""

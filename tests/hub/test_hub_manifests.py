@@ -1,0 +1,104 @@
+"""What members are told to apply: mounts, GPUs, labels, and nothing of the user's lost."""
+
+from typing import Any
+
+from atoll.federation.resources import Cluster, Job, ObjectMeta, Run, RunInput, RunSpec
+from atoll.hub.controllers.manifests import DataService, compile_run, compile_service
+from hub.support import inventory, job_spec
+
+SERVICE = DataService(("python", "-m", "atoll"), "image:1", "nats://hub:4222")
+
+
+def cluster(**spec: Any) -> Cluster:
+    found = Cluster.model_validate({"metadata": {"name": "onprem"}, "spec": spec})
+    return found.model_copy(update={"status": found.status.model_copy(update={"inventory": inventory()})})
+
+
+def job(**changes: Any) -> Job:
+    return Job.model_validate({"metadata": {"name": "j", "namespace": "lab"}, "spec": job_spec(**changes)})
+
+
+def run(*inputs: RunInput) -> Run:
+    return Run(
+        metadata=ObjectMeta(name="j-2", namespace="lab"),
+        spec=RunSpec(job="j", cluster="onprem", epoch=2, inputs=inputs),
+    )
+
+
+def test_a_job_without_data_is_a_namespace_and_a_batch_job_that_is_never_retried_there() -> None:
+    namespace, workload = compile_run(job(timeLimit="90s"), run(), cluster())
+    assert (namespace["kind"], namespace["metadata"]["name"]) == ("Namespace", "lab")
+    assert workload["metadata"]["labels"]["atoll.dev/job"] == "j"
+    assert workload["metadata"]["annotations"]["atoll.dev/epoch"] == "2"
+    spec = workload["spec"]
+    assert (spec["backoffLimit"], spec["activeDeadlineSeconds"]) == (0, 90)
+    assert spec["template"]["metadata"]["labels"]["atoll.dev/run"] == "j-2"
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"
+    assert "volumes" not in spec["template"]["spec"]
+
+
+def test_inputs_are_mounted_read_only_and_outputs_where_only_this_epoch_writes() -> None:
+    given = RunInput(namespace="lab", dataset="anmo.1", version=3, mount_path="/data")
+    user = {"name": "scratch", "emptyDir": {}}
+    container = {"name": "main", "image": "x", "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}]}
+    workload_spec = {"template": {"spec": {"containers": [container, {"name": "side"}], "volumes": [user]}}}
+    spec = job(outputs=[{"dataset": "picks", "mountPath": "/out"}], workload={"spec": workload_spec})
+    _, claim, workload = compile_run(spec, run(given), cluster(storageClass="fast"))
+    assert (claim["spec"]["accessModes"], claim["spec"]["storageClassName"]) == (["ReadWriteMany"], "fast")
+    pod = workload["spec"]["template"]["spec"]
+    assert [volume["name"] for volume in pod["volumes"]] == ["scratch", "atoll-datasets"]
+    expected = [
+        {"name": "atoll-datasets", "mountPath": "/data", "subPath": "anmo.1/v3", "readOnly": True},
+        {"name": "atoll-datasets", "mountPath": "/out", "subPath": ".runs/j-2-e2/picks"},
+    ]
+    assert pod["containers"][0]["volumeMounts"] == [{"name": "scratch", "mountPath": "/tmp"}, *expected]
+    assert pod["containers"][1]["volumeMounts"] == expected
+
+
+def test_a_gpu_model_becomes_the_product_labels_of_the_cluster_beside_the_users_own_affinity() -> None:
+    zone = {"key": "zone", "operator": "In", "values": ["a"]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [zone]}]}}
+    pod_spec = {"containers": [{"name": "main"}], "affinity": {"nodeAffinity": required}}
+    spec = job(
+        gpu={"count": 2, "models": ["A100"], "memory": "40Gi"}, workload={"spec": {"template": {"spec": pod_spec}}}
+    )
+    _, workload = compile_run(spec, run(), cluster())
+    pod = workload["spec"]["template"]["spec"]
+    assert pod["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": "2"}
+    affinity = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert affinity["nodeSelectorTerms"] == [
+        {
+            "matchExpressions": [
+                zone,
+                {"key": "nvidia.com/gpu.product", "operator": "In", "values": ["NVIDIA-A100-SXM4-40GB"]},
+                {"key": "nvidia.com/gpu.memory", "operator": "Gt", "values": ["40959"]},
+            ]
+        }
+    ]
+
+
+def test_compiling_changes_nothing_of_the_job() -> None:
+    spec = job(gpu={"count": 1}, outputs=[{"dataset": "picks", "mountPath": "/out"}])
+    before = spec.model_dump_json()
+    assert compile_run(spec, run(), cluster()) == compile_run(spec, run(), cluster())
+    assert spec.model_dump_json() == before
+
+
+def test_nulls_that_people_leave_in_manifests_mean_absent() -> None:
+    pod = {"containers": [{"name": "main", "resources": None}], "affinity": None, "volumes": None}
+    spec = job(gpu={"models": ["A100"]}, workload={"spec": {"template": {"metadata": None, "spec": pod}}})
+    _, workload = compile_run(spec, run(), cluster())
+    assert workload["spec"]["template"]["metadata"]["labels"]["atoll.dev/run"] == "j-2"
+
+
+def test_a_namespaces_data_service_is_one_sink_and_one_mover_on_the_claim() -> None:
+    namespace, claim, deployment = compile_service(cluster(), "lab", SERVICE)
+    assert (namespace["metadata"]["name"], claim["metadata"]["name"]) == ("lab", "atoll-datasets")
+    assert "storageClassName" not in claim["spec"], "the cluster's default class"
+    spec = deployment["spec"]
+    assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
+    sink, mover = spec["template"]["spec"]["containers"]
+    expected = ["--cluster", "onprem", "--namespace", "lab", "--nats", "nats://hub:4222", "--root", "/datasets"]
+    assert sink["command"] == ["python", "-m", "atoll", "sink", *expected]
+    assert mover["command"][3] == "mover"
+    assert sink["volumeMounts"] == [{"name": "datasets", "mountPath": "/datasets"}]

@@ -1,0 +1,448 @@
+"""The pure decisions of the controllers, as tables: what is known becomes what is said."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from atoll.federation.bus.messages import (
+    DatasetReport,
+    DriftRecord,
+    GatewayReport,
+    Heartbeat,
+    InventoryReport,
+    MeshReport,
+    PolicyOrder,
+    PolicyReport,
+    TransferReport,
+)
+from atoll.federation.errors import InvalidInput
+from atoll.federation.resources import (
+    Cluster,
+    ClusterPolicyStatus,
+    ClusterStatus,
+    Dataset,
+    DatasetStatus,
+    Gateway,
+    Inventory,
+    Job,
+    JobStatus,
+    MeshLink,
+    ObjectMeta,
+    Queue,
+    Run,
+    RunSpec,
+    RunStatus,
+    Stream,
+    StreamLedger,
+    Transfer,
+    TransferSpec,
+    TransferStatus,
+    Trigger,
+)
+from atoll.hub.controllers import clusters, datasets, gateways, jobs, policy_plan, queues, streams, transfers, triggers
+from atoll.hub.members import Held, proven_at
+from hub.support import inventory, job_spec
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+# --- clusters
+
+
+def evidence(seconds: float = 1, *, nodes: Inventory | None = None, **beat: Any) -> clusters.Evidence:
+    heartbeat = Heartbeat(started_at=ago(100), at=ago(seconds), **beat)
+    report = InventoryReport(inventory=nodes or inventory(), at=ago(500))
+    return clusters.Evidence(heartbeat, report, None, ago(seconds))
+
+
+def judged(given: clusters.Evidence, at: datetime) -> clusters.Judgement:
+    return clusters.judge(given, at, timeout_seconds=30)
+
+
+CLUSTERS = {
+    "never heard": (clusters.Evidence(), "Pending", "NotJoined"),
+    "heard just now": (evidence(), "Ready", "Proven"),
+    "heard just within the time-out": (evidence(29.9), "Ready", "Proven"),
+    "heard too long ago": (evidence(30), "Unreachable", "HeartbeatStale"),
+    "heard too long ago, and broken then": (evidence(31, api_reachable=False), "Unreachable", "HeartbeatStale"),
+    "its API server is away": (evidence(api_reachable=False), "Degraded", "ApiUnreachable"),
+    "no node is ready": (evidence(nodes=Inventory(nodes=3)), "Degraded", "NoNodeReady"),
+    "its nodes are not known yet": (
+        clusters.Evidence(evidence().heartbeat, None, None, ago(1)), "Pending", "NoInventory",
+    ),
+    "heard live with a clock that is behind": (
+        clusters.Evidence(evidence().heartbeat, evidence().inventory, None, ago(3600), ago(2)),
+        "Degraded", "ClockBehind",
+    ),
+    "silent with a clock that was behind": (
+        clusters.Evidence(evidence().heartbeat, evidence().inventory, None, ago(3600), ago(31)),
+        "Unreachable", "HeartbeatStale",
+    ),
+    "its clock is ahead and nothing was heard live": (
+        clusters.Evidence(evidence().heartbeat, evidence().inventory, None, None), "Pending", "NotJoined",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_the_phase_of_a_cluster_that_is(name: str) -> None:
+    given, phase, reason = CLUSTERS[name]
+    found = judged(given, NOW)
+    assert (found.phase, found.reason) == (phase, reason)
+    if found.phase in ("Ready", "Degraded"):
+        assert found.stale_in_seconds is not None, "it is judged again when its evidence is stale"
+
+
+def test_a_lost_cluster_keeps_what_was_known_with_the_time_it_was_lost() -> None:
+    ready = clusters.plan_status(ClusterStatus(), evidence(), judgement=judged(evidence(), NOW), now=NOW, generation=1)
+    later = NOW + timedelta(minutes=5)
+    lost = clusters.plan_status(ready, evidence(), judgement=judged(evidence(), later), now=later, generation=1)
+    assert (lost.phase, lost.lost_since, lost.last_proven_at) == ("Unreachable", ago(1), ago(1))
+    assert lost.inventory == inventory()
+    much_later = later + timedelta(hours=1)
+    still = clusters.plan_status(
+        lost, evidence(), judgement=judged(evidence(), much_later), now=much_later, generation=1
+    )
+    assert still == lost, "nothing new is known, so nothing is written"
+
+
+def test_broken_mesh_links_are_named_and_unknown_when_the_cluster_is_lost() -> None:
+    links = (MeshLink(peer="b", is_ready=True), MeshLink(peer="c"))
+    seen = clusters.Evidence(evidence().heartbeat, evidence().inventory, MeshReport(links=links, at=NOW), ago(1))
+    status = clusters.plan_status(ClusterStatus(), seen, judgement=judged(seen, NOW), now=NOW, generation=1)
+    mesh = next(condition for condition in status.conditions if condition.type == "MeshReady")
+    assert (mesh.status, mesh.message) == ("False", "no link to c")
+    later = NOW + timedelta(minutes=1)
+    lost = clusters.plan_status(status, seen, judgement=judged(seen, later), now=later, generation=1)
+    assert next(condition for condition in lost.conditions if condition.type == "MeshReady").status == "Unknown"
+
+
+PROOFS = {
+    "heard live by equal clocks": (Held(b"", 1, NOW), ago(1), ago(1)),
+    "heard live from a clock that is ahead": (Held(b"", 1, ago(5)), NOW + timedelta(hours=1), ago(5)),
+    "found at start": (Held(b"", 1), ago(7), ago(7)),
+    "found at start, dated in the future": (Held(b"", 1), NOW + timedelta(hours=1), None),
+    "nothing": (None, None, None),
+}
+
+
+@pytest.mark.parametrize("name", PROOFS)
+def test_a_report_proves_no_later_instant_than_the_truth_when(name: str) -> None:
+    held, at, expected = PROOFS[name]
+    assert proven_at(held, at, NOW) == expected
+
+
+# --- gateways and streams
+
+
+def stream(name: str = "anmo", namespace: str = "lab", gateway: str = "lab-a", **status: Any) -> Stream:
+    spec = {"gateway": gateway, "topics": ["seis/#"], "dataset": "anmo.{date}", "home": "onprem"}
+    return Stream.model_validate({"metadata": {"name": name, "namespace": namespace}, "spec": spec, "status": status})
+
+
+def test_a_gateway_is_given_exactly_its_own_streams_in_a_fixed_order() -> None:
+    gateway = Gateway.model_validate({"metadata": {"name": "lab-a"}, "spec": {"broker": "mqtt://b:1883"}})
+    given = [stream("b"), stream("x", gateway="lab-b"), stream("a"), stream("a", "other")]
+    order = gateways.plan_order(gateway, given)
+    assert [(item.namespace, item.name) for item in order.streams] == [("lab", "a"), ("lab", "b"), ("other", "a")]
+    assert order.broker == "mqtt://b:1883"
+
+
+GATEWAYS = {
+    "never heard": (None, None, "Pending"),
+    "with its broker": (GatewayReport(broker_connected=True, at=NOW), ago(1), "Ready"),
+    "without its broker": (GatewayReport(at=NOW), ago(1), "Degraded"),
+    "silent": (GatewayReport(broker_connected=True, at=NOW), ago(31), "Unreachable"),
+}
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_the_phase_of_a_gateway_that_is(name: str) -> None:
+    report, proven, phase = GATEWAYS[name]
+    assert gateways.judge(report, proven, now=NOW, timeout_seconds=30).phase == phase
+
+
+def test_a_streams_counters_come_from_the_ledger_and_never_go_back() -> None:
+    rows = (StreamLedger(stream="lab/anmo", received=7, committed=5), StreamLedger(stream="lab/other", received=99))
+    status = streams.plan_status(stream(), GatewayReport(ledger=rows, at=NOW), ())
+    assert (status.received, status.committed) == (7, 5)
+    kept = streams.plan_status(stream(received=9, committed=8), GatewayReport(ledger=rows, at=NOW), ())
+    assert (kept.received, kept.committed) == (9, 8)
+
+
+# --- datasets
+
+
+def dataset(**status: Any) -> Dataset:
+    return Dataset.model_validate(
+        {"metadata": {"name": "anmo.1", "namespace": "lab"}, "spec": {"home": "onprem"}, "status": status}
+    )
+
+
+def report(version: int = 1, sha: str = "aa", **changes: Any) -> DatasetReport:
+    fields = {
+        "namespace": "lab", "dataset": "anmo.1", "version": version, "complete": True, "manifestSha256": sha,
+        "bytes": version * 10, "at": NOW,
+    }  # fmt: skip
+    return DatasetReport.model_validate({**fields, **changes})
+
+
+def copied(version: int = 1, sha: str = "aa", to: str = "cloud") -> Transfer:
+    return Transfer(
+        metadata=ObjectMeta(name=f"t-{to}", namespace="lab"),
+        spec=TransferSpec(dataset="anmo.1", version=version, source="onprem", destination=to),
+        status=TransferStatus(phase="Succeeded", manifest_sha256=sha),
+    )
+
+
+def settled(*steps: datasets.Copies) -> DatasetStatus:
+    """Apply what is known at one time after the other, a minute apart."""
+    current = dataset()
+    for index, copies in enumerate(steps):
+        status = datasets.plan_status(current, copies, NOW + timedelta(minutes=index))
+        current = current.model_copy(update={"status": status})
+    return current.status
+
+
+def test_a_growing_version_has_no_replicas_and_completes_once() -> None:
+    growing = datasets.Copies({"onprem": report(complete=False, manifestSha256="")})
+    whole = datasets.Copies({"onprem": report()})
+    assert (settled(growing).complete, settled(growing).replicas) == (False, ())
+    status = settled(growing, whole, whole, whole)
+    assert status.completed_at == NOW + timedelta(minutes=1)
+    assert [(replica.cluster, replica.version) for replica in status.replicas] == [("onprem", 1)]
+
+
+def test_a_complete_version_is_never_incomplete_again() -> None:
+    status = settled(datasets.Copies({"onprem": report()}), datasets.Copies({"onprem": report(complete=False)}))
+    assert (status.complete, status.bytes) == (True, 10)
+    assert settled(datasets.Copies({"onprem": report()}), datasets.Copies({})).complete
+
+
+def test_a_newer_version_takes_over_and_an_older_one_changes_nothing() -> None:
+    status = settled(
+        datasets.Copies({"onprem": report()}), datasets.Copies({"onprem": report(2, complete=False, manifestSha256="")})
+    )
+    assert (status.version, status.complete, status.completed_at, status.replicas) == (2, False, None, ())
+    status = settled(datasets.Copies({"onprem": report(2, "bb")}), datasets.Copies({"onprem": report(1)}))
+    assert (status.version, status.manifest_sha256) == (2, "bb")
+
+
+REPLICAS = {
+    "the home's": (datasets.Copies({"onprem": report()}), ["onprem"]),
+    "a verified copy": (datasets.Copies({"onprem": report()}, (copied(),)), ["cloud", "onprem"]),
+    "a copy of another version": (datasets.Copies({"onprem": report()}, (copied(2),)), ["onprem"]),
+    "a copy that differs": (datasets.Copies({"onprem": report(), "cloud": report(sha="bb")}), ["onprem"]),
+    "a copy that has changed since": (
+        datasets.Copies({"onprem": report(), "cloud": report(sha="bb")}, (copied(),)), ["onprem"],
+    ),
+    "a copy that its cluster reports": (
+        datasets.Copies({"onprem": report(), "cloud": report()}), ["cloud", "onprem"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REPLICAS)
+def test_replicas_count_only_whole_and_equal_copies(name: str) -> None:
+    copies, expected = REPLICAS[name]
+    status = settled(copies)
+    assert [replica.cluster for replica in status.replicas] == expected
+    healthy = next(condition for condition in status.conditions if condition.type == "Healthy")
+    assert (healthy.status == "False") == any(r.manifest_sha256 == "bb" for r in copies.reports.values())
+
+
+# --- triggers
+
+
+def trigger(name_pattern: str = "*", template: str = "p-{dataset}", **spec: Any) -> Trigger:
+    return Trigger.model_validate(
+        {
+            "metadata": {"name": "t", "namespace": "lab", "creationTimestamp": ago(60)},
+            "spec": {"on": {"name": name_pattern}, "job": {"name": template, "spec": job_spec()}, **spec},
+        }
+    )
+
+
+def complete(**metadata: Any) -> Dataset:
+    given = {"name": "anmo.1", "namespace": "lab", **metadata}
+    status = {"version": 3, "complete": True, "completedAt": ago(5)}
+    return Dataset.model_validate({"metadata": given, "status": status})
+
+
+TRIGGERS = {
+    "any name": (trigger(), complete(), True),
+    "a matching name": (trigger("anmo.*"), complete(), True),
+    "another name": (trigger("xanmo.*"), complete(), False),
+    "a prefix only": (trigger("anmo"), complete(), False),
+    "a suspended trigger": (trigger(suspend=True), complete(), False),
+    "labels that match": (
+        trigger(on={"selector": {"matchLabels": {"a": "b"}}}), complete(labels={"a": "b"}), True,
+    ),
+    "labels that do not": (trigger(on={"selector": {"matchLabels": {"a": "b"}}}), complete(), False),
+    "an incomplete dataset": (trigger(), dataset(version=1), False),
+    "a version that was complete before the trigger was made": (
+        trigger(), dataset(version=1, complete=True, completedAt=ago(3600)), False,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TRIGGERS)
+def test_a_trigger_fires_for(name: str) -> None:
+    given, found, expected = TRIGGERS[name]
+    assert triggers.matches(given, found) is expected
+
+
+def test_a_triggered_job_is_named_by_dataset_and_version() -> None:
+    assert triggers.job_name(trigger(), complete()) == "p-anmo.1-v3"
+    assert triggers.job_name(trigger(template="p-{dataset}.{version}"), complete()) == "p-anmo.1.3"
+    job = triggers.make_job(trigger(), complete())
+    assert job.metadata.labels == {"atoll.dev/trigger": "t", "atoll.dev/dataset": "anmo.1"}
+
+
+def test_a_template_that_fills_to_nonsense_is_refused_with_its_field() -> None:
+    spec = job_spec(
+        inputs=[{"dataset": "{dataset}", "mountPath": "/a"}], outputs=[{"dataset": "{dataset}.x", "mountPath": "/a"}]
+    )
+    broken = trigger(job={"name": "p", "spec": spec})
+    with pytest.raises(InvalidInput, match=r"spec\.job\.spec: mountPath /a is used twice"):
+        triggers.make_job(broken, complete())
+
+
+def test_marks_remember_every_version_that_was_fired() -> None:
+    first = triggers.with_mark(complete(), "t")
+    assert triggers.fired_versions(first, "t") == (3,)
+    second = triggers.with_mark(first.model_copy(update={"status": DatasetStatus(version=4)}), "t")
+    assert triggers.fired_versions(second, "t") == (3, 4)
+    assert triggers.fired_versions(second, "other") == ()
+
+
+# --- jobs and queues
+
+
+def job(name: str = "j", *, retries: int = 0, cancelled: bool = False, **status: Any) -> Job:
+    spec = job_spec(retries=retries, cancelled=cancelled, gpu={"count": 2})
+    return Job.model_validate({"metadata": {"name": name, "namespace": "lab"}, "spec": spec, "status": status})
+
+
+def run(phase: str, epoch: int = 1, **spec: Any) -> Run:
+    return Run(
+        metadata=ObjectMeta(name=f"j-{epoch}", namespace="lab"),
+        spec=RunSpec(job="j", cluster="cloud", epoch=epoch, **spec),
+        status=RunStatus(phase=phase, reason="R", message="M", finished_at=NOW),  # type: ignore[arg-type]
+    )
+
+
+JOBS = {
+    "waits for the scheduler": (job(), [], "Pending", "Queued"),
+    "keeps what the scheduler said": (job(reason="NoFeasibleCluster"), [], "Pending", "NoFeasibleCluster"),
+    "is cancelled before it was placed": (job(cancelled=True), [], "Cancelled", "Cancelled"),
+    "is placed": (job(), [run("Staging")], "Placed", "R"),
+    "runs": (job(), [run("Running")], "Running", "R"),
+    "commits": (job(), [run("Committing")], "Committing", "R"),
+    "has succeeded": (job(), [run("Succeeded")], "Succeeded", "R"),
+    "has failed": (job(), [run("Failed")], "Failed", "R"),
+    "is tried again": (job(retries=1), [run("Failed")], "Pending", "Retrying"),
+    "has used its retries": (job(retries=1), [run("Failed"), run("Failed", 2)], "Failed", "R"),
+    "follows its newest run": (job(retries=5), [run("Running", 2), run("Failed", 1)], "Running", "R"),
+    "is cancelled while it waits for another attempt": (
+        job(retries=1, cancelled=True, phase="Pending", attempts=1), [run("Failed")], "Cancelled", "Cancelled",
+    ),
+    "stays as it ended": (job(phase="Succeeded", reason="X"), [run("Running")], "Succeeded", "X"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_job(name: str) -> None:
+    given, runs, phase, reason = JOBS[name]
+    status = jobs.plan_job(given, runs, NOW).status
+    assert (status.phase, status.reason) == (phase, reason)
+
+
+def test_the_live_run_of_a_cancelled_job_is_cancelled_once() -> None:
+    assert jobs.plan_job(job(cancelled=True), [run("Running")], NOW).cancel == run("Running")
+    assert jobs.plan_job(job(cancelled=True), [run("Running", cancelled=True)], NOW).cancel is None
+    assert jobs.plan_job(job(cancelled=True), [run("Succeeded")], NOW).cancel is None
+
+
+def test_what_the_scheduler_says_of_a_retry_stays() -> None:
+    waiting = job(retries=1, phase="Pending", reason="NoFeasibleCluster", attempts=1)
+    assert jobs.plan_job(waiting, [run("Failed")], NOW).status == waiting.status
+
+
+def test_a_queue_counts_what_waits_and_what_holds_gpus() -> None:
+    queue = Queue(metadata=ObjectMeta(name="lab"))
+    given = [job("a"), job("b", phase="Running"), job("c", phase="Placed"), job("d", phase="Succeeded")]
+    status = queues.count(queue, given)
+    assert (status.pending, status.running, status.used_gpus) == (1, 2, 4)
+    assert JobStatus().phase == "Pending"
+
+
+# --- transfers
+
+
+def test_a_finished_transfer_stays_and_a_namesakes_report_is_not_its_own() -> None:
+    made = ObjectMeta(name="t", namespace="lab", creation_timestamp=NOW)
+    spec = TransferSpec(dataset="d", version=1, source="a", destination="b")
+    new = Transfer(metadata=made, spec=spec)
+    old = TransferReport(
+        namespace="lab", transfer="t", phase="Failed", started_at=ago(90), finished_at=ago(60), at=ago(60)
+    )
+    assert transfers.plan_status(new, old).phase == "Pending"
+    done = old.model_copy(update={"phase": "Succeeded", "finished_at": NOW + timedelta(seconds=9)})
+    finished = new.model_copy(update={"status": transfers.plan_status(new, done)})
+    assert finished.status.phase == "Succeeded"
+    again = done.model_copy(update={"phase": "Copying"})
+    assert transfers.plan_status(finished, again) == finished.status
+
+
+# --- policies
+
+
+def view(phase: str = "Ready", **changes: Any) -> policy_plan.ClusterView:
+    status = {"phase": phase, "inventory": inventory()}
+    cluster = Cluster.model_validate({"metadata": {"name": "onprem"}, "status": status})
+    order = PolicyOrder(name="p", commit="c2", manifests=())
+    held = PolicyReport(name="p", commit="c2", phase="Applied", objects=4, at=NOW)
+    defaults: dict[str, Any] = {"order": order, "refused": (), "report": held, "old": None}
+    return policy_plan.ClusterView(cluster, **{**defaults, **changes})
+
+
+POLICIES = {
+    "holds the commit": (view(), "Applied"),
+    "holds an older commit": (view(report=PolicyReport(name="p", commit="c1", phase="Applied", at=NOW)), "Pending"),
+    "has not reported": (view(report=None), "Pending"),
+    "has drifted": (view(report=PolicyReport(name="p", commit="c2", phase="Drifted", at=NOW)), "Drifted"),
+    "cannot apply it": (view(report=PolicyReport(name="p", commit="c1", phase="Failed", at=NOW)), "Failed"),
+    "cannot enforce a rule": (view(refused=("a.yaml:3: no L7",)), "Unenforceable"),
+    "cannot be heard": (view("Unreachable"), "Unreachable"),
+    "was ordered nothing": (view(order=None, report=None), "Pending"),
+}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_cluster_that(name: str) -> None:
+    given, phase = POLICIES[name]
+    assert policy_plan.plan_cluster(given).phase == phase
+
+
+def test_healed_drift_is_told_once_with_who_and_what() -> None:
+    drift = DriftRecord(
+        kind="NetworkPolicy",
+        namespace="lab",
+        name="deny",
+        paths=("spec.ingress",),
+        managers=("kubectl",),
+        at=NOW,
+        healed=True,
+    )
+    held = PolicyReport(name="p", commit="c2", phase="Applied", drift_healed=1, drifts=(drift,), at=NOW)
+    row = policy_plan.plan_cluster(view(report=held))
+    assert row.last_drift == "NetworkPolicy lab/deny: spec.ingress by kubectl"
+    assert list(policy_plan.healed((), (row,))) == ["onprem: put back NetworkPolicy lab/deny: spec.ingress by kubectl"]
+    assert list(policy_plan.healed((row,), (row,))) == []
+    assert isinstance(row, ClusterPolicyStatus)
