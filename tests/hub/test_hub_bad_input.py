@@ -11,6 +11,12 @@ from hub.support import API, HubClient, collection, job_spec, manifest, running_
 LAB = "seismology"
 STREAM = {"gateway": "lab-a", "topics": ["seis/+/raw"], "dataset": "anmo.{date}", "home": "onprem"}
 
+
+def workload(resources: dict[str, Any]) -> dict[str, Any]:
+    """Give a workload whose one container asks for these resources."""
+    return {"spec": {"template": {"spec": {"containers": [{"name": "main", "resources": resources}]}}}}
+
+
 CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "an unknown field": (
         manifest("Queue", "q", {"wieght": 3}),
@@ -26,7 +32,17 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     ),
     "a bad quantity": (
         manifest("Job", "j", job_spec(gpu={"memory": "40 gigs"}), LAB),
-        {"spec.gpu.memory": "'40 gigs'"},
+        {"spec.gpu.memory": "'40 gigs': must be a quantity"},
+    ),
+    "a bad quantity in the pod template": (
+        manifest("Job", "j", job_spec(workload=workload({"limits": {"memory": "4Gx"}})), LAB),
+        {"spec.workload.spec.template.spec": "'4Gx' is no quantity"},
+    ),
+    "a bad quantity in a trigger's pod template": (
+        manifest(
+            "Trigger", "t", {"job": {"name": "x", "spec": job_spec(workload=workload({"limits": {"cpu": "-1"}}))}}, LAB
+        ),
+        {"spec.job.spec.workload.spec.template.spec": "'-1' is negative"},
     ),
     "a bad duration": (
         manifest("Job", "j", job_spec(timeLimit="soon"), LAB),

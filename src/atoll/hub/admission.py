@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from atoll.federation.resources import Kind, Resource
+from atoll.federation.errors import InvalidInput
+from atoll.federation.placement.demand import duration_of_job, pods_of_job
+from atoll.federation.resources import Job, JobSpec, Kind, Resource, Trigger
+from atoll.federation.resources.trigger import job_spec
 from atoll.federation.resources.validation import FieldProblem, changed_immutable, parse
 from atoll.hub.references import Existing, missing
 from atoll.kubeapi.errors import Cause
@@ -41,7 +44,7 @@ class KindStrategy:
         return Prepared(new, causes)
 
     def _created(self, resource: Resource) -> tuple[Cause, ...]:
-        return (*_name(resource), *missing(resource, self.existing))
+        return (*_name(resource), *missing(resource, self.existing), *_demand(resource))
 
     def _updated(self, resource: Resource, spec: Mapping[str, Any], old: Object) -> tuple[Cause, ...]:
         """Check what may not change, and references only where the spec is new: what they named may be gone by now."""
@@ -50,7 +53,7 @@ class KindStrategy:
         if was == spec:
             return ()
         changed = _causes(changed_immutable(self.kind, {"spec": was}, {"spec": spec}))
-        return (*changed, *missing(resource, self.existing))
+        return (*changed, *missing(resource, self.existing), *_demand(resource))
 
 
 def _causes(problems: tuple[FieldProblem, ...]) -> tuple[Cause, ...]:
@@ -64,6 +67,26 @@ def _name(resource: Resource) -> tuple[Cause, ...]:
         return (Cause("metadata.name", f"{name!r}: a {kind}'s name has at most {longest} characters"),)
     if kind in _LABEL_NAMES and name and not _LABEL.fullmatch(name):
         return (Cause("metadata.name", f"{name!r}: a {kind}'s name is a DNS label: a-z, 0-9 and '-', no dots"),)
+    return ()
+
+
+def _demand(resource: Resource) -> tuple[Cause, ...]:
+    """Read what a job's pods would ask for as the scheduler will: what it cannot read must not be stored."""
+    match resource:
+        case Job():
+            return _unreadable(resource.spec, "spec")
+        case Trigger():
+            return _unreadable(job_spec(resource.spec.job, "sample", 1), "spec.job.spec")
+    return ()
+
+
+def _unreadable(spec: JobSpec, path: str) -> tuple[Cause, ...]:
+    try:
+        pods_of_job(spec)
+        duration_of_job(spec)
+    except InvalidInput as error:
+        field, _, message = str(error).partition(": ")  # placement says `spec.<path>: <what is wrong>`
+        return (Cause(path + field.removeprefix("spec"), message),)
     return ()
 
 

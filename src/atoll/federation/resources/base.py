@@ -14,23 +14,25 @@ API_VERSION = "v1alpha1"
 GROUP_VERSION = f"{API_GROUP}/{API_VERSION}"
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+LABEL_PATTERN = rf"^{_LABEL}$"
+SUBDOMAIN_PATTERN = rf"^{_LABEL}(\.{_LABEL})*$"
+REFERENCE_PATTERN = rf"^({_LABEL}/)?{_LABEL}(\.{_LABEL})*$"
+QUANTITY_PATTERN = r"^([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][-+]?[0-9]+)?$"
+DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
+ABSOLUTE_PATH_PATTERN = r"^/[^\x00]*$"
+
 # RFC 1123, as Kubernetes applies it: apimachinery/pkg/util/validation.
-DnsLabel = Annotated[str, StringConstraints(pattern=rf"^{_LABEL}$", max_length=63)]
-DnsSubdomain = Annotated[str, StringConstraints(pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=253)]
+DnsLabel = Annotated[str, StringConstraints(pattern=LABEL_PATTERN, max_length=63)]
+DnsSubdomain = Annotated[str, StringConstraints(pattern=SUBDOMAIN_PATTERN, max_length=253)]
 # Cilium's cluster name rule (pkg/clustermesh/types/types.go): the name is part of every identity in the mesh.
-ClusterName = Annotated[str, StringConstraints(pattern=rf"^{_LABEL}$", max_length=32)]
+ClusterName = Annotated[str, StringConstraints(pattern=LABEL_PATTERN, max_length=32)]
 # `name` in the own namespace, or `namespace/name`.
-Reference = Annotated[str, StringConstraints(pattern=rf"^({_LABEL}/)?{_LABEL}(\.{_LABEL})*$", max_length=317)]
+Reference = Annotated[str, StringConstraints(pattern=REFERENCE_PATTERN, max_length=317)]
 # Kubernetes resource.Quantity without a sign: nothing Atoll asks for can be negative.
-Quantity = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][-+]?[0-9]+)?$"
-    ),
-]
+Quantity = Annotated[str, StringConstraints(pattern=QUANTITY_PATTERN)]
 # Go's time.Duration in the units that make sense here: 20m, 1h30m, 45s, 500ms, 7d.
-Duration = Annotated[str, StringConstraints(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$")]
-AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00]*$", max_length=4096)]
+Duration = Annotated[str, StringConstraints(pattern=DURATION_PATTERN)]
+AbsolutePath = Annotated[str, StringConstraints(pattern=ABSOLUTE_PATH_PATTERN, max_length=4096)]
 NonNegative = Annotated[int, Field(ge=0)]
 Labels = dict[str, str]
 

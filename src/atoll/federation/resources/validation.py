@@ -6,7 +6,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from atoll.federation.resources.base import Resource
+from atoll.federation.resources.base import (
+    ABSOLUTE_PATH_PATTERN,
+    DURATION_PATTERN,
+    LABEL_PATTERN,
+    QUANTITY_PATTERN,
+    REFERENCE_PATTERN,
+    SUBDOMAIN_PATTERN,
+    Resource,
+)
 from atoll.federation.resources.catalog import Kind
 from atoll.federation.resources.trigger import Trigger, job_spec
 
@@ -32,7 +40,7 @@ def parse(kind: Kind, manifest: Mapping[str, Any]) -> tuple[Resource | None, tup
 
 def problems(error: ValidationError, prefix: str = "") -> tuple[FieldProblem, ...]:
     """Turn pydantic's report into field problems."""
-    items = error.errors(include_url=False, include_context=False)
+    items = error.errors(include_url=False)
     return tuple(_problem(item, prefix) for item in items if not _is_consequence(item, items))
 
 
@@ -65,6 +73,15 @@ _REASONS = {
     "extra_forbidden": "FieldValueUnknown",
     "literal_error": "FieldValueNotSupported",
 }
+# What a pattern asks for, in words: nobody should have to read a regular expression to mend a manifest.
+_WORDS = {
+    LABEL_PATTERN: "a DNS-1123 label: a-z, 0-9 and '-', beginning and ending with a letter or digit",
+    SUBDOMAIN_PATTERN: "a DNS-1123 subdomain: labels of a-z, 0-9 and '-', joined by dots",
+    REFERENCE_PATTERN: "a name, or namespace/name, of a-z, 0-9, '-' and '.'",
+    QUANTITY_PATTERN: "a quantity: a number with an optional suffix, such as 500m or 40Gi",
+    DURATION_PATTERN: "a duration: numbers with units, such as 20m or 1h30m",
+    ABSOLUTE_PATH_PATTERN: "an absolute path",
+}
 
 
 def _problem(item: Any, prefix: str) -> FieldProblem:
@@ -75,7 +92,8 @@ def _problem(item: Any, prefix: str) -> FieldProblem:
         return FieldProblem(field, "is required", reason)
     if kind == "extra_forbidden":
         return FieldProblem(field, "unknown field", reason)
-    message = str(item["msg"]).removeprefix("Value error, ")
+    words = _WORDS.get(item.get("ctx", {}).get("pattern", ""))
+    message = f"must be {words}" if words else str(item["msg"]).removeprefix("Value error, ")
     shown = f"{value!r}: " if isinstance(value, str | int | float | bool) and len(str(value)) <= 80 else ""
     return FieldProblem(field, shown + message[:1].lower() + message[1:], reason)
 
