@@ -1,6 +1,7 @@
 """A CustomResourceDefinition makes a resource that is validated, defaulted, pruned, printed, and cleaned up after."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,11 +12,12 @@ import yaml
 
 from atoll.kubeapi.crd import CRD
 from atoll.kubeapi.custom_resources import CustomResources
-from atoll.kubeapi.errors import Invalid, NotFound
+from atoll.kubeapi.errors import BadRequest, Invalid, NotFound
 from atoll.kubeapi.patch import Patch
 from atoll.kubeapi.resource import ResourceType
 from atoll.kubeapi.store import Store
 from kubeapi.conftest import Kubectl
+from kubeapi.kinds import WIDGET, widget
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -59,14 +61,22 @@ def telescope(name: str, **spec: Any) -> dict[str, Any]:
     return {"apiVersion": "sky.dev/v1", "kind": "Telescope", "metadata": metadata, "spec": {"mirror": 20, **spec}}
 
 
+@contextlib.asynccontextmanager
+async def running(loop: CustomResources) -> AsyncIterator[CustomResources]:
+    """Run a loop for the time of a block."""
+    task = asyncio.create_task(loop.run())
+    try:
+        yield loop
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 @pytest.fixture
 async def definitions(store: Store) -> AsyncIterator[CustomResources]:
     """The loop that serves definitions."""
-    loop = CustomResources(store)
-    task = asyncio.create_task(loop.run())
-    yield loop
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with running(CustomResources(store)) as loop:
+        yield loop
 
 
 async def condition(store: Store, kind: str, *, name: str = "telescopes.sky.dev") -> str:
@@ -160,6 +170,44 @@ async def test_names_that_are_taken_are_not_accepted(store: Store) -> None:
     widgets = store.registry.by_plural("example.dev", "v1", "widgets")
     assert widgets is not None
     assert widgets.kind == "Widget"
+
+
+@pytest.mark.usefixtures("definitions")
+async def test_deleting_a_definition_that_was_not_accepted_deletes_nothing_else(store: Store) -> None:
+    """The objects under its names are another type's."""
+    await store.create(WIDGET, widget("kept"))
+    await store.create(CRD, renamed("widgets", "Gadget", "example.dev"))
+    assert await condition(store, "Established", name="widgets.example.dev") == "False"
+    await store.delete(CRD, None, "widgets.example.dev")
+    async with asyncio.timeout(10):
+        while (await store.list(CRD)).items:
+            await asyncio.sleep(0.01)
+    assert [item["metadata"]["name"] for item in (await store.list(WIDGET)).items] == ["kept"]
+
+
+async def test_a_stand_in_gives_way_to_its_definition_and_returns(store: Store) -> None:
+    """While the definition exists its schema judges, in its versions only; afterwards the stand-in serves again."""
+    served = store.registry.by_plural
+    async with running(CustomResources(store, stand_ins=(WIDGET,))):
+        await store.create(CRD, renamed("widgets", "Widget", "example.dev"))
+        assert await condition(store, "Established", name="widgets.example.dev") == "True"
+        defined_type = served("example.dev", "v1", "widgets")
+        assert defined_type is not None
+        with pytest.raises(BadRequest, match=r'unknown field "spec\.size"'):
+            await store.create(defined_type, widget("one"))
+        await store.delete(CRD, None, "widgets.example.dev")
+        async with asyncio.timeout(10):
+            while served("example.dev", "v1", "widgets") is not WIDGET:
+                await asyncio.sleep(0.01)
+    assert served("example.dev", "v1beta1", "widgets") is None
+
+
+def renamed(plural: str, kind: str, group: str) -> dict[str, Any]:
+    """Return the definition of a resource of another name."""
+    definition: dict[str, Any] = json.loads(json.dumps(DEFINITION))
+    definition["metadata"]["name"] = f"{plural}.{group}"
+    definition["spec"] |= {"group": group, "names": {"plural": plural, "kind": kind}}
+    return definition
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.kubeapi.errors import BadRequest
-from atoll.kubeapi.protobuf import BYTES_VALUES, OBJECT_META, TEXT_VALUES, Field, decode
+from atoll.kubeapi.protobuf import BYTES_VALUES, OBJECT_META, QUANTITY_VALUES, TEXT_VALUES, Field, decode
 
 SHAPE = {
     1: Field("metadata", "message", of=OBJECT_META),
@@ -72,6 +72,26 @@ def test_what_was_encoded_is_decoded(
 def test_an_instant_is_text_and_the_zero_instant_is_left_out() -> None:
     metadata = part(8, b"") + part(9, part(1, 1_795_348_800))
     assert decode(body(part(1, metadata)), SHAPE)["metadata"] == {"deletionTimestamp": "2026-11-22T12:00:00Z"}
+
+
+def test_what_go_writes_in_its_own_ways_is_read_as_json_has_it() -> None:
+    """A quantity is text, a number or text is the one that it is, and what Go embeds stands among its neighbours."""
+    shape = {
+        1: Field("", "message", of={1: Field("name")}),
+        2: Field("limits", "map", of=QUANTITY_VALUES),
+        3: Field("port", "int-or-string"),
+        4: Field("share", "int-or-string"),
+    }
+    raw = part(1, part(1, "one")) + part(2, part(1, "cpu") + part(2, part(1, "500m")))
+    raw += part(3, part(1, 0) + part(2, 80) + part(3, "")) + part(4, part(1, 1) + part(2, 0) + part(3, "25%"))
+    known = {"apiVersion": "v1", "kind": "Thing"}
+    assert decode(body(raw), shape) == {**known, "name": "one", "limits": {"cpu": "500m"}, "port": 80, "share": "25%"}
+
+
+def test_a_zero_counts_only_where_it_says_something() -> None:
+    """Go writes the zero of a field that is no pointer whether it was set or not."""
+    shape = {1: Field("replicas", "int"), 2: Field("hostPort", "int", omits_zero=True)}
+    assert decode(body(part(1, 0) + part(2, 0)), shape) == {"apiVersion": "v1", "kind": "Thing", "replicas": 0}
 
 
 @given(st.binary(max_size=60))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from atoll.kubeapi.crd import CLEANUP, CRD, stored_type, types_of
@@ -26,9 +27,13 @@ _RETRY_SECONDS = 0.2
 class CustomResources:
     """Keeps the registry of one store in step with its definitions."""
 
-    def __init__(self, store: Store) -> None:
-        """Serve definitions from now on, and what they define while run() runs."""
+    def __init__(self, store: Store, *, stand_ins: Iterable[ResourceType] = ()) -> None:
+        """Serve definitions from now on, and what they define while run() runs.
+
+        `stand_ins` are registered types that give way to a definition of the same resource as long as it exists.
+        """
         self._store = store
+        self._stand_ins = tuple(stand_ins)
         self._served: dict[str, tuple[int, list[ResourceType]]] = {}  # by definition, with its generation
         self._due: asyncio.Queue[str] = asyncio.Queue()
         store.registry.register(CRD)
@@ -81,11 +86,18 @@ class CustomResources:
         """Return which other type has the definition's group and one of its names, or an empty string."""
         spec = crd["spec"]
         mine = self._served.get(crd["metadata"]["name"], (0, []))[1]
+        ours = [*mine, *self._replaced_by(crd)]
         for rt in self._store.registry.all():
             same = rt.plural == spec["names"]["plural"] or rt.kind == spec["names"]["kind"]
-            if rt.group == spec["group"] and same and rt not in mine:
+            if rt.group == spec["group"] and same and rt not in ours:
                 return f"{rt.plural}.{rt.group}"
         return ""
+
+    def _replaced_by(self, crd: Object) -> list[ResourceType]:
+        """Return the stand-ins that are the very resource of a definition."""
+        spec = crd["spec"]
+        wanted = (spec["group"], spec["names"]["plural"], spec["names"]["kind"], spec["scope"] == "Namespaced")
+        return [rt for rt in self._stand_ins if (rt.group, rt.plural, rt.kind, rt.namespaced) == wanted]
 
     def _serve(self, name: str, crd: Object) -> None:
         generation = crd["metadata"]["generation"]
@@ -93,7 +105,7 @@ class CustomResources:
         if known == generation:
             return
         types = types_of(crd)
-        for rt in before:
+        for rt in (*before, *self._replaced_by(crd)):
             if rt.version not in [each.version for each in types]:
                 self._store.registry.unregister(rt)
         for rt in types:
@@ -101,8 +113,13 @@ class CustomResources:
         self._served[name] = (generation, types)
 
     def _withdraw(self, name: str) -> None:
-        for rt in self._served.pop(name, (0, []))[1]:
+        if name not in self._served:
+            return
+        for rt in self._served.pop(name)[1]:
             self._store.registry.unregister(rt)
+        for rt in self._stand_ins:
+            if f"{rt.plural}.{rt.group}" == name:
+                self._store.registry.register(rt)
 
     async def _clean(self, crd: Object) -> None:
         """Delete every object of a definition that is being deleted, and let the definition go when all are gone."""
@@ -111,7 +128,7 @@ class CustomResources:
         if CLEANUP not in finalizers:
             return
         rt = stored_type(crd)
-        items = (await self._store.list(rt)).items
+        items = (await self._store.list(rt)).items if _is_established(crd) else []  # else they are another type's
         for item in items:
             if "deletionTimestamp" not in item["metadata"]:
                 await self._store.delete(rt, item["metadata"].get("namespace"), item["metadata"]["name"])
@@ -124,6 +141,11 @@ class CustomResources:
             "merge", {"metadata": {"finalizers": left, "resourceVersion": crd["metadata"]["resourceVersion"]}}
         )
         await self._store.patch(CRD, None, name, patch, field_manager=MANAGER)
+
+
+def _is_established(crd: Object) -> bool:
+    conditions = (crd.get("status") or {}).get("conditions", ())
+    return any((known["type"], known["status"]) == ("Established", "True") for known in conditions)
 
 
 def _status(crd: Object, taken_by: str, now: str) -> dict[str, Any]:

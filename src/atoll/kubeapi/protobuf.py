@@ -20,17 +20,22 @@ _MAGIC = b"k8s\x00"
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_DEPTH = 64
 
-Kind = Literal["string", "bytes", "bool", "int", "time", "message", "map"]
+Kind = Literal["string", "bytes", "bool", "int", "time", "quantity", "int-or-string", "message", "map"]
 
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a message. `of` is the shape of a message, or the one field of a map's values."""
+    """One field of a message. `of` is the shape of a message, or the one field of a map's values.
+
+    A message without a name is what Go embeds: its fields stand among those of the message around it. With
+    `omits_zero`, zero is as good as absent: Go writes it always if the field is no pointer, and JSON leaves it out.
+    """
 
     name: str
     kind: Kind = "string"
     repeated: bool = False
     of: Message | None = None
+    omits_zero: bool = False
 
 
 Message = Mapping[int, Field]
@@ -44,6 +49,7 @@ def texts(**numbers: int) -> dict[int, Field]:
 
 TEXT_VALUES: Message = {2: Field("value")}
 BYTES_VALUES: Message = {2: Field("value", "bytes")}
+QUANTITY_VALUES: Message = {2: Field("value", "quantity")}
 
 _OWNER: Message = {
     **texts(kind=1, name=3, uid=4, apiVersion=5),
@@ -101,9 +107,11 @@ def _message(data: bytes, shape: Message, depth: int) -> dict[str, Any]:
             if field.kind == "message"
             else _READ[field.kind](value)
         )
-        if field.repeated:
+        if not field.name:
+            decoded.update(read)
+        elif field.repeated:
             decoded.setdefault(field.name, []).append(read)
-        elif read not in ("", None):
+        elif read not in ("", None) and (read or not field.omits_zero):
             decoded[field.name] = read
     return decoded
 
@@ -171,12 +179,25 @@ def _as_time(value: int | bytes) -> str | None:
         raise _malformed(f"{seconds} seconds are no time") from None
 
 
+def _as_quantity(value: int | bytes) -> str:
+    return str(_message(_as_bytes(value), texts(string=1), 0).get("string", ""))
+
+
+def _as_int_or_string(value: int | bytes) -> int | str:
+    """Return the one of a number and a text that the first field says it is (util/intstr generated.proto)."""
+    shape: Message = {1: Field("isText", "bool"), 2: Field("number", "int"), 3: Field("text")}
+    read = _message(_as_bytes(value), shape, 0)
+    return str(read.get("text", "")) if read.get("isText") else int(read.get("number", 0))
+
+
 _READ: Mapping[str, Callable[[int | bytes], Any]] = {
     "string": _as_text,
     "bytes": lambda value: base64.b64encode(_as_bytes(value)).decode(),
     "bool": lambda value: _as_int(value) != 0,
     "int": _as_int,
     "time": _as_time,
+    "quantity": _as_quantity,
+    "int-or-string": _as_int_or_string,
 }
 
 
