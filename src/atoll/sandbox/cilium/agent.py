@@ -1,0 +1,111 @@
+"""The stand-in Cilium agent of one simulated cluster: an ASGI application for a unix socket.
+
+Owns the routes of the agent API that Atoll reads; what they answer is in answers.py. One stands for the agents of all
+nodes. It reports endpoints and links truthfully and enforces nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from atoll.kubeapi.resource import Object
+from atoll.kubeapi.store import Store
+from atoll.sandbox.cilium import answers
+from atoll.sandbox.cilium.links import Links
+from atoll.sandbox.kinds.catalog import NAMESPACE, POD
+from atoll.sandbox.spec import ClusterSpec
+
+_FIRST_CLIENT = 1
+
+
+class CiliumAgent:
+    """The agent API of one cluster."""
+
+    def __init__(self, spec: ClusterSpec, mesh: Mapping[str, ClusterSpec], links: Links, store: Store) -> None:
+        """Report `links` to the other clusters of `mesh`, and the pods in `store`."""
+        self._spec = spec
+        self._others = [other for other in mesh.values() if other.name != spec.name]
+        self._links = links
+        self._store = store
+        self._clients: dict[int, tuple[str, ...]] = {}  # which nodes a client has been told
+        self.forbidden: set[str] = set()
+        """Paths below /v1 that answer 403, as with --enable-cilium-api-server-access."""
+
+    def app(self) -> Starlette:
+        """Return the application."""
+        routes = [
+            Route("/v1/healthz", self._health),
+            Route("/v1/config", self._config),
+            Route("/v1/cluster/nodes", self._nodes),
+            Route("/v1/endpoint", self._endpoints),
+            Route("/v1/endpoint/{id:int}", self._endpoint),
+            Route("/v1/identity", self._identities),
+        ]
+        return Starlette(routes=routes, middleware=[Middleware(BaseHTTPMiddleware, dispatch=self._guard)])
+
+    async def _guard(self, request: Request, answer: RequestResponseEndpoint) -> Response:
+        if request.url.path.removeprefix("/v1") in self.forbidden:
+            return Response(status_code=403)
+        return await answer(request)
+
+    async def _health(self, request: Request) -> Response:
+        if request.headers.get("brief") == "true":
+            return _json({"cilium": {"state": "Ok"}, "kubernetes": {"state": "Ok"}})
+        remotes = [(other, self._links.view(self._spec.name, other.name)) for other in self._others]
+        namespaces = len((await self._store.list(NAMESPACE)).items)
+        return _json(answers.health(self._spec, remotes, namespaces))
+
+    async def _config(self, _: Request) -> Response:
+        return _json(answers.configuration(self._spec))
+
+    async def _nodes(self, request: Request) -> Response:
+        """Answer with all nodes the first time, with the difference to a client that says which it is."""
+        reached = [other for other in self._others if self._links.view(self._spec.name, other.name).is_up]
+        now = {node["name"]: node for node in answers.nodes(self._spec, reached)}
+        client = int(request.headers.get("client-id", "0"))
+        known = self._clients.get(client, ())
+        if client not in self._clients:
+            client = max(self._clients, default=_FIRST_CLIENT - 1) + 1
+        self._clients[client] = tuple(now)
+        body = {
+            "client-id": client,
+            "self": answers.node_name(self._spec, 0),
+            "nodes-added": [node for name, node in now.items() if name not in known],
+            "nodes-removed": [{"name": name} for name in known if name not in now],
+        }
+        return _json(answers.omit_empty(body))
+
+    async def _endpoints(self, _: Request) -> Response:
+        found = [answers.endpoint(self._spec, pod) for pod in await self._pods()]
+        return _json(found) if found else Response(status_code=404)
+
+    async def _endpoint(self, request: Request) -> Response:
+        for pod in await self._pods():
+            endpoint = answers.endpoint(self._spec, pod)
+            if endpoint["id"] == request.path_params["id"]:
+                return _json(endpoint)
+        return Response(status_code=404)
+
+    async def _identities(self, _: Request) -> Response:
+        found = {}
+        for pod in await self._pods():
+            labels = answers.identity_labels(self._spec, pod)
+            found[answers.identity(self._spec, labels)] = labels
+        listed = [{"id": number, "labels": labels} for number, labels in sorted(found.items())]
+        return _json(listed) if listed else Response(status_code=404)
+
+    async def _pods(self) -> list[Object]:
+        pods = (await self._store.list(POD)).items
+        return [pod for pod in pods if pod["status"]["phase"] == "Running" and not pod["spec"].get("hostNetwork")]
+
+
+def _json(value: object) -> Response:
+    return Response(orjson.dumps(value), media_type="application/json")

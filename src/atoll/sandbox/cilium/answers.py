@@ -1,0 +1,160 @@
+"""What a Cilium agent answers, in the shape of its OpenAPI (agent API v1, Cilium 1.18 to 1.20).
+
+Owns the wire form, above all Go's omitempty: false, 0 and empty are absent. Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from atoll.kubeapi.resource import Object
+from atoll.sandbox.cilium.links import Link
+from atoll.sandbox.spec import ClusterSpec
+
+_NEVER = "0001-01-01T00:00:00.000Z"  # Go's zero time: the agent sends it for "has never failed"
+_NEAR_IDENTITIES = 256  # the first identity that is not reserved
+_IDENTITY_BITS = 16  # of a cluster's part of an identity, with at most 255 clusters
+
+
+def omit_empty(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what Go leaves out."""
+    return {
+        key: each
+        for key, each in value.items()
+        if each is not None and each is not False and each not in (0, "", {}, [])
+    }
+
+
+def health(spec: ClusterSpec, remotes: Iterable[tuple[ClusterSpec, Link]], namespaces: int) -> dict[str, Any]:
+    """Return the StatusResponse of `GET /healthz`."""
+    ok = {"state": "Ok"}
+    return {
+        "cilium": {**ok, "msg": f"{spec.cilium_version} (simulated by the Atoll sandbox)"},
+        "kubernetes": {**ok, "msg": spec.version, "k8s-api-versions": ["cilium/v2::CiliumNetworkPolicy"]},
+        "kvstore": {"state": "Disabled"},
+        "cluster": omit_empty({"self": node_name(spec, 0), "ciliumHealth": ok}),
+        "cluster-mesh": omit_empty({"clusters": [remote(far, link, namespaces) for far, link in remotes]}),
+        "identity-range": {
+            "min-identity": _NEAR_IDENTITIES,
+            "max-identity": (spec.mesh_id << _IDENTITY_BITS) + 0xFFFF,
+        },
+        "encryption": {"mode": "Wireguard"},
+    }
+
+
+def remote(spec: ClusterSpec, link: Link, namespaces: int) -> dict[str, Any]:
+    """Return the RemoteCluster for a link; a lost one keeps what was synchronized, as the agent's cache does."""
+    endpoint = f"https://{spec.name}.mesh.cilium.io:2379"
+    state = f"1/1 connected, leases=0, lock leases=0, has-quorum=true: {endpoint} - 3.5.21 (Leader)"
+    lost = f"0/1 connected, leases=0, lock leases=0, has-quorum=false: {endpoint} - context deadline exceeded"
+    synced = {"nodes": link.is_up, "services": link.is_up, "endpoints": link.is_up, "identities": link.is_up}
+    config = {"required": True, "retrieved": link.is_up, "cluster-id": spec.mesh_id if link.is_up else 0}
+    return {
+        **omit_empty(
+            {
+                "name": spec.name,
+                "ready": link.is_up,
+                "connected": link.is_up,
+                "status": f"etcd: {state if link.is_up else lost}",
+                "config": omit_empty({**config, "kvstoremesh": True, "sync-canaries": link.is_up}),
+                "num-nodes": len(spec.nodes),
+                "num-identities": namespaces,
+                "num-failures": link.failures,
+            }
+        ),
+        "synced": {**omit_empty(synced)},
+        "last-failure": instant(link.last_failure_at),
+    }
+
+
+def instant(at: datetime | None) -> str:
+    """Return a time as Go's strfmt writes it."""
+    return _NEVER if at is None else f"{at.strftime('%Y-%m-%dT%H:%M:%S')}.{at.microsecond // 1000:03d}Z"
+
+
+def node_name(spec: ClusterSpec, index: int) -> str:
+    """Return a node's name in the mesh."""
+    return f"{spec.name}/{spec.nodes[index].name}"
+
+
+def nodes(own: ClusterSpec, others: Iterable[ClusterSpec]) -> list[dict[str, Any]]:
+    """Return a NodeElement for each node of the cluster itself and of the others that it reaches."""
+    return [_node(spec, index, is_own=spec is own) for spec in (own, *others) for index in range(len(spec.nodes))]
+
+
+def _node(spec: ClusterSpec, index: int, *, is_own: bool) -> dict[str, Any]:
+    address = {"enabled": True, "ip": spec.node_address(index), "alloc-range": spec.pod_cidr(index)}
+    return {
+        "name": node_name(spec, index),
+        "primary-address": {"ipv4": {**address, "address-type": "InternalIP"}},
+        "source": "custom-resource" if is_own else "clustermesh",
+    }
+
+
+def configuration(spec: ClusterSpec) -> dict[str, Any]:
+    """Return the DaemonConfiguration of `GET /config`."""
+    options = {"PolicyVerdictNotification": "Enabled", "PolicyAuditMode": "Disabled"}
+    daemon = {
+        "ClusterName": spec.name,
+        "ClusterID": spec.mesh_id,
+        "EnablePolicy": "default",
+        "PolicyAuditMode": False,
+        "EnableK8sNetworkPolicy": True,
+        "EnableCiliumClusterwideNetworkPolicy": True,
+    }
+    return {
+        "spec": {"options": options, "policy-enforcement": "default"},
+        "status": {
+            "realized": {"options": options, "policy-enforcement": "default"},
+            "addressing": {"ipv4": {"enabled": True, "ip": spec.node_address(0), "alloc-range": spec.pod_cidr(0)}},
+            "ipam-mode": "cluster-pool",
+            "daemonConfigurationMap": daemon,
+        },
+    }
+
+
+def endpoint(spec: ClusterSpec, pod: Object) -> dict[str, Any]:
+    """Return the Endpoint of a running pod. No policy is realized: nothing is enforced here, and it says so."""
+    metadata = pod["metadata"]
+    labels = identity_labels(spec, pod)
+    return {
+        "id": _number(metadata["uid"]),
+        "status": {
+            "state": "ready",
+            "identity": {"id": identity(spec, labels), "labels": labels},
+            "external-identifiers": {
+                "k8s-namespace": metadata["namespace"],
+                "k8s-pod-name": metadata["name"],
+                "pod-name": f"{metadata['namespace']}/{metadata['name']}",
+            },
+            "networking": {"addressing": [{"ipv4": pod["status"].get("podIP", "")}]},
+            "policy": {"realized": {"policy-enabled": "none"}, "spec": {"policy-enabled": "none"}},
+        },
+    }
+
+
+def identity_labels(spec: ClusterSpec, pod: Object) -> list[str]:
+    """Return the labels that make a pod's security identity."""
+    metadata = pod["metadata"]
+    own = {f"k8s:{key}={value}" for key, value in (metadata.get("labels") or {}).items() if "kubernetes.io" not in key}
+    account = pod["spec"].get("serviceAccountName", "default")
+    return sorted(
+        {
+            *own,
+            f"k8s:io.cilium.k8s.policy.cluster={spec.name}",
+            f"k8s:io.cilium.k8s.policy.serviceaccount={account}",
+            f"k8s:io.kubernetes.pod.namespace={metadata['namespace']}",
+        }
+    )
+
+
+def identity(spec: ClusterSpec, labels: Iterable[str]) -> int:
+    """Return the number of an identity: the cluster's id above 16 bits of its own."""
+    return (spec.mesh_id << _IDENTITY_BITS) | (_NEAR_IDENTITIES + _number("\n".join(labels)) % 0xFE00)
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:2], "big")

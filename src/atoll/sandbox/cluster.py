@@ -1,0 +1,116 @@
+"""One simulated cluster, put together: API server, controllers, kubelet, storage, Cilium agent.
+
+Owns the composition and its order of start and end; the parts know nothing of each other but the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from starlette.applications import Starlette
+
+from atoll.kubeapi.custom_resources import CustomResources
+from atoll.kubeapi.gc import GarbageCollector
+from atoll.kubeapi.http import create_app
+from atoll.kubeapi.storage import MemoryStorage
+from atoll.kubeapi.store import Store
+from atoll.sandbox.controllers import runtime
+from atoll.sandbox.controllers.capacity import Capacity
+from atoll.sandbox.controllers.deployment import DeploymentController
+from atoll.sandbox.controllers.job import JobController
+from atoll.sandbox.controllers.namespaces import NamespaceController
+from atoll.sandbox.controllers.nodes import Heartbeats
+from atoll.sandbox.controllers.scheduler import Scheduler
+from atoll.sandbox.controllers.volumes import VolumeController
+from atoll.sandbox.events import Recorder, expire
+from atoll.sandbox.kinds.catalog import EXTENSIONS, registry
+from atoll.sandbox.kubelet.kubelet import Kubelet
+from atoll.sandbox.kubelet.pod import Machinery
+from atoll.sandbox.kubelet.process import Launcher
+from atoll.sandbox.kubelet.starting import Starter
+from atoll.sandbox.kubelet.volumes import Volumes
+from atoll.sandbox.podlog import PodLogs
+from atoll.sandbox.seeding import seed
+from atoll.sandbox.spec import ClusterSpec
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class SimulatedCluster:
+    """A running cluster."""
+
+    spec: ClusterSpec
+    store: Store
+    kubelet: Kubelet
+    capacity: Capacity
+    heartbeats: Heartbeats
+    app: Starlette
+
+
+@contextlib.asynccontextmanager
+async def simulated(
+    spec: ClusterSpec, folder: Path, *, clock: Clock, isolation: str, reason: str
+) -> AsyncIterator[SimulatedCluster]:
+    """Run a cluster while the context is open; its storage stays in `folder` afterwards, its processes do not.
+
+    Args:
+        isolation, reason: how containers see their mounts, from probe_isolation().
+    """
+    kinds = registry()
+    store = Store(kinds, MemoryStorage(), clock=clock, require_namespaces=True)
+    launcher = Launcher(isolation)
+    pods = folder / "pods"
+    shutil.rmtree(pods, ignore_errors=True)  # left behind by a sandbox that was killed
+    capacity = Capacity(_made(folder / "storage"), spec.storage.capacity_bytes)
+    machinery = Machinery(
+        store, Recorder(store, "kubelet", clock), Volumes(store), Starter(store, launcher, clock), clock
+    )
+    kubelet = Kubelet(machinery, _made(pods))
+    heartbeats = Heartbeats(store, clock)
+    await store.start()
+    try:
+        await seed(store, spec, clock, isolation=f"{isolation}: {reason}" if reason else isolation)
+        version = {"major": "1", "minor": spec.version.split(".")[1], "gitVersion": spec.version, "platform": "sandbox"}
+        app = create_app(store, kinds, version=version, extra_routes=[PodLogs(store, kubelet).route()])
+        cluster = SimulatedCluster(spec, store, kubelet, capacity, heartbeats, app)
+        async with _running(cluster, clock):
+            yield cluster
+    finally:
+        launcher.close()
+        await store.close()
+        await asyncio.to_thread(shutil.rmtree, pods, ignore_errors=True)
+
+
+@contextlib.asynccontextmanager
+async def _running(cluster: SimulatedCluster, clock: Clock) -> AsyncIterator[None]:
+    store, name = cluster.store, cluster.spec.name
+    controllers = (
+        NamespaceController(store).controller(),
+        VolumeController(store, cluster.capacity, clock).controller(),
+        Scheduler(store, clock).controller(),
+        JobController(store, clock).controller(),
+        DeploymentController(store, clock).controller(),
+    )
+    loops = [runtime.run(controller, store) for controller in controllers]
+    loops += [cluster.kubelet.run(), cluster.heartbeats.run(), GarbageCollector(store).run(), expire(store, clock)]
+    loops.append(cluster.capacity.report(store, cluster.spec.storage.class_name))
+    loops.append(CustomResources(store, stand_ins=EXTENSIONS).run())
+    async with asyncio.TaskGroup() as group:  # a loop that fails takes the whole cluster down, loudly
+        tasks = [group.create_task(loop, name=f"{name}-loop") for loop in loops]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

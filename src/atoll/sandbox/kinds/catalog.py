@@ -1,0 +1,78 @@
+"""Everything that a simulated cluster serves.
+
+Owns the list of kinds and the short names by which the sandbox's rooms import them.
+"""
+
+from __future__ import annotations
+
+from atoll.kubeapi.resource import Registry, ResourceType
+from atoll.sandbox.kinds.core import CONFIG_MAP, EVENT, LEASE, NAMESPACE, NODE, SECRET, SERVICE, SERVICE_ACCOUNT
+from atoll.sandbox.kinds.network import (
+    CILIUM_CIDR_GROUP,
+    CILIUM_CLUSTER_POLICY,
+    CILIUM_ENDPOINT,
+    CILIUM_IDENTITY,
+    CILIUM_NODE,
+    CILIUM_POLICY,
+    CLUSTER_NETWORK_POLICY,
+    NETWORK_POLICY,
+)
+from atoll.sandbox.kinds.pods import POD
+from atoll.sandbox.kinds.storage import CLAIM, CSI_CAPACITY, CSI_DRIVER, STORAGE_CLASS, VOLUME
+from atoll.sandbox.kinds.workloads import DEPLOYMENT, JOB
+
+EXTENSIONS: tuple[ResourceType, ...] = (
+    *(CILIUM_POLICY, CILIUM_CLUSTER_POLICY, CILIUM_CIDR_GROUP, CILIUM_NODE, CILIUM_ENDPOINT, CILIUM_IDENTITY),
+    CLUSTER_NETWORK_POLICY,
+)
+"""Kinds that a real cluster has from CustomResourceDefinitions; here they are served from the start, but shallowly.
+
+A definition of the same resource takes their place: its schema then judges what is written, and deleting it deletes
+the objects too, as in a real cluster. When it is gone, these are served again.
+"""
+
+KINDS: tuple[ResourceType, ...] = (
+    *(NAMESPACE, NODE, POD, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, SERVICE, EVENT, CLAIM, VOLUME),
+    *(DEPLOYMENT, JOB, LEASE),
+    *(STORAGE_CLASS, CSI_DRIVER, CSI_CAPACITY),
+    *(NETWORK_POLICY, *EXTENSIONS),
+)
+
+
+def registry() -> Registry:
+    """Return a registry of all kinds for one cluster's API server."""
+    kinds = Registry()
+    for rt in KINDS:
+        kinds.register(rt)
+    return kinds
+
+
+__all__ = [
+    "CILIUM_CIDR_GROUP",
+    "CILIUM_CLUSTER_POLICY",
+    "CILIUM_ENDPOINT",
+    "CILIUM_IDENTITY",
+    "CILIUM_NODE",
+    "CILIUM_POLICY",
+    "CLAIM",
+    "CLUSTER_NETWORK_POLICY",
+    "CONFIG_MAP",
+    "CSI_CAPACITY",
+    "CSI_DRIVER",
+    "DEPLOYMENT",
+    "EVENT",
+    "EXTENSIONS",
+    "JOB",
+    "KINDS",
+    "LEASE",
+    "NAMESPACE",
+    "NETWORK_POLICY",
+    "NODE",
+    "POD",
+    "SECRET",
+    "SERVICE",
+    "SERVICE_ACCOUNT",
+    "STORAGE_CLASS",
+    "VOLUME",
+    "registry",
+]

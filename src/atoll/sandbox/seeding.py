@@ -1,0 +1,145 @@
+"""The objects that a simulated cluster begins with: namespaces, nodes, storage, Cilium's own.
+
+Owns their content; the controllers keep them alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from atoll.kubeapi.metadata import timestamp
+from atoll.kubeapi.resource import Object, ResourceType
+from atoll.kubeapi.store import Store
+from atoll.sandbox.controllers.nodes import LEASE_NAMESPACE, ready_condition
+from atoll.sandbox.controllers.volumes import PROVISIONER
+from atoll.sandbox.kinds.catalog import CILIUM_NODE, CONFIG_MAP, CSI_DRIVER, NAMESPACE, NODE, POD, STORAGE_CLASS
+from atoll.sandbox.kinds.storage import DEFAULT_CLASS
+from atoll.sandbox.kubelet.devices import GPU
+from atoll.sandbox.kubelet.kubelet import STAND_IN
+from atoll.sandbox.kubelet.status import Container, PodView, status_of
+from atoll.sandbox.spec import ClusterSpec, NodeSpec
+
+ISOLATION = "sandbox.atoll.dev/isolation"
+"""Node annotation that says how containers see their mounts: `mounts`, or `rewrite` and why."""
+NAMESPACES = ("default", "kube-system", "kube-public", LEASE_NAMESPACE)
+_STATIC = "kubernetes.io/config.mirror"  # core/v1 MirrorPodAnnotationKey
+_PODS_PER_NODE = "110"  # kubelet's default
+
+
+async def seed(store: Store, spec: ClusterSpec, clock: Callable[[], datetime], *, isolation: str) -> None:
+    """Create everything that a new cluster has."""
+    for rt, obj in _objects(spec, isolation):
+        created = await store.create(rt, obj)
+        if rt is NODE:
+            status = node_status(spec, spec.nodes[_index(spec, created)], clock())
+            await store.update(NODE, {**created, "status": status}, subresource="status")
+    for index in range(len(spec.nodes)):
+        pod = await store.create(POD, _cilium_pod(spec, index))
+        status = _cilium_status(spec, index, timestamp(clock()))
+        await store.update(POD, {**pod, "status": status}, subresource="status")
+
+
+def _objects(spec: ClusterSpec, isolation: str) -> Iterator[tuple[ResourceType, Object]]:
+    for name in NAMESPACES:
+        yield NAMESPACE, {"metadata": {"name": name}}
+    for index, node in enumerate(spec.nodes):
+        metadata = {
+            "name": node.name,
+            "labels": node.node_labels(),
+            "annotations": {**node.annotations, ISOLATION: isolation},
+        }
+        network = {"podCIDR": spec.pod_cidr(index), "podCIDRs": [spec.pod_cidr(index)]}
+        yield NODE, {"metadata": metadata, "spec": {**network, "providerID": f"sandbox://{spec.name}/{node.name}"}}
+        addresses = [{"type": "InternalIP", "ip": spec.node_address(index)}]
+        ipam = {"podCIDRs": [spec.pod_cidr(index)]}
+        yield CILIUM_NODE, {"metadata": {"name": node.name}, "spec": {"addresses": addresses, "ipam": ipam}}
+    yield CSI_DRIVER, {"metadata": {"name": PROVISIONER}, "spec": {"attachRequired": False, "storageCapacity": True}}
+    annotations = {DEFAULT_CLASS: "true"}
+    yield (
+        STORAGE_CLASS,
+        {"metadata": {"name": spec.storage.class_name, "annotations": annotations}, "provisioner": PROVISIONER},
+    )
+    yield CONFIG_MAP, {"metadata": {"name": "cilium-config", "namespace": "kube-system"}, "data": _cilium_config(spec)}
+
+
+def _cilium_config(spec: ClusterSpec) -> dict[str, str]:
+    config = {
+        "cluster-name": spec.name,
+        "cluster-id": str(spec.mesh_id),
+        "max-connected-clusters": "255",
+        "identity-allocation-mode": "crd",
+        "enable-policy": "default",
+        "routing-mode": "tunnel",
+    }
+    is_local_default = tuple(map(int, spec.cilium_version.split(".")[:2])) >= (1, 19)  # Cilium PR #40609
+    return {**config, "policy-default-local-cluster": str(is_local_default).lower()}
+
+
+def _index(spec: ClusterSpec, node: Object) -> int:
+    return next(index for index, each in enumerate(spec.nodes) if each.name == node["metadata"]["name"])
+
+
+def _cilium_pod(spec: ClusterSpec, index: int) -> Object:
+    """Return the pod that a Cilium DaemonSet would have on a node; no process runs for it.
+
+    It poses as a static pod, so that `kubectl drain` leaves it alone: nobody would make it again.
+    """
+    metadata = {"name": f"cilium-{index}", "namespace": "kube-system", "labels": {"k8s-app": "cilium"}}
+    container = {"name": "cilium-agent", "image": f"quay.io/cilium/cilium:v{spec.cilium_version}"}
+    return {
+        "metadata": {**metadata, "annotations": {STAND_IN: "true", _STATIC: "true"}},
+        "spec": {
+            "nodeName": spec.nodes[index].name,
+            "hostNetwork": True,
+            "containers": [container],
+            "tolerations": [{"operator": "Exists"}],
+        },
+    }
+
+
+def _cilium_status(spec: ClusterSpec, index: int, now: str) -> Object:
+    agent = Container("cilium-agent", state={"running": {"startedAt": now}}, container_id="sandbox://stand-in")
+    address = spec.node_address(index)
+    view = PodView(inits=[], mains=[agent], start_time=now, pod_ip=address, host_ip=address)
+    status = status_of(view, [{"type": "PodScheduled", "status": "True", "lastTransitionTime": now}], now)
+    return {name: value for name, value in status.items() if value is not None}
+
+
+def _network_condition(now: datetime) -> Object:
+    at = timestamp(now)
+    times = {"lastHeartbeatTime": at, "lastTransitionTime": at}
+    return {
+        "type": "NetworkUnavailable",
+        "status": "False",
+        "reason": "CiliumIsUp",
+        "message": "Cilium is running on this node",
+        **times,
+    }
+
+
+def node_status(spec: ClusterSpec, node: NodeSpec, now: datetime) -> Object:
+    """Return the status that a node reports."""
+    amounts = {"cpu": str(node.cpus), "memory": f"{node.memory_gib}Gi", "pods": _PODS_PER_NODE}
+    amounts["ephemeral-storage"] = "100Gi"
+    if node.gpus is not None:
+        amounts[GPU] = str(node.gpus.count)
+    address = spec.node_address(spec.nodes.index(node))
+    return {
+        "capacity": amounts,
+        "allocatable": amounts,
+        "conditions": [ready_condition(now, is_ready=True), _network_condition(now)],
+        "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": node.name}],
+        "nodeInfo": {
+            "kubeletVersion": node.kubelet_version or spec.version,
+            "kubeProxyVersion": "",
+            "containerRuntimeVersion": "sandbox://process",
+            "osImage": "Atoll sandbox (simulated node)",
+            "kernelVersion": "",
+            "operatingSystem": "linux",
+            "architecture": "amd64",
+            "machineID": node.name,
+            "systemUUID": node.name,
+            "bootID": node.name,
+        },
+    }

@@ -1,0 +1,91 @@
+"""HTTP servers inside the sandbox's process: on loopback ports and on unix sockets.
+
+Owns the only use of uvicorn in this room; the process's signals stay the caller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from atoll.federation.errors import InvalidInput, Unavailable
+
+_MAX_SOCKET_PATH = 100  # sockaddr_un has 108 bytes on Linux and 104 on macOS, with the closing zero
+_CLOSE_SECONDS = 1
+"""How long open requests may go on at the end: watches and followed logs never end by themselves."""
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone: the process has several servers and one owner of its signals."""
+        yield
+
+
+def listen(port: int) -> socket.socket:
+    """Return a listening socket on loopback; port 0 takes any free one. Raises Unavailable if the port is taken."""
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise Unavailable(
+                f"port {port} is in use: stop what listens on it, or let the sandbox choose (0)"
+            ) from None
+        raise
+
+
+def listen_unix(path: Path) -> socket.socket:
+    """Return a listening unix socket in the place of what is left of an earlier one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(0o600)
+    listener.listen(128)
+    return listener
+
+
+@contextlib.contextmanager
+def socket_folder(home: Path, longest_name: str) -> Iterator[Path]:
+    """Give a folder for sockets: `home`, or a temporary one if the paths would be longer than sockets can have."""
+    if len(str(home / longest_name)) <= _MAX_SOCKET_PATH:
+        yield home
+        return
+    with tempfile.TemporaryDirectory(prefix="atoll-", ignore_cleanup_errors=True) as folder:
+        if len(f"{folder}/{longest_name}") > _MAX_SOCKET_PATH:
+            raise InvalidInput(f"{home} is too long a path for unix sockets, and so is TMPDIR: choose a shorter home")
+        yield Path(folder)
+
+
+@contextlib.asynccontextmanager
+async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve an application on a socket while the context is open; the socket is closed with it."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        loop="none",
+        ws="none",
+        timeout_graceful_shutdown=_CLOSE_SECONDS,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="http-server")
+    try:
+        while not server.started:
+            if task.done():
+                raise Unavailable("the HTTP server could not start")
+            await asyncio.sleep(0.005)
+        yield
+    finally:
+        server.should_exit = True
+        await asyncio.gather(task, return_exceptions=True)
+        listener.close()
