@@ -1,0 +1,25 @@
+"""What a gateway process is told when it starts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """One gateway.
+
+    Attributes:
+        gateway: the name of the Gateway object that this process is.
+        nats_url: where the hub's NATS answers; it may be away for as long as it likes.
+        state_dir: folder of the outbox; one gateway at a time.
+        broker: mqtt[s]://[user:password@]host[:port], used unless the Gateway object names one.
+        broker_ca_file: certificates to trust for mqtts; the system's if None.
+        heartbeat_seconds: how often the hub hears of this gateway.
+    """
+
+    gateway: str
+    nats_url: str
+    state_dir: Path
+    broker: str | None = None
+    broker_ca_file: Path | None = None
+    heartbeat_seconds: float = 2.0

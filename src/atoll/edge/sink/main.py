@@ -1,0 +1,144 @@
+"""The sink process: one per cluster and namespace, with the namespace's dataset volume mounted.
+
+Owns composition, which Streams are read, and which run outputs are committed. Nothing is kept but the files.
+"""
+
+import asyncio
+from typing import NoReturn
+
+import structlog
+
+from atoll.edge.sink.ingest import StreamIngest
+from atoll.edge.sink.ledger import VersionLedger
+from atoll.edge.sink.reports import Reports
+from atoll.edge.sink.settings import SinkSettings
+from atoll.edge.sink.shelf import Shelf
+from atoll.edge.sink.volume import Volume, locked
+from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.messages import CommitOrder, StreamOrder
+from atoll.federation.bus.subjects import DESIRED_STREAM, desired_prefix
+from atoll.federation.bus.table import Change
+from atoll.federation.errors import AtollError, Conflict, Internal, InvalidInput, Unavailable
+
+log = structlog.get_logger(__name__)
+
+_CONNECT_SECONDS = 5.0
+_RETRY_SECONDS = 2.0
+
+
+async def run(settings: SinkSettings) -> NoReturn:
+    """Be a sink until cancelled.
+
+    Raises:
+        InvalidInput: the root is no folder. Internal: a ledger on the volume is damaged.
+    """
+    if not settings.root.is_dir():
+        raise InvalidInput(f"root {settings.root}: not a folder; mount the namespace's dataset volume there")
+    volume = Volume(settings.root)
+    async with locked(volume, "sink"):
+        shelf = Shelf(volume)
+        await asyncio.to_thread(shelf.scan)
+        bus = await _connect(settings)
+        try:
+            await _Sink(settings, shelf, bus).run()
+        finally:
+            await bus.close()
+
+
+async def _connect(settings: SinkSettings) -> Bus:
+    name = f"sink {settings.cluster}/{settings.namespace}"
+    while True:
+        try:
+            return await Bus.connect(settings.nats_url, name=name, wait_seconds=_CONNECT_SECONDS)
+        except Unavailable as error:
+            log.warning("waits for NATS", reason=str(error))
+
+
+class _Sink:
+    """The parts around one volume."""
+
+    def __init__(self, settings: SinkSettings, shelf: Shelf, bus: Bus) -> None:
+        self._settings, self._shelf, self._bus = settings, shelf, bus
+        self._reports = Reports(bus, cluster=settings.cluster, namespace=settings.namespace)
+        self._table = bus.table(DESIRED_STREAM, desired_prefix("cluster", settings.cluster))
+        self._streams: dict[str, tuple[StreamIngest, asyncio.Task[None]]] = {}
+        self._seals: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> NoReturn:
+        self._reports.datasets(self._shelf.ledgers.values())
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._reports.run())
+            tasks.create_task(self._follow_streams(tasks))
+            tasks.create_task(self._follow_commits(tasks))
+        raise AssertionError("the tasks of a sink run for ever")
+
+    async def _follow_streams(self, tasks: asyncio.TaskGroup) -> None:
+        """Read exactly the Streams that are wanted."""
+        seen: set[str] = set()
+        async for item in self._table.follow(f"stream/{self._settings.namespace}"):
+            if isinstance(item, Change):
+                seen.add(item.key)
+                self._want(item, tasks)
+            else:
+                for key in self._streams.keys() - seen:
+                    self._leave(key)
+                seen.clear()
+
+    def _want(self, change: Change, tasks: asyncio.TaskGroup) -> None:
+        if change.value is None:
+            self._leave(change.key)
+            return
+        try:
+            order = StreamOrder.decode(change.value)
+        except Internal as error:
+            log.error("ignored an order", key=change.key, problem=str(error))
+            return
+        known = self._streams.get(change.key)
+        if known is not None and known[0].order.spec.gateway == order.spec.gateway:
+            known[0].order = order
+            return
+        self._leave(change.key)
+        ingest = StreamIngest(self._bus, self._shelf, self._reports, order)
+        self._streams[change.key] = ingest, tasks.create_task(ingest.run())
+        log.info("reads a Stream", stream=order.name, gateway=order.spec.gateway)
+
+    def _leave(self, key: str) -> None:
+        known = self._streams.pop(key, None)
+        if known is not None:
+            known[1].cancel()
+
+    async def _follow_commits(self, tasks: asyncio.TaskGroup) -> None:
+        async for item in self._table.follow(f"commit/{self._settings.namespace}"):
+            if not isinstance(item, Change):
+                continue
+            running = self._seals.pop(item.key, None)
+            if running is not None:
+                running.cancel()
+            if item.value is not None:
+                self._seals[item.key] = tasks.create_task(self._seal(item.value))
+
+    async def _seal(self, value: bytes) -> None:
+        """Commit a run's output; what stands in the way is reported, and tried again if it may pass."""
+        try:
+            order = CommitOrder.decode(value)
+        except Internal as error:
+            log.error("ignored an order", problem=str(error))
+            return
+        problem = ""
+        while True:
+            try:
+                self._reports.dataset(await asyncio.to_thread(self._shelf.seal, order))
+                return
+            except (OSError, AtollError) as error:
+                if str(error) != problem:
+                    problem = str(error)
+                    log.error("did not commit a run's output", dataset=order.dataset, run=order.run, problem=problem)
+                self._report_refusal(order, str(error))
+                if isinstance(error, Conflict | InvalidInput):
+                    return
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    def _report_refusal(self, order: CommitOrder, problem: str) -> None:
+        known = self._shelf.ledgers.get(order.dataset)
+        missing = VersionLedger(dataset=order.dataset, version=order.version, produced_by=order.run)
+        self._reports.dataset(known if known and known.version >= order.version else missing, error=problem)

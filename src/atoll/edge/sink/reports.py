@@ -1,0 +1,106 @@
+"""Tell the hub and the gateways what is in files. Level-based: the newest truth per key, tried until it is out.
+
+Owns what is reported when. A growing dataset is reported at most twice a second; completion at once.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import structlog
+
+from atoll.edge.sink.contiguity import Progress
+from atoll.edge.sink.ledger import VersionLedger
+from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.messages import CommittedReport, DatasetReport, Message, StreamCommit
+from atoll.federation.bus.subjects import OBSERVED_STREAM, observed_prefix
+from atoll.federation.errors import AtollError
+
+log = structlog.get_logger(__name__)
+
+_PERIOD_SECONDS = 0.5
+_RETRY_SECONDS = 1.0
+# A value in a table has at most 512 KiB; a source takes about 300 bytes. The ledger on the volume has them all.
+_REPORTED_SOURCES = 1000
+
+
+class Reports:
+    """The reports of one sink."""
+
+    def __init__(self, bus: Bus, *, cluster: str, namespace: str) -> None:
+        self._bus, self._cluster, self._namespace = bus, cluster, namespace
+        self._pending: dict[tuple[str, str], Message] = {}  # (subject prefix, key) → newest report
+        self._commits: dict[str, dict[str, Progress]] = {}  # gateway → Stream → progress
+        self._wake = asyncio.Event()
+        self._urgent = asyncio.Event()
+
+    def dataset(self, ledger: VersionLedger, *, error: str = "") -> None:
+        """Report a version, and what is wrong with it if `error` is not empty."""
+        report = DatasetReport(
+            namespace=self._namespace,
+            dataset=ledger.dataset,
+            version=ledger.version,
+            complete=ledger.complete,
+            bytes=ledger.bytes,
+            files=len(ledger.files),
+            manifest_sha256=ledger.manifest_sha256,
+            ledger=ledger.ledger.model_copy(update={"sources": ledger.ledger.sources[:_REPORTED_SOURCES]}),
+            produced_by=ledger.produced_by,
+            error=error,
+            at=datetime.now(UTC),
+        )
+        key = f"dataset/{self._namespace}/{ledger.dataset}"
+        self._put(observed_prefix("cluster", self._cluster), key, report)
+        if ledger.complete or error:
+            self._urgent.set()
+
+    def datasets(self, ledgers: Iterable[VersionLedger]) -> None:
+        """Report several versions."""
+        for ledger in ledgers:
+            self.dataset(ledger)
+
+    def committed(self, progress: Progress) -> None:
+        """Tell a gateway how far one of its Streams is in files."""
+        if not progress.outboxes:
+            return
+        streams = self._commits.setdefault(progress.gateway, {})
+        streams[progress.stream] = progress
+        report = CommittedReport(
+            namespace=self._namespace,
+            cluster=self._cluster,
+            commits=tuple(_commit(item) for item in streams.values()),
+            at=datetime.now(UTC),
+        )
+        key = f"committed/{self._namespace}/{self._cluster}"
+        self._put(observed_prefix("gateway", progress.gateway), key, report)
+
+    def _put(self, prefix: str, key: str, report: Message) -> None:
+        self._pending[prefix, key] = report
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send what is pending until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            self._urgent.clear()
+            pending, self._pending = self._pending, {}
+            await asyncio.gather(*(self._send(prefix, key, report) for (prefix, key), report in pending.items()))
+            try:
+                await asyncio.wait_for(self._urgent.wait(), _PERIOD_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def _send(self, prefix: str, key: str, report: Message) -> None:
+        try:
+            await self._bus.table(OBSERVED_STREAM, prefix).put(key, report.encode())
+        except AtollError as error:
+            log.debug("a report will be sent again", key=key, problem=str(error))
+            await asyncio.sleep(_RETRY_SECONDS)
+            self._pending.setdefault((prefix, key), report)
+            self._wake.set()
+
+
+def _commit(progress: Progress) -> StreamCommit:
+    outbox, envelope, sequence = progress.outboxes[-1]
+    return StreamCommit(stream=progress.stream, outbox=outbox, envelope=envelope, sequence=sequence)

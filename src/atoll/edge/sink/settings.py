@@ -1,0 +1,14 @@
+"""What a sink process is told when it starts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class SinkSettings:
+    """The sink of one namespace in one cluster; `root` is where the namespace's dataset volume is mounted."""
+
+    cluster: str
+    namespace: str
+    nats_url: str
+    root: Path

@@ -1,0 +1,136 @@
+"""The layout of a dataset volume, and writes that survive a power loss.
+
+    <dataset>/v<version>/<files…>               a version, growing or complete
+    <dataset>/v<version>/.atoll/ledger.json     what of it is committed
+    .runs/<run>-e<epoch>/<dataset>/<files…>     what a run writes before it is committed
+    .transfers/<dataset>/v<version>/…           a copy under way (see mover)
+    .atoll/sink.lock, .atoll/mover.lock         one writer of each kind at a time
+
+Owns paths: every name that comes from outside is checked here before it becomes one.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import structlog
+
+from atoll.federation.errors import InvalidInput
+
+log = structlog.get_logger(__name__)
+
+_LOCK_SECONDS = 0.5
+RESERVED = ".atoll"
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_VERSION = re.compile(r"v([1-9][0-9]*)")
+
+
+class Volume:
+    """One mounted dataset volume."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def version(self, dataset: str, version: int) -> Path:
+        """Folder of one version.
+
+        Raises:
+            InvalidInput: the dataset's name is no DNS-1123 subdomain.
+        """
+        return self.root / _checked("dataset", dataset) / f"v{version}"
+
+    def run_output(self, run: str, epoch: int, dataset: str) -> Path:
+        """Folder in which a run wrote what is to become a version. Raises InvalidInput as `version`."""
+        return self.root / ".runs" / f"{_checked('run', run)}-e{epoch}" / _checked("dataset", dataset)
+
+    def transfer(self, dataset: str, version: int) -> Path:
+        """Folder in which a copy grows until it is whole. Raises InvalidInput as `version`."""
+        return self.root / ".transfers" / _checked("dataset", dataset) / f"v{version}"
+
+    def datasets(self) -> list[str]:
+        """Names of the datasets that have a folder."""
+        return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir() and _NAME.fullmatch(entry.name))
+
+    def versions(self, dataset: str) -> list[int]:
+        """Versions of a dataset that have a folder, ascending."""
+        folder = self.root / _checked("dataset", dataset)
+        if not folder.is_dir():
+            return []
+        found = (_VERSION.fullmatch(entry.name) for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
+        return sorted(int(match[1]) for match in found if match)
+
+    def try_lock(self, role: str) -> int | None:
+        """Take the lock of a role (`sink`, `mover`); None while another process has it. The process's end frees it."""
+        make_folder(self.root / RESERVED)
+        lock = os.open(self.root / RESERVED / f"{role}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        return lock
+
+
+@contextlib.asynccontextmanager
+async def locked(volume: Volume, role: str) -> AsyncIterator[None]:
+    """Hold a role's lock, waiting for it: when a Deployment replaces a pod, the old one may be there for a moment."""
+    is_told = False
+    while (lock := await asyncio.to_thread(volume.try_lock, role)) is None:
+        if not is_told:
+            log.warning("waits for another process on the same volume to end", role=role, root=str(volume.root))
+        is_told = True
+        await asyncio.sleep(_LOCK_SECONDS)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _checked(what: str, name: str) -> str:
+    if len(name) > 253 or not _NAME.fullmatch(name):
+        raise InvalidInput(f"{what} {name[:80]!r}: not a DNS-1123 subdomain")
+    return name
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents so that they survive a power loss."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_durably(path: Path, data: bytes) -> None:
+    """Put bytes in a file's place: after a crash at any moment the file is the old one or the new one, whole."""
+    temporary = path.with_name(f"{path.name}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+    try:
+        write_at(descriptor, data, 0)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def write_at(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all bytes at an offset."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written

@@ -1,0 +1,158 @@
+"""A stack: the supervised processes of one home, from its lock to its last process, with its state written down.
+
+What the processes are is the composer's business; `compose_hub` is the smallest one: NATS and a hub.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import structlog
+
+from atoll.federation.errors import AtollError, Unavailable
+from atoll.local import nats
+from atoll.local.home import Home
+from atoll.local.leftovers import end_leftovers
+from atoll.local.ports import LOOPBACK, assign
+from atoll.local.state import Phase, State
+from atoll.local.supervisor import ProcessSpec, Supervisor
+
+log = structlog.get_logger("atoll.stack")
+
+Compose = Callable[["Stack"], Awaitable[None]]
+
+
+class Stack:
+    """What runs in one home. Composers start processes through it and note their steps on it."""
+
+    def __init__(self, home: Home, kind: Literal["hub", "sandbox"]) -> None:
+        self.home = home
+        self.supervisor = Supervisor(home.logs, self._save_if_possible)
+        self._state = State(kind=kind, pid=os.getpid(), started_at=datetime.now(UTC))
+
+    @property
+    def state(self) -> State:
+        """The state as last written."""
+        return self._state
+
+    async def run(self, compose: Compose) -> None:
+        """Hold the home, start what the composer says, keep it until cancelled, and leave no process behind.
+
+        Raises:
+            Conflict: the home is in use, or one of its ports is.
+            Unavailable: something did not start; the state says Failed with the same message.
+        """
+        with self.home.locked():
+            await asyncio.to_thread(end_leftovers, self.home)
+            try:
+                await compose(self)
+                self._set_phase("Ready")
+                await asyncio.Event().wait()
+            except AtollError as error:
+                self.note(message=str(error))
+                raise
+            finally:
+                await self._close()
+
+    def step(self, text: str) -> None:
+        """Note that a new step of the start-up begins."""
+        self.note(steps=(*self._state.steps, text))
+
+    def note(self, **changes: Any) -> None:
+        """Change fields of the state and write it."""
+        self._state = self._state.model_copy(update=changes)
+        self._save()
+
+    def _set_phase(self, phase: Phase) -> None:
+        self.note(phase=phase)
+
+    async def _close(self) -> None:
+        """Stop everything; told to end once more while doing so, kill what is left."""
+        if not self._state.message:
+            self._set_phase("Stopping")
+        try:
+            await self.supervisor.stop()
+        finally:
+            self.supervisor.kill()
+        if self._state.message:
+            self._set_phase("Failed")
+        else:
+            self.home.state_file.unlink(missing_ok=True)
+
+    def _save_if_possible(self) -> None:
+        """Write the state while processes come and go: a disk that is full must not keep them from being restarted."""
+        try:
+            self._save()
+        except Unavailable as error:
+            log.info("could not write the state", problem=str(error))
+
+    def _save(self) -> None:
+        self._state = self._state.model_copy(update={"processes": self.supervisor.processes})
+        self.home.write_state(self._state)
+
+
+def atoll(*arguments: str) -> tuple[str, ...]:
+    """Give the command line of one of Atoll's own processes, run by this interpreter."""
+    return (sys.executable, "-m", "atoll.cli", *arguments)
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Give the environment of a child: ours, with this interpreter's folder first on PATH so that `atoll` is found."""
+    beside = str(Path(sys.executable).parent)
+    path = os.environ.get("PATH", os.defpath)
+    return {**os.environ, "PATH": f"{beside}{os.pathsep}{path}", "PYTHONUNBUFFERED": "1", **(extra or {})}
+
+
+async def start_nats(stack: Stack, ports: Mapping[str, int], *, with_mqtt: bool) -> nats.NatsSettings:
+    """Start nats-server with its store in the home."""
+    binary = await asyncio.to_thread(nats.find_server)
+    stack.step("starting NATS")
+    mqtt_port = ports["mqtt"] if with_mqtt else None
+    settings = nats.NatsSettings(port=ports["nats"], store=stack.home.folder("nats"), mqtt_port=mqtt_port)
+    config = stack.home.root / "nats.conf"
+    nats.write_config(settings, config)
+    argv = (str(binary), "--config", str(config))
+    await stack.supervisor.start(
+        ProcessSpec("nats", argv, environment(), is_ready=lambda: nats.is_serving(settings.port))
+    )
+    stack.note(nats_url=settings.url, mqtt_url=settings.mqtt_url)
+    return settings
+
+
+def hub_process(stack: Stack, nats_url: str, port: int, *, options: Sequence[str] = ()) -> ProcessSpec:
+    """Describe the hub's process."""
+    state_dir = str(stack.home.folder("hub"))
+    arguments = ("hub", "serve", "--nats", nats_url, "--host", LOOPBACK, "--port", str(port), "--state-dir", state_dir)
+    return ProcessSpec("hub", atoll(*arguments, *options), environment(), is_ready=lambda: answers_http(port))
+
+
+def compose_hub(*, port: int | None = None) -> Compose:
+    """Compose `atoll up`: NATS and a hub, on ports that stay."""
+
+    async def compose(stack: Stack) -> None:
+        wanted = {"hub": port} if port else {}
+        ports = assign(stack.home.ports_file, ("nats", "hub"), wanted=wanted)
+        server = await start_nats(stack, ports, with_mqtt=False)
+        stack.step("starting the hub")
+        await stack.supervisor.start(hub_process(stack, server.url, ports["hub"]))
+        stack.note(hub_url=f"http://{LOOPBACK}:{ports['hub']}")
+
+    return compose
+
+
+async def answers_http(port: int, path: str = "/readyz") -> bool:
+    """Tell whether an HTTP server on this port answers 200."""
+    try:
+        async with asyncio.timeout(2.0):
+            reader, writer = await asyncio.open_connection(LOOPBACK, port)
+            try:
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\nConnection: close\r\n\r\n".encode())
+                return b" 200 " in await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False

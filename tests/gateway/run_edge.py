@@ -1,0 +1,30 @@
+"""Run one edge process: `run_edge.py gateway|sink|mover '<settings as JSON>'`. Stands in for the command line."""
+
+import asyncio
+import contextlib
+import importlib
+import json
+import signal
+import sys
+from pathlib import Path
+
+import structlog
+
+PATHS = {"root", "state_dir"}
+SETTINGS = {"gateway": "GatewaySettings", "sink": "SinkSettings", "mover": "MoverSettings"}
+
+
+async def main(room: str, text: str) -> None:
+    """Run until SIGTERM or SIGINT."""
+    values = {key: Path(value) if key in PATHS else value for key, value in json.loads(text).items()}
+    settings = getattr(importlib.import_module(f"atoll.edge.{room}.settings"), SETTINGS[room])(**values)
+    task = asyncio.ensure_future(importlib.import_module(f"atoll.edge.{room}.main").run(settings))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+if __name__ == "__main__":
+    structlog.configure(processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer()])
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,83 @@
+"""Topics become file names that stay in their folder and never collide; readings become lines that can be read back."""
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atoll.edge.sink.formats import Format, encode, file_name, format_of
+from atoll.federation.bus.envelope import Reading
+
+topics = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=300)
+forms = st.sampled_from(["raw", "jsonl"])
+
+
+@pytest.mark.parametrize(
+    ("topic", "form", "expected"),
+    [
+        ("lab/anmo/BHZ", "raw", "lab.anmo.BHZ"),
+        ("lab/anmo/BHZ", "jsonl", "lab.anmo.BHZ.jsonl"),
+        ("../../etc/passwd", "raw", "%2E%2E.%2E%2E.etc.passwd"),
+        ("/", "raw", "%.%"),
+        ("//", "raw", "%.%.%"),
+        (".atoll/ledger", "raw", "%2Eatoll.ledger"),
+        ("a b/ü", "raw", "a%20b.%C3%BC"),
+    ],
+)
+def test_a_topic_has_a_plain_file_name(topic: str, form: Format, expected: str) -> None:
+    assert file_name(topic, form, ()) == expected
+
+
+@given(topics, forms)
+def test_no_topic_leaves_its_folder(topic: str, form: Format) -> None:
+    name = file_name(topic, form, ())
+    assert "/" not in name
+    assert "\0" not in name
+    assert not name.startswith(".")
+    assert len(name.encode()) <= 250
+    assert format_of(name) == form
+
+
+@given(st.lists(st.tuples(topics, forms), unique=True, max_size=12))
+def test_no_two_sources_share_a_file_even_where_case_does_not_count(sources: list[tuple[str, Format]]) -> None:
+    taken: list[str] = []
+    for topic, form in sources:
+        taken.append(file_name(topic, form, taken))
+    assert len({name.lower() for name in taken}) == len(sources)
+
+
+def test_two_gateways_with_one_topic_get_two_files() -> None:
+    first = file_name("t", "raw", ())
+    assert file_name("t", "raw", [first]) != first
+
+
+@given(st.binary(max_size=60))
+def test_a_raw_reading_is_its_payload(payload: bytes) -> None:
+    assert encode(Reading(0, "t", payload), 1, "raw") == payload
+
+
+@given(st.one_of(st.binary(max_size=60), st.text(max_size=20).map(str.encode)), st.integers(1, 2**40))
+def test_a_json_line_gives_the_payload_back(payload: bytes, sequence: int) -> None:
+    data = encode(Reading(1_795_348_800_123_456_789, "a/b", payload), sequence, "jsonl")
+    assert data.endswith(b"\n")
+    assert data.count(b"\n") == 1
+    line = json.loads(data)
+    assert (line["at"], line["sequence"], line["topic"]) == ("2026-11-22T12:00:00.123456789Z", sequence, "a/b")
+    if "payload" in line:
+        assert line["payload"] == json.loads(payload)
+    elif "text" in line:
+        assert line["text"].encode() == payload
+    else:
+        assert base64.b64decode(line["base64"]) == payload
+
+
+def test_a_number_keeps_its_digits() -> None:
+    assert b'"payload":0.10000000000000000000001}' in encode(Reading(0, "t", b"0.10000000000000000000001"), 1, "jsonl")
+
+
+def test_pretty_printed_json_becomes_one_line() -> None:
+    data = encode(Reading(0, "t", b'{\n  "a": 1\r\n}'), 1, "jsonl")
+    assert data.count(b"\n") == 1
+    assert json.loads(data)["payload"] == {"a": 1}
