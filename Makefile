@@ -1,0 +1,45 @@
+# make demo: see it work. make test: check it. Both install into .venv first and reuse what is there.
+
+# The first Python of this machine that is new enough; make PYTHON=… chooses another one.
+PYTHON ?= $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done),python3)
+VENV := .venv
+BIN := $(VENV)/bin
+TEST_PROCESSES ?= 2
+
+.PHONY: demo test lint format clean
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/.installed-demo
+	$(BIN)/atoll demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/pytest -n $(TEST_PROCESSES)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# .[dev] has all that .[demo] has, so whichever came first serves the demo.
+$(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
+	@test $(VENV)/.installed-dev -nt pyproject.toml || $(BIN)/python -m pip install --quiet --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Atoll needs Python 3.11 or newer, and $(PYTHON) is not: run make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "$(PYTHON) cannot make virtual environments: on Debian and Ubuntu apt-get install python3-venv" >&2; exit 1; }

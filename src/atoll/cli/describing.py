@@ -1,0 +1,63 @@
+"""What `describe` prints: one object's fields in reading order, its conditions as a table, its events."""
+
+from typing import Any
+
+from atoll.cli.api import Api, Json
+from atoll.cli.kinds import EVENTS
+from atoll.cli.listing import Query
+from atoll.cli.output import print_table, say, to_yaml
+from atoll.federation.errors import NotFound
+
+# Bookkeeping of the API machinery that says nothing to a person.
+_HIDDEN = frozenset({"managedFields", "uid", "resourceVersion", "selfLink", "name", "namespace"})
+
+
+def describe(api: Api, query: Query) -> None:
+    """Print one object in full."""
+    found = api.get(query.object_path)
+    metadata, spec, status = found["metadata"], dict(found.get("spec") or {}), dict(found.get("status") or {})
+    conditions = status.pop("conditions", [])
+    decided = spec.pop("decision", None) or status.pop("decision", None)
+    say(f"Name:       {metadata['name']}")
+    if metadata.get("namespace"):
+        say(f"Namespace:  {metadata['namespace']}")
+    _section("Metadata", {key: value for key, value in metadata.items() if key not in _HIDDEN})
+    _section("Spec", spec)
+    _section("Status", status)
+    if decided:
+        say(f"Decision:   see 'atoll job explain {spec.get('job', metadata['name'])} -n {metadata['namespace']}'")
+    if conditions:
+        say("Conditions:")
+        headers = ("  TYPE", "STATUS", "REASON", "SINCE", "MESSAGE")
+        print_table(headers, [_condition(condition) for condition in conditions])
+    _print_events(api, found)
+
+
+def _section(title: str, content: Any) -> None:
+    if content:
+        say(f"{title}:")
+        for line in to_yaml(content).rstrip().splitlines():
+            say(f"  {line}")
+
+
+def _condition(condition: Json) -> list[str]:
+    fields = ("type", "status", "reason", "lastTransitionTime", "message")
+    kind, *rest = (str(condition.get(field) or "") for field in fields)
+    return [f"  {kind}", *rest]
+
+
+def _print_events(api: Api, found: Json) -> None:
+    metadata = found["metadata"]
+    selector = f"involvedObject.kind={found['kind']},involvedObject.name={metadata['name']}"
+    try:
+        events = api.get(EVENTS.collection(metadata.get("namespace")), {"fieldSelector": selector}).get("items", [])
+    except NotFound:
+        return
+    if events:
+        say("Events:")
+        rows = [[f"  {_when(event)}", event.get("reason", ""), event.get("message", "")] for event in events]
+        print_table(("  WHEN", "REASON", "MESSAGE"), sorted(rows))
+
+
+def _when(event: Json) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp") or "")

@@ -1,0 +1,78 @@
+"""What `job explain` prints: the stored decision, every cluster with its seconds or reasons, and what would help."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from atoll.cli.api import Api
+from atoll.cli.jobs import read
+from atoll.cli.options import Output
+from atoll.cli.output import hint, print_table, say, to_yaml
+from atoll.federation.capacity import format_duration
+
+DECISION_HEADERS = ("CLUSTER", "WAIT", "STAGING", "RUN", "COST", "TOTAL", "")
+_TERMS = ("waitSeconds", "stagingSeconds", "runSeconds", "moneySeconds", "totalSeconds")
+
+
+def explain(api: Api, namespace: str, name: str, output: Output) -> None:
+    """Print why a job is where it is, or why it waits."""
+    job = read(api, namespace, name)
+    record = job.status.decision
+    if record is None:
+        hint(f"job/{name} has no decision yet: {job.status.phase} {job.status.reason} {job.status.message}".rstrip())
+        return
+    if output is Output.JSON:
+        import orjson
+
+        say(orjson.dumps(record, option=orjson.OPT_INDENT_2).decode())
+        return
+    if output is Output.YAML:
+        say(to_yaml(record).rstrip())
+        return
+    say(headline(name, record))
+    print_table(DECISION_HEADERS, decision_rows(record))
+    for suggestion in record.get("diagnosis", ()):
+        say(_suggestion(suggestion))
+
+
+def headline(name: str, record: Mapping[str, Any]) -> str:
+    """Say in one line what was decided."""
+    selected = record.get("selected")
+    if not selected:
+        return f"job/{name} waits: no cluster can take it"
+    when = "starts there now" if record.get("startsNow") else "waits for room there"
+    return f"job/{name} → {selected}, {when} (terms in seconds; total = max(wait, staging) + run + cost)"
+
+
+def decision_rows(record: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Give a row per cluster: its terms in seconds, or why it cannot take the job."""
+    rows = [_row(entry, record.get("selected")) for entry in record.get("clusters", ())]
+    omitted = record.get("omitted") or {}
+    return [*rows, *(_omitted(reason, count) for reason, count in omitted.items())]
+
+
+def _row(entry: Mapping[str, Any], selected: str | None) -> tuple[str, ...]:
+    terms = entry.get("terms")
+    if not entry.get("isFeasible") or terms is None:
+        return (entry["cluster"], "-", "-", "-", "-", "-", _reasons(entry.get("reasons", ())))
+    mark = ["selected"] if entry["cluster"] == selected else []
+    copies = [f"copies {item['dataset']} from {item['source']}" for item in entry.get("staging", ())]
+    return (entry["cluster"], *(seconds(terms[term]) for term in _TERMS), "; ".join([*mark, *copies]))
+
+
+def _reasons(reasons: Iterable[Mapping[str, Any]]) -> str:
+    return "; ".join(f"{reason['reason']}: {reason['message']}" for reason in reasons)
+
+
+def _omitted(reason: str, count: int) -> tuple[str, ...]:
+    return (f"({count} more)", "-", "-", "-", "-", "-", reason)
+
+
+def seconds(value: float) -> str:
+    """Write a term of a score: hundredths below ten, tenths above."""
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}"
+
+
+def _suggestion(suggestion: Mapping[str, Any]) -> str:
+    saves = suggestion.get("savesSeconds")
+    gain = f" (saves {format_duration(saves)})" if saves else ""
+    return f"would help: {suggestion['message']}{gain}"

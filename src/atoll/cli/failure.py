@@ -1,0 +1,48 @@
+"""Turns what went wrong into lines on stderr and an exit code; a traceback goes to a file, never to the terminal."""
+
+import platform
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from atoll import __version__
+from atoll.federation.errors import AtollError, InvalidInput
+
+
+def report(error: Exception) -> int:
+    """Tell a person what went wrong and what to do; give the exit code."""
+    if isinstance(error, InvalidInput):
+        _say(f"error: {error}", *(f"  {problem}" for problem in error.problems))
+    elif isinstance(error, AtollError):
+        _say(f"error: {error}")
+    elif isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        _say(f"error: {error.strerror or error}{where}")
+    else:
+        _say(*_bug(error))
+    return 1
+
+
+def _bug(error: Exception) -> tuple[str, ...]:
+    path = _write_traceback(error)
+    return (
+        f"error: this is a bug in Atoll: {type(error).__name__}: {error}",
+        f"  Please report it with the file {path}" if path else "  Please report it.",
+    )
+
+
+def _write_traceback(error: Exception) -> Path | None:
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="atoll-bug-", suffix=".txt", delete=False) as file:
+            file.write(f"atoll {__version__}, Python {platform.python_version()}, {platform.platform()}\n")
+            file.write(f"{' '.join(sys.argv)}\n\n")
+            file.write("".join(traceback.format_exception(error)))
+    except OSError:
+        return None
+    return Path(file.name)
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        sys.stderr.write(line + "\n")

@@ -1,0 +1,83 @@
+"""`atoll get`, `describe` and `delete`: any kind, by the hub's own tables."""
+
+from typing import Annotated
+
+import typer
+
+from atoll.cli.options import AllNamespaces, DryRun, Namespace, Output, OutputFormat, Selector, Server, Watch
+
+Kind = Annotated[str, typer.Argument(metavar="KIND", help="cluster, queue, job, run, dataset, stream, … or KIND/NAME.")]
+Name = Annotated[str | None, typer.Argument(metavar="NAME", help="One object; all of them without it.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(get)
+    app.command()(describe)
+    app.command()(delete)
+
+
+def get(
+    kind: Kind,
+    name: Name = None,
+    namespace: Namespace = "default",
+    all_namespaces: AllNamespaces = False,
+    selector: Selector = "",
+    output: OutputFormat = Output.TABLE,
+    watch: Watch = False,
+    server: Server = None,
+) -> None:
+    """Show objects of a kind.
+
+    \b
+    Examples:
+      atoll get clusters -o wide
+      atoll get jobs -n seismology -w
+      atoll get dataset/shots.2026-11-22 -n seismology -o yaml
+    """
+    from atoll.cli import listing
+    from atoll.cli.hub import connect
+
+    query = listing.Query.of(kind, name, namespace="" if all_namespaces else namespace, selector=selector)
+    with connect(server) as api:
+        listing.show(api, query, output)
+        if watch:
+            listing.follow(api, query, output)
+
+
+def describe(kind: Kind, name: Name = None, namespace: Namespace = "default", server: Server = None) -> None:
+    """Show one object in full, with its conditions and events.
+
+    \b
+    Example:
+      atoll describe cluster onprem-gpu
+    """
+    from atoll.cli import describing, listing
+    from atoll.cli.hub import connect
+
+    query = listing.Query.of(kind, name, namespace=namespace)
+    with connect(server) as api:
+        describing.describe(api, query)
+
+
+def delete(
+    kind: Kind,
+    name: Name = None,
+    namespace: Namespace = "default",
+    dry_run: DryRun = False,
+    server: Server = None,
+) -> None:
+    """Delete one object.
+
+    \b
+    Example:
+      atoll delete job picks-2026-11-22 -n seismology
+    """
+    from atoll.cli import listing
+    from atoll.cli.hub import connect
+    from atoll.cli.output import say
+
+    query = listing.Query.of(kind, name, namespace=namespace)
+    with connect(server) as api:
+        api.delete(query.object_path, dry_run=dry_run)
+    say(f"{query.ref.qualified}/{query.name} deleted{' (dry run)' if dry_run else ''}")

@@ -1,0 +1,108 @@
+"""What `get` and each noun's `list` do: ask the hub for a table and print it, once or as long as it changes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from atoll.cli import kinds
+from atoll.cli.api import Api, Json
+from atoll.cli.kinds import KindRef
+from atoll.cli.options import Output
+from atoll.cli.output import hint, plain_lines, print_api_table, print_objects, say, table_rows
+from atoll.federation.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which objects: of a kind, in a namespace (empty: all), one by name or those that match."""
+
+    ref: KindRef
+    name: str = ""
+    namespace: str = ""
+    selector: str = ""
+
+    @classmethod
+    def of(cls, kind: str, name: str | None, *, namespace: str, selector: str = "") -> Self:
+        """Read `KIND NAME` or `KIND/NAME`.
+
+        Raises:
+            InvalidInput: no such kind, or a name together with what selects many.
+        """
+        word, _, inline = kind.partition("/")
+        chosen = name or inline
+        if chosen and selector:
+            raise InvalidInput("give a name or a selector, not both")
+        ref = kinds.find(word)
+        if chosen and ref.namespaced and not namespace:
+            raise InvalidInput("a name needs a namespace: use -n instead of -A")
+        return cls(ref, chosen, namespace if ref.namespaced else "", selector)
+
+    @property
+    def path(self) -> str:
+        """The URL path of the object or the collection."""
+        return self.ref.path(self.namespace, self.name) if self.name else self.ref.collection(self.namespace)
+
+    @property
+    def object_path(self) -> str:
+        """The URL path of the one object.
+
+        Raises:
+            InvalidInput: no name was given.
+        """
+        if not self.name:
+            raise InvalidInput(f"which {self.ref.name.lower()}? Give its name")
+        return self.path
+
+    @property
+    def shows_namespace(self) -> bool:
+        """Whether the namespace is a column: only where objects of several are listed."""
+        return self.ref.namespaced and not self.namespace
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The selector as the API's query."""
+        return {"labelSelector": self.selector} if self.selector else {}
+
+
+def show(api: Api, query: Query, output: Output) -> None:
+    """Print what is there now."""
+    if output in (Output.TABLE, Output.WIDE):
+        table = api.get(query.path, query.parameters, as_table=True)
+        if not table.get("rows"):
+            hint(f"no {query.ref.plural} found{_where(query)}")
+            return
+        print_api_table(table, wide=output is Output.WIDE, with_namespace=query.shows_namespace)
+        return
+    print_objects(api.get(query.path, query.parameters), output, query.ref)
+
+
+def follow(api: Api, query: Query, output: Output) -> None:
+    """Print each change from now on, until interrupted."""
+    selector = {"fieldSelector": f"metadata.name={query.name}"} if query.name else {}
+    since = {"resourceVersion": _now(api, query)}
+    as_table = output in (Output.TABLE, Output.WIDE)
+    collection = query.ref.collection(query.namespace)
+    for event in api.watch(collection, {**query.parameters, **selector, **since}, as_table=as_table):
+        _print_event(event, query, output)
+
+
+def _now(api: Api, query: Query) -> str:
+    answer = api.get(query.ref.collection(query.namespace), {"limit": "1"})
+    return str(answer.get("metadata", {}).get("resourceVersion", ""))
+
+
+def _print_event(event: Json, query: Query, output: Output) -> None:
+    if event["type"] not in ("ADDED", "MODIFIED", "DELETED"):
+        return
+    if output not in (Output.TABLE, Output.WIDE):
+        print_objects(event["object"], output, query.ref)
+        return
+    wide = output is Output.WIDE
+    headers, rows = table_rows(event["object"], wide=wide, with_namespace=query.shows_namespace)
+    cells: list[Sequence[str]] = [["-" if cell is None else str(cell) for cell in row] for row in rows]
+    for line in plain_lines(headers, cells)[1:]:
+        say(line)
+
+
+def _where(query: Query) -> str:
+    return f" in namespace {query.namespace}" if query.namespace else ""

@@ -1,0 +1,31 @@
+"""The options that many commands share, spelled once."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Output(StrEnum):
+    """What `-o` takes."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
+Server = Annotated[
+    str | None,
+    typer.Option("--server", envvar="ATOLL_SERVER", metavar="URL", help="The hub; default: the one on this machine."),
+]
+Namespace = Annotated[str, typer.Option("--namespace", "-n", envvar="ATOLL_NAMESPACE", help="Namespace.")]
+AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Every namespace.")]
+Selector = Annotated[str, typer.Option("--selector", "-l", metavar="LABELS", help="Label selector, as kubectl's.")]
+OutputFormat = Annotated[Output, typer.Option("--output", "-o", help="Form of the output.")]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Keep printing changes until Ctrl-C.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Let the hub check it and change nothing.")]
+HomeFolder = Annotated[
+    str | None, typer.Option("--home", metavar="FOLDER", help="Home folder; default: $ATOLL_HOME or ~/.atoll.")
+]

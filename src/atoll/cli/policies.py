@@ -1,0 +1,62 @@
+"""What the `policy` commands do: check a folder of policies, and show what each cluster holds of each set."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from atoll.cli import kinds
+from atoll.cli.api import Api
+from atoll.cli.meshing import age
+from atoll.cli.options import Output
+from atoll.cli.output import hint, print_objects, print_table, say
+from atoll.federation.errors import InvalidInput
+from atoll.federation.resources import PolicySet
+from atoll.policies.manifest import parse_file
+
+_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+
+
+def validate(path: Path) -> None:
+    """Check every policy file under a path and say what is there.
+
+    Raises:
+        InvalidInput: something is wrong; `problems` has each with file, line, field and reason.
+    """
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES)
+    parsed = [parse_file(file.read_text(encoding="utf-8", errors="replace"), str(file)) for file in files]
+    problems = [problem for one in parsed for problem in one.problems]
+    if problems:
+        raise InvalidInput(f"{len(problems)} problem{'s' if len(problems) != 1 else ''} found:", problems)
+    manifests = [manifest for one in parsed for manifest in one.manifests]
+    if not manifests:
+        raise InvalidInput(f"{path}: no policy found")
+    say(f"{len(manifests)} policies in {len(files)} files are valid")
+
+
+def show_status(api: Api, name: str | None, output: Output) -> bool:
+    """Print each cluster's state of one policy set or of all; tell whether all of them hold."""
+    ref = kinds.atoll("PolicySet")
+    answer = api.get(ref.path(None, name) if name else ref.collection())
+    sets = [PolicySet.model_validate(item) for item in answer.get("items", [answer])]
+    if output in (Output.JSON, Output.YAML, Output.NAME):
+        print_objects(answer, output, ref)
+    elif sets:
+        print_table(("POLICYSET", "CLUSTER", "PHASE", "COMMIT", "OBJECTS", "HEALED", "PROVEN", "MESSAGE"), _rows(sets))
+    else:
+        hint("no policy set found")
+    return all(cluster.phase == "Applied" for one in sets for cluster in one.status.clusters)
+
+
+def _rows(sets: list[PolicySet]) -> Iterator[tuple[object, ...]]:
+    for one in sets:
+        for held in one.status.clusters:
+            message = held.message or held.last_drift
+            message = message if held.commit else _source_problem(one) or message
+            proven = age(held.last_proven_at)
+            commit, healed = held.commit[:10], held.drift_healed
+            yield one.metadata.name, held.cluster, held.phase, commit, held.objects, healed, proven, message
+
+
+def _source_problem(one: PolicySet) -> str:
+    """Give why nothing could be read from Git; empty if that is not known."""
+    conditions = [condition for condition in one.status.conditions if condition.type == "SourceReady"]
+    return next((condition.message for condition in conditions if condition.status == "False"), "")

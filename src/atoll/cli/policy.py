@@ -1,0 +1,42 @@
+"""`atoll policy`: check policies before they are committed, and see where they hold."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from atoll.cli.options import Output, OutputFormat, Server
+
+app = typer.Typer(no_args_is_help=True, help="Network policies: valid before Git, held after it.")
+Folder = Annotated[Path, typer.Argument(metavar="PATH", help="File or folder with policy manifests.", exists=True)]
+Name = Annotated[str | None, typer.Argument(metavar="NAME", help="One policy set; all of them without it.")]
+
+
+@app.command()
+def validate(path: Folder) -> None:
+    """Check policy manifests: schema and meaning, without a hub.
+
+    \b
+    Example:
+      atoll policy validate policies/
+    """
+    from atoll.cli import policies
+
+    policies.validate(path)
+
+
+@app.command()
+def status(name: Name = None, output: OutputFormat = Output.TABLE, server: Server = None) -> None:
+    """Show what each cluster holds of each policy set, and the last change by hand. Exit 3 if a cluster does not.
+
+    \b
+    Example:
+      atoll policy status
+    """
+    from atoll.cli import policies
+    from atoll.cli.hub import connect
+
+    with connect(server) as api:
+        held = policies.show_status(api, name, output)
+    if not held:
+        raise typer.Exit(3)

@@ -1,0 +1,159 @@
+"""Atoll's long-lived processes: `hub serve`, `agent`, `gateway run`, `sink`, `mover`, `sandbox cluster`; and `version`.
+
+Each command turns options into that room's settings, sets up logs and signals, and runs the room's main.
+"""
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from atoll.cli.listings import gateway
+
+hub = typer.Typer(no_args_is_help=True, help="The hub's own process.")
+
+NatsUrl = Annotated[str, typer.Option("--nats", envvar="ATOLL_NATS", metavar="URL", help="NATS server.")]
+StateDir = Annotated[Path, typer.Option("--state-dir", metavar="FOLDER", help="Folder of this process alone.")]
+LogLevel = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
+ClusterName = Annotated[str, typer.Option("--cluster", help="Cluster that this process belongs to.")]
+NamespaceName = Annotated[str, typer.Option("--namespace", "-n", help="Namespace that it serves.")]
+Root = Annotated[Path, typer.Option("--root", metavar="FOLDER", help="Mount point of the namespace's datasets.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(hub, name="hub")
+    app.command()(agent)
+    app.command()(sink)
+    app.command()(mover)
+    app.command("version")(print_version)
+
+
+def print_version() -> None:
+    """Print the version.
+
+    \b
+    Example:
+      atoll version
+    """
+    from atoll import __version__
+    from atoll.cli.output import say
+
+    say(f"atoll {__version__}")
+
+
+@hub.command()
+def serve(
+    nats: NatsUrl,
+    state_dir: StateDir,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8700,
+    member_nats: Annotated[str, typer.Option(metavar="URL", help="NATS as the clusters reach it.")] = "",
+    data_command: Annotated[str, typer.Option(help="Program of the sink and mover containers.")] = "atoll",
+    log_level: LogLevel = "info",
+) -> None:
+    """Serve the API, schedule, reconcile.
+
+    \b
+    Example:
+      atoll hub serve --nats nats://127.0.0.1:4222 --state-dir /var/lib/atoll/hub
+    """
+    from atoll.hub import main
+    from atoll.hub.settings import HubSettings
+
+    settings = HubSettings(
+        nats_url=nats, state_dir=state_dir, host=host, port=port, member_nats_url=member_nats,
+        data_command=tuple(shlex.split(data_command)), log_level=log_level,
+    )  # fmt: skip
+    _run(main.run(settings), log_level)
+
+
+def agent(
+    cluster: ClusterName,
+    nats: NatsUrl,
+    state_dir: StateDir,
+    kubeconfig: Annotated[Path | None, typer.Option(help="How to reach the API server; default: as a pod.")] = None,
+    context: Annotated[str | None, typer.Option(help="Context of the kubeconfig.")] = None,
+    cilium_socket: Annotated[Path | None, typer.Option(help="The Cilium agent's socket.")] = None,
+    heartbeat_seconds: Annotated[float, typer.Option(min=0.1, help="How often the hub hears from it.")] = 10.0,
+    log_level: LogLevel = "info",
+) -> None:
+    """Run the agent of one cluster.
+
+    It applies what the hub wants and reports what is.
+
+    \b
+    Example:
+      atoll agent --cluster onprem-gpu --nats nats://hub:4222 --state-dir /var/lib/atoll --kubeconfig ~/.kube/config
+    """
+    from atoll.edge.member import main
+    from atoll.edge.member.settings import MemberSettings
+
+    settings = MemberSettings(
+        cluster=cluster, nats_url=nats, kubeconfig=kubeconfig, context=context, state_dir=state_dir,
+        cilium_socket=cilium_socket, heartbeat_seconds=heartbeat_seconds,
+    )  # fmt: skip
+    _run(main.run(settings), log_level)
+
+
+@gateway.command("run")
+def gateway_run(
+    name: Annotated[str, typer.Option("--gateway", help="Name of the Gateway that this process is.")],
+    nats: NatsUrl,
+    state_dir: StateDir,
+    broker: Annotated[str | None, typer.Option(metavar="URL", help="MQTT broker, unless the Gateway says it.")] = None,
+    heartbeat_seconds: Annotated[float, typer.Option(min=0.1, help="How often the hub hears from it.")] = 2.0,
+    log_level: LogLevel = "info",
+) -> None:
+    """Run the agent of one lab: take MQTT messages, keep them safe, forward them.
+
+    \b
+    Example:
+      atoll gateway run --gateway lab-a --nats nats://hub:4222 --state-dir /var/lib/atoll --broker mqtt://localhost:1883
+    """
+    from atoll.edge.gateway import main
+    from atoll.edge.gateway.settings import GatewaySettings
+
+    settings = GatewaySettings(
+        gateway=name, nats_url=nats, state_dir=state_dir, broker=broker, heartbeat_seconds=heartbeat_seconds
+    )
+    _run(main.run(settings), log_level)
+
+
+def sink(
+    cluster: ClusterName, namespace: NamespaceName, nats: NatsUrl, root: Root, log_level: LogLevel = "info"
+) -> None:
+    """Write one namespace's streams to files; runs inside a cluster.
+
+    \b
+    Example:
+      atoll sink --cluster onprem-gpu --namespace seismology --nats nats://hub:4222 --root /datasets
+    """
+    from atoll.edge.sink import main
+    from atoll.edge.sink.settings import SinkSettings
+
+    _run(main.run(SinkSettings(cluster=cluster, namespace=namespace, nats_url=nats, root=root)), log_level)
+
+
+def mover(
+    cluster: ClusterName, namespace: NamespaceName, nats: NatsUrl, root: Root, log_level: LogLevel = "info"
+) -> None:
+    """Copy one namespace's datasets between clusters; runs inside one.
+
+    \b
+    Example:
+      atoll mover --cluster onprem-gpu --namespace seismology --nats nats://hub:4222 --root /datasets
+    """
+    from atoll.edge.mover import main
+    from atoll.edge.mover.settings import MoverSettings
+
+    _run(main.run(MoverSettings(cluster=cluster, namespace=namespace, nats_url=nats, root=root)), log_level)
+
+
+def _run(main: Any, log_level: str) -> None:
+    from atoll.cli.logs import configure_logging
+    from atoll.local.signals import run_until_signalled
+
+    configure_logging(log_level)
+    run_until_signalled(main)

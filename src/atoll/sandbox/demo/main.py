@@ -1,0 +1,129 @@
+"""The demo from its first process to its last: start, play, check, report, and leave nothing behind unless asked to."""
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import Popen
+
+from atoll.cli.api import Api
+from atoll.federation.errors import AtollError, Conflict
+from atoll.local import detach
+from atoll.local.home import Home, default_home
+from atoll.local.state import State
+from atoll.sandbox.demo import recording, report, repository, scenario
+from atoll.sandbox.demo.evidence import Section, clusters, data, placement, policies, result
+from atoll.sandbox.demo.screen import Screen, open_screen
+from atoll.sandbox.demo.waiting import Patience
+from atoll.sandbox.demo.world import Outcome, World
+from atoll.sandbox.federation import supervisor_command
+
+_START_SECONDS = 90.0
+_FEDERATION = "federation"
+
+
+def run_demo(*, keep: bool, folder: Path | None, speed: float) -> int:
+    """Run the demo; give the exit code: 0 only if every check passed.
+
+    Args:
+        keep: leave the federation running.
+        folder: where to work; None means a temporary folder, or `demo` in the home folder if it is kept.
+        speed: how many times faster than it happened the recording is played.
+
+    Raises:
+        Conflict: the folder is in use or holds something else.
+        Unavailable: something that the demo needs is missing; the message says what.
+    """
+    recording.find_traces()
+    home, is_ours = _home(folder, keep=keep)
+    supervisor = detach.launch(supervisor_command(home), home, outlives_us=keep)
+    has_failed = is_done = False
+    try:
+        is_done = _run(home, supervisor, keep=keep, speed=speed)
+        has_failed = not is_done
+    except AtollError as error:
+        sys.stderr.write(f"{scenario.describe_failure(error)}\n")
+        has_failed = True
+    finally:
+        if not (keep and is_done):
+            detach.end(supervisor)
+        if is_ours and not has_failed and not keep:
+            shutil.rmtree(home.root, ignore_errors=True)
+    if has_failed:
+        sys.stderr.write(f"  the logs are in {home.logs}\n")
+    return 0 if is_done else 1
+
+
+def _home(folder: Path | None, *, keep: bool) -> tuple[Home, bool]:
+    """Choose the folder to work in, empty; tell whether it is a temporary one of ours."""
+    if folder is None and not keep:
+        return Home(Path(tempfile.mkdtemp(prefix="atoll-demo-"))), True
+    home = Home((folder or default_home() / "demo").expanduser().absolute())
+    if home.is_running():
+        raise Conflict(
+            f"a federation runs in {home.root} already: stop it with 'atoll sandbox down --home {home.root}'"
+        )
+    if home.root.exists() and any(home.root.iterdir()):
+        if not home.ports_file.exists():
+            raise Conflict(f"{home.root} is not empty and no home of a demo: choose another folder with --home")
+        shutil.rmtree(home.root)
+    return home, False
+
+
+def _run(home: Home, supervisor: Popen[bytes], *, keep: bool, speed: float) -> bool:
+    started = time.monotonic()
+    seconds: dict[str, float] = {}
+    with open_screen() as screen:
+        with _timed(seconds, "start"):
+            world = _prepare(home, supervisor, screen)
+        patience = Patience()
+        with world.hub:
+            with _timed(seconds, "data, policies and job"):
+                scenario.create_objects(world, screen, patience)
+                outcome = scenario.play(world, screen, patience, speed=speed)
+            with _timed(seconds, "checks"), screen.step("checks"):
+                sections = _examine(world, outcome)
+    report.print_report(sections, seconds, total_seconds=time.monotonic() - started)
+    passed = all(section.holds for section in sections)
+    if keep and passed:
+        report.print_next_steps(home.root)
+    return passed
+
+
+def _prepare(home: Home, supervisor: Popen[bytes], screen: Screen) -> World:
+    """Prepare the recording and the policies while the federation comes up."""
+    with screen.step(_FEDERATION), ThreadPoolExecutor(1) as pool:
+        prepared = pool.submit(recording.prepare, home.folder("recording"))
+        policy_repository = repository.create(home.folder("git") / "policies")
+        state = detach.wait_ready(supervisor, home, on_step=_teller(screen), seconds=_START_SECONDS)
+        screen.detail(_FEDERATION, _describe(state))
+        return World(home, state, Api(state.hub_url), prepared.result(), policy_repository)
+
+
+def _teller(screen: Screen) -> Callable[[str], None]:
+    return lambda text: screen.detail(_FEDERATION, text)
+
+
+def _describe(state: State) -> str:
+    return f"NATS, hub, {len(state.clusters)} clusters, gateway: {len(state.processes)} processes"
+
+
+def _examine(world: World, outcome: Outcome) -> list[Section]:
+    return [
+        clusters.examine(world),
+        data.examine(world, outcome),
+        placement.examine(world, outcome),
+        result.examine(world, outcome),
+        policies.examine(world, outcome),
+    ]
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    seconds[name] = time.monotonic() - started

@@ -1,0 +1,163 @@
+"""The federation of the sandbox: which processes it is made of, which objects it begins with, and when it is ready.
+
+A composition root. It uses the hub from outside, by its API; what the processes do is their rooms' business.
+"""
+
+import asyncio
+import shlex
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from atoll.cli import kinds
+from atoll.cli.api import Api
+from atoll.federation.errors import Unavailable
+from atoll.federation.resources import GROUP_VERSION, Cluster, Gateway
+from atoll.local.home import Home, write_atomically
+from atoll.local.ports import LOOPBACK, assign
+from atoll.local.stack import Compose, Stack, atoll, environment, hub_process, start_nats
+from atoll.local.state import ClusterAccess
+from atoll.local.supervisor import ProcessSpec
+from atoll.sandbox.settings import SandboxSettings
+from atoll.sandbox.spec import DEFAULT_CLUSTERS, ClusterSpec
+from atoll.sandbox.state import STATE_FILE, ClusterState, read_state
+
+GATEWAY = "lab-a"
+# A sandbox is watched by a person who kills things: what is lost should show in seconds, not half a minute.
+_HEARTBEAT_SECONDS = "2"
+_GATEWAY_HEARTBEAT_SECONDS = "0.5"
+_READY_SECONDS = 60.0
+_POLL_SECONDS = 0.1
+
+
+def compose(specs: tuple[ClusterSpec, ...] = DEFAULT_CLUSTERS) -> Compose:
+    """Compose NATS with its MQTT listener, a hub, simulated clusters with an agent each, and one lab gateway."""
+    return partial(_compose, specs)
+
+
+def supervisor_command(home: Home) -> tuple[str, ...]:
+    """Give the command line of a process that runs this federation in the background."""
+    return atoll("sandbox", "up", "--foreground", "--home", str(home.root))
+
+
+async def _compose(specs: tuple[ClusterSpec, ...], stack: Stack) -> None:
+    ports = assign(stack.home.ports_file, ("nats", "mqtt", "hub", *(spec.name for spec in specs)))
+    server = await start_nats(stack, ports, with_mqtt=True)
+    stack.step("starting the hub and the simulated clusters")
+    hub = hub_process(stack, server.url, ports["hub"], options=("--data-command", shlex.join(atoll())))
+    clusters_home = stack.home.folder("clusters")
+    await stack.supervisor.start(hub, _clusters_process(clusters_home, specs, ports))
+    hub_url = f"http://{LOOPBACK}:{ports['hub']}"
+    clusters = read_state(clusters_home).clusters
+    stack.note(hub_url=hub_url, clusters=tuple(_access(cluster) for cluster in clusters))
+    await asyncio.to_thread(_create_objects, hub_url, specs)
+    stack.step("starting the agents and the gateway")
+    agents = [_agent_process(stack.home, cluster, server.url) for cluster in clusters]
+    await stack.supervisor.start(*agents, _gateway_process(stack.home, server.url, server.mqtt_url))
+    stack.step("waiting until every cluster is Ready")
+    await _wait_ready(stack, hub_url, len(specs))
+
+
+def objects(specs: Iterable[ClusterSpec]) -> list[dict[str, Any]]:
+    """Give what the platform engineer of this federation would write: its clusters and its gateway."""
+    gateway = _object("Gateway", GATEWAY, {"site": "lab"}, {})
+    return [*(_cluster_object(spec) for spec in specs), gateway]
+
+
+def _cluster_object(spec: ClusterSpec) -> dict[str, Any]:
+    uplink, prices = spec.uplink, spec.prices
+    return _object(
+        "Cluster",
+        spec.name,
+        {
+            "mesh": {"id": spec.mesh_id},
+            "residency": list(spec.residency),
+            "costs": {"gpuHour": prices.gpu_hour, "cpuHour": prices.cpu_hour, "egressGib": prices.egress_gib},
+            "network": {
+                "uplinkBytesPerSecond": uplink.bytes_per_second,
+                "roundTripSeconds": uplink.round_trip_seconds,
+            },
+            "storageClass": spec.storage.class_name,
+        },
+        dict(spec.labels),
+    )
+
+
+def _object(kind: str, name: str, spec: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
+    metadata = {"name": name, "labels": labels}
+    return {"apiVersion": GROUP_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def _create_objects(hub_url: str, specs: tuple[ClusterSpec, ...]) -> None:
+    """Apply the objects; on a home that was used before they are there already and stay what they were."""
+    with Api(hub_url) as api:
+        for manifest in objects(specs):
+            ref = kinds.atoll(manifest["kind"])
+            api.apply(ref.path(None, manifest["metadata"]["name"]), manifest)
+
+
+def _clusters_process(home: Path, specs: tuple[ClusterSpec, ...], ports: Mapping[str, int]) -> ProcessSpec:
+    """Describe the process that simulates all clusters; its state file appears when they are up."""
+    settings = SandboxSettings(home=home, clusters=specs, ports={spec.name: ports[spec.name] for spec in specs})
+    config, state_file = home / "settings.json", home / STATE_FILE
+    write_atomically(config, settings.to_json())
+    state_file.unlink(missing_ok=True)
+
+    async def is_ready() -> bool:
+        return state_file.exists()
+
+    return ProcessSpec("clusters", atoll("sandbox", "cluster", "--config", str(config)), environment(), is_ready)
+
+
+def _agent_process(home: Home, cluster: ClusterState, nats_url: str) -> ProcessSpec:
+    arguments = {
+        "--cluster": cluster.name,
+        "--nats": nats_url,
+        "--kubeconfig": cluster.kubeconfig,
+        "--cilium-socket": cluster.cilium_socket,
+        "--state-dir": str(home.folder(f"agents/{cluster.name}")),
+        "--heartbeat-seconds": _HEARTBEAT_SECONDS,
+    }
+    return ProcessSpec(f"agent-{cluster.name}", atoll("agent", *chain(*arguments.items())), environment())
+
+
+def _gateway_process(home: Home, nats_url: str, broker_url: str) -> ProcessSpec:
+    arguments = {
+        "--gateway": GATEWAY,
+        "--nats": nats_url,
+        "--broker": broker_url,
+        "--state-dir": str(home.folder("gateway")),
+        "--heartbeat-seconds": _GATEWAY_HEARTBEAT_SECONDS,
+    }
+    return ProcessSpec("gateway", atoll("gateway", "run", *chain(*arguments.items())), environment())
+
+
+def _access(cluster: ClusterState) -> ClusterAccess:
+    return ClusterAccess(
+        name=cluster.name, url=cluster.server, kubeconfig=cluster.kubeconfig, storage=cluster.storage_root
+    )
+
+
+async def _wait_ready(stack: Stack, hub_url: str, clusters: int) -> None:
+    """Wait until every cluster and the gateway have proven to the hub that they are there."""
+    deadline = time.monotonic() + _READY_SECONDS
+    with Api(hub_url) as api:
+        while not await asyncio.to_thread(_is_ready, api, clusters, stack.state.started_at):
+            if time.monotonic() > deadline:
+                raise Unavailable(f"not every cluster is Ready after {_READY_SECONDS:.0f} s: see {stack.home.logs}")
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+def _is_ready(api: Api, clusters: int, started_at: datetime) -> bool:
+    """Count only what was proven since this start: a home that was used before remembers how it was then."""
+    found = [Cluster.model_validate(item) for item in api.get(kinds.atoll("Cluster").collection())["items"]]
+    linked = [cluster for cluster in found if len(cluster.status.links) >= clusters - 1]
+    ready = [cluster for cluster in linked if cluster.status.phase == "Ready"]
+    gateway = Gateway.model_validate(api.get(kinds.atoll("Gateway").path(None, GATEWAY)))
+    proven = [*(cluster.status.last_proven_at for cluster in ready), gateway.status.last_proven_at]
+    is_fresh = all(at is not None and at >= started_at for at in proven)
+    return len(ready) >= clusters and gateway.status.phase == "Ready" and is_fresh

@@ -1,0 +1,93 @@
+"""The CLI as tests use it: the real program in a process of its own, with the environment of one home."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from atoll.local.home import Home
+
+ATOLL = (sys.executable, "-m", "atoll.cli")
+
+
+@dataclass(frozen=True)
+class Cli:
+    """The program with the environment of one home; `temporary` is where it makes temporary folders."""
+
+    root: Path
+    temporary: Path | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("ATOLL_")}
+        temporary = {"TMPDIR": str(self.temporary)} if self.temporary else {}
+        return {**kept, **temporary, "ATOLL_HOME": str(self.root), "COLUMNS": "120"}
+
+    def __call__(self, *arguments: str, stdin: str = "", seconds: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        command = [*ATOLL, *arguments]
+        return subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=seconds, env=self.environment, check=False
+        )
+
+    def ok(self, *arguments: str, stdin: str = "") -> str:
+        """Run a command that must succeed; give its stdout."""
+        done = self(*arguments, stdin=stdin)
+        assert done.returncode == 0, f"{arguments}: {done.stderr}"
+        return done.stdout
+
+    @contextlib.contextmanager
+    def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Run a command that goes on; it is killed at the end of the context if it still runs."""
+        output = subprocess.PIPE
+        command = [*ATOLL, *arguments]
+        process = subprocess.Popen(command, stdout=output, stderr=output, text=True, env=self.environment)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def processes_of(folder: Path | str) -> list[str]:
+    """Find every process that names a folder (or any other words) in its command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if str(folder) in command:
+                found.append(f"{entry.name} {command}")
+    return found
+
+
+def wait_until_gone(folder: Path | str, seconds: float = 15.0) -> list[str]:
+    """Wait until no process names a folder; give those that still do."""
+    deadline = time.monotonic() + seconds
+    while (left := processes_of(folder)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left
+
+
+def wait_ready(home: Home, process: subprocess.Popen[str], seconds: float = 60.0) -> None:
+    """Wait until a stack is ready."""
+    deadline = time.monotonic() + seconds
+    while (state := home.read_state()) is None or state.phase != "Ready":
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "not ready in time"
+        time.sleep(0.05)
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> None:
+    """Read a process's stderr up to the line that holds some text."""
+    assert process.stderr is not None
+    read = []
+    while text not in (line := process.stderr.readline()):
+        read.append(line)
+        assert line, "".join(read)

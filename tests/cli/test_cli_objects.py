@@ -1,0 +1,153 @@
+"""apply, get, describe, delete: what a person does with objects, against a real hub."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from clitool import Cli
+
+QUEUE = """
+apiVersion: atoll.dev/v1alpha1
+kind: Queue
+metadata:
+  name: {name}
+spec:
+  weight: {weight}
+"""
+JOB = """
+apiVersion: atoll.dev/v1alpha1
+kind: Job
+metadata: {{name: {name}, namespace: default}}
+spec:
+  queue: {queue}
+  workload:
+    spec:
+      template:
+        spec:
+          containers: [{{name: main, image: busybox, command: [sh, -c, "true"]}}]
+"""
+
+
+def test_apply_says_created_unchanged_configured(hub: Cli, tmp_path: Path) -> None:
+    """Each result line tells what really happened."""
+    file = tmp_path / "queue.yaml"
+    file.write_text(QUEUE.format(name="three-words", weight=1))
+    assert hub.ok("apply", "-f", str(file)) == "queue.atoll.dev/three-words created\n"
+    assert hub.ok("apply", "-f", str(file)) == "queue.atoll.dev/three-words unchanged\n"
+    file.write_text(QUEUE.format(name="three-words", weight=2))
+    assert hub.ok("apply", "-f", str(file)) == "queue.atoll.dev/three-words configured\n"
+    assert json.loads(hub.ok("get", "queue", "three-words", "-o", "json"))["spec"]["weight"] == 2
+
+
+def test_apply_reads_standard_input_lists_and_folders(hub: Cli, tmp_path: Path) -> None:
+    """Files, folders below folders, '-' and `kind: List` all do."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "a.yaml").write_text(QUEUE.format(name="folder-a", weight=1))
+    (tmp_path / "below" / "b.yaml").write_text(QUEUE.format(name="folder-b", weight=1))
+    assert hub.ok("apply", "-f", str(tmp_path)) == "queue.atoll.dev/folder-a created\n"
+    deep = hub.ok("apply", "-R", "-f", str(tmp_path)).splitlines()
+    assert deep == ["queue.atoll.dev/folder-a unchanged", "queue.atoll.dev/folder-b created"]
+    items = [yaml.safe_load(QUEUE.format(name=name, weight=1)) for name in ("list-a", "list-b")]
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    assert hub.ok("apply", "-f", "-", stdin=text).count("created") == 2
+
+
+def test_a_dry_run_changes_nothing(hub: Cli) -> None:
+    """--dry-run lets the hub check, and that is all."""
+    text = QUEUE.format(name="only-tried", weight=1)
+    assert hub.ok("apply", "--dry-run", "-f", "-", stdin=text) == "queue.atoll.dev/only-tried created (dry run)\n"
+    assert hub("get", "queue", "only-tried").returncode == 1
+
+
+def test_get_prints_every_form(hub: Cli) -> None:
+    """The same object as table, wide table, JSON, YAML and name."""
+    hub.ok("apply", "-f", "-", stdin=QUEUE.format(name="many-forms", weight=7))
+    headers, row = hub.ok("get", "queue/many-forms").splitlines()
+    assert headers.split()[:2] == ["NAME", "WEIGHT"]
+    assert row.split()[:2] == ["many-forms", "7"]
+    assert hub.ok("get", "q", "many-forms", "-o", "wide").startswith("NAME")
+    assert json.loads(hub.ok("get", "queue", "many-forms", "-o", "json"))["spec"]["weight"] == 7
+    assert yaml.safe_load(hub.ok("get", "queue", "many-forms", "-o", "yaml"))["spec"]["weight"] == 7
+    assert hub.ok("get", "queue", "many-forms", "-o", "name") == "queue.atoll.dev/many-forms\n"
+    assert "queue.atoll.dev/many-forms\n" in hub.ok("get", "queues", "-o", "name")
+
+
+def test_an_empty_answer_says_so_on_stderr(hub: Cli) -> None:
+    """A pipe gets no rows, a person gets a sentence."""
+    done = hub("get", "datasets", "-n", "default")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "no datasets found in namespace default\n"
+
+
+def test_describe_shows_spec_and_status(hub: Cli) -> None:
+    """Everything about one object, without the machinery's bookkeeping."""
+    hub.ok("apply", "-f", "-", stdin=QUEUE.format(name="described", weight=3))
+    text = hub.ok("describe", "queue", "described")
+    assert "Name:       described" in text
+    assert "  weight: 3" in text
+    assert "managedFields" not in text
+
+
+def test_delete_deletes(hub: Cli) -> None:
+    """A deleted object is gone; deleting it again is an error."""
+    hub.ok("apply", "-f", "-", stdin=QUEUE.format(name="goes", weight=1))
+    assert hub.ok("delete", "queue", "goes", "--dry-run") == "queue.atoll.dev/goes deleted (dry run)\n"
+    assert hub.ok("delete", "queue", "goes") == "queue.atoll.dev/goes deleted\n"
+    again = hub("delete", "queue", "goes")
+    assert again.returncode == 1
+    assert 'queues.atoll.dev "goes" not found' in again.stderr
+
+
+def test_watch_prints_changes_as_they_come(hub: Cli) -> None:
+    """`get -w` prints what is there, then each change, until it is interrupted."""
+    hub.ok("apply", "-f", "-", stdin=QUEUE.format(name="watched", weight=1))
+    with hub.running("get", "queue", "watched", "-w") as watcher:
+        assert watcher.stdout is not None
+        assert watcher.stdout.readline().startswith("NAME")
+        assert watcher.stdout.readline().split()[1] == "1"
+        hub.ok("apply", "-f", "-", stdin=QUEUE.format(name="watched", weight=9))
+        assert watcher.stdout.readline().split()[:2] == ["watched", "9"]
+
+
+def test_job_run_makes_a_job_that_explains_why_it_waits(hub: Cli) -> None:
+    """Without any cluster the job is accepted, waits, says why, and can be cancelled."""
+    hub.ok("apply", "-f", "-", stdin=QUEUE.format(name="waiting", weight=1))
+    made = hub.ok("job", "run", "--name", "waits", "--queue", "waiting", "--", "echo", "hello")
+    assert made == "job.atoll.dev/waits created\n"
+    waited = hub("job", "wait", "waits", "--timeout", "1s")
+    assert waited.returncode == 3
+    assert "job/waits is still Pending after 1 s" in waited.stderr
+    assert hub("job", "logs", "waits").returncode == 1
+    assert hub.ok("job", "cancel", "waits") == "job.atoll.dev/waits cancelled\n"
+    assert hub("job", "wait", "waits", "--timeout", "20s").returncode == 3
+    assert json.loads(hub.ok("get", "job", "waits", "-o", "json"))["status"]["phase"] == "Cancelled"
+
+
+def test_a_cluster_is_cordoned_and_uncordoned(hub: Cli) -> None:
+    """Cordon sets the field, uncordon takes it back, and a missing cluster is an error."""
+    cluster = "apiVersion: atoll.dev/v1alpha1\nkind: Cluster\nmetadata: {name: cordon-me}\nspec: {}\n"
+    hub.ok("apply", "-f", "-", stdin=cluster)
+    assert hub.ok("cluster", "cordon", "cordon-me") == "cluster/cordon-me cordoned\n"
+    assert json.loads(hub.ok("get", "cluster", "cordon-me", "-o", "json"))["spec"]["unschedulable"] is True
+    assert hub.ok("cluster", "uncordon", "cordon-me") == "cluster/cordon-me uncordoned\n"
+    assert hub("cluster", "cordon", "no-such-cluster").returncode == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("cluster", "list"),
+        ("queue", "list"),
+        ("job", "list", "-A"),
+        ("dataset", "list", "-A"),
+        ("gateway", "list"),
+        ("stream", "list", "-A"),
+        ("policy", "status"),
+        ("mesh", "status"),
+    ],
+    ids=" ".join,
+)
+def test_every_noun_can_be_listed(hub: Cli, command: tuple[str, ...]) -> None:
+    """Each list command answers on a hub that has next to nothing."""
+    assert hub(*command).returncode == 0
