@@ -142,7 +142,7 @@ def test_a_policy_set_without_its_repository_says_so(sandbox: Cli) -> None:
     sandbox.ok("delete", "policyset", "lost")
 
 
-@pytest.mark.parametrize("after_seconds", [0.3, 1.5, 4.0])
+@pytest.mark.parametrize("after_seconds", [0.3, 0.6, 1.5, 4.0])
 def test_an_interrupted_up_leaves_nothing_behind(tmp_path: Path, after_seconds: float) -> None:
     """Ctrl-C while the sandbox starts ends every process of it."""
     with Cli(tmp_path).running("sandbox", "up") as starting:

@@ -30,12 +30,8 @@ def run_here(home: Home) -> None:
 
 def start(home: Home) -> State:
     """Start the federation in the background and wait until it is ready; interrupted, it is stopped again."""
-    supervisor = detach.launch(supervisor_command(home), home, outlives_us=True)
-    try:
+    with detach.launched(supervisor_command(home), home, outlives_us=True) as supervisor:
         state = detach.wait_ready(supervisor, home, on_step=hint, seconds=_START_SECONDS)
-    except BaseException:
-        detach.end(supervisor)
-        raise
     hint(f"ready: the hub is at {state.hub_url}")
     hint("try: atoll get clusters   atoll apply -f examples/   atoll sandbox down")
     return state

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from subprocess import DEVNULL, Popen
 
 from atoll.federation.errors import Conflict, Unavailable
@@ -38,6 +38,33 @@ def launch(argv: Sequence[str], home: Home, *, outlives_us: bool) -> Popen[bytes
             start_new_session=True,
             preexec_fn=None if outlives_us else die_with_parent,  # noqa: PLW1509 - one system call, no lock
         )
+
+
+@contextlib.contextmanager
+def launched(argv: Sequence[str], home: Home, *, outlives_us: bool) -> Iterator[Popen[bytes]]:
+    """Launch a supervisor that is ended when the context ends by any error, an interrupt at any moment included."""
+    supervisor = None
+    try:
+        with _interrupts_wait():
+            supervisor = launch(argv, home, outlives_us=outlives_us)
+        yield supervisor
+    except BaseException:
+        if supervisor is not None:
+            end(supervisor)
+        raise
+
+
+@contextlib.contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Hold Ctrl-C back: one that came between the start of a process and its name being known would leave it behind."""
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def wait_ready(supervisor: Popen[bytes], home: Home, *, on_step: Callable[[str], None], seconds: float) -> State:

@@ -40,22 +40,21 @@ def run_demo(*, keep: bool, folder: Path | None, speed: float) -> int:
     """
     recording.find_traces()
     home, is_ours = _home(folder, keep=keep)
-    supervisor = detach.launch(supervisor_command(home), home, outlives_us=keep)
-    has_failed = is_done = False
+    has_failed = False
     try:
-        is_done = _run(home, supervisor, keep=keep, speed=speed)
-        has_failed = not is_done
+        with detach.launched(supervisor_command(home), home, outlives_us=keep) as supervisor:
+            has_failed = not _run(home, supervisor, keep=keep, speed=speed)
+            if has_failed or not keep:
+                detach.end(supervisor)
     except AtollError as error:
         sys.stderr.write(f"{scenario.describe_failure(error)}\n")
         has_failed = True
     finally:
-        if not (keep and is_done):
-            detach.end(supervisor)
-        if is_ours and not has_failed and not keep:
+        if is_ours and not has_failed:
             shutil.rmtree(home.root, ignore_errors=True)
     if has_failed:
         sys.stderr.write(f"  the logs are in {home.logs}\n")
-    return 0 if is_done else 1
+    return 1 if has_failed else 0
 
 
 def _home(folder: Path | None, *, keep: bool) -> tuple[Home, bool]:
