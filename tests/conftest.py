@@ -24,6 +24,8 @@ from atoll.federation.bus.subjects import (
 )
 from atoll.local.nats import mqtt_lines
 
+pytest_plugins = ["real_kube"]
+
 
 def free_port() -> int:
     """Give a loopback port that nobody listens on."""

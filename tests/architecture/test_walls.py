@@ -14,9 +14,8 @@ MAX_LINES, MAX_FUNCTION_LINES = 600, 60
 
 def test_the_import_contracts_hold() -> None:
     """No room imports what its contract forbids."""
-    checked = subprocess.run(
-        [Path(sys.executable).parent / "lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True
-    )
+    command = [Path(sys.executable).parent / "lint-imports", "--no-cache"]
+    checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout
 
 

@@ -69,5 +69,5 @@ async def test_the_answering_side_stops_when_the_asker_closes(bus: Bus) -> None:
 
 
 async def test_no_server_is_told_within_the_wait() -> None:
-    with pytest.raises(Unavailable, match="within 0.3 s"):
+    with pytest.raises(Unavailable, match=r"within 0\.3 s"):
         await Bus.connect("nats://127.0.0.1:1", name="test", wait_seconds=0.3)

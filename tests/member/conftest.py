@@ -1,4 +1,4 @@
-"""A simulated cluster, an agent in it, and the hub's side of the bus."""
+"""A cluster, simulated or real, an agent in it, and the hub's side of the bus."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,24 +10,37 @@ from atoll.edge.member.kube import Kube
 from atoll.edge.member.settings import MemberSettings
 from atoll.federation.bus.connection import Bus
 from member.harness import CLUSTER, HubSide, running_agent
+from member.real_cluster import RealCluster, real_cluster
 from member.world import Cluster, running_cluster
 
 
 @pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    async with running_cluster(tmp_path) as cluster:
-        yield cluster
+async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cluster | RealCluster]:
+    """A simulated cluster; tests that `harness.on_any_cluster` marks run on a real API server too."""
+    if getattr(request, "param", "simulated") == "real":
+        async with real_cluster(request.getfixturevalue("real_server"), tmp_path) as real:
+            yield real
+    else:
+        async with running_cluster(tmp_path) as simulated:
+            yield simulated
 
 
 @pytest.fixture
-async def kube(cluster: Cluster) -> AsyncIterator[Kube]:
+async def kube(cluster: Cluster | RealCluster) -> AsyncIterator[Kube]:
     door = await Kube.connect(cluster.kubeconfig)
     yield door
     await door.close()
 
 
 @pytest.fixture
-def settings(cluster: Cluster, nats_server: Any, tmp_path: Path) -> MemberSettings:
+async def lab(cluster: Cluster | RealCluster) -> Cluster | RealCluster:
+    """A cluster with the namespace `lab`."""
+    await cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lab"}})
+    return cluster
+
+
+@pytest.fixture
+def settings(cluster: Cluster | RealCluster, nats_server: Any, tmp_path: Path) -> MemberSettings:
     return MemberSettings(
         cluster=CLUSTER,
         nats_url=nats_server.url,

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import pytest
+
 from atoll.edge.member.main import run
 from atoll.edge.member.settings import MemberSettings
 from atoll.federation.bus.connection import Bus
@@ -16,6 +18,10 @@ from member.world import eventually
 
 M = TypeVar("M", bound=Message)
 CLUSTER = "onprem-gpu"
+# For tests that need no controller and no kubelet: the agent cannot tell which API server it talks to.
+on_any_cluster = pytest.mark.parametrize(
+    "cluster", ["simulated", pytest.param("real", marks=pytest.mark.real_kube)], indirect=True
+)
 
 
 @dataclass

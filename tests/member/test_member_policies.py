@@ -1,4 +1,4 @@
-"""Policy sets: held, healed, pruned and reported, on a simulated cluster and a real NATS."""
+"""Policy sets: held, healed, pruned and reported, on a simulated and on a real API server, with a real NATS."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 
 from atoll.edge.member.settings import MemberSettings
 from atoll.federation.bus.messages import PolicyReport
-from member.harness import HubSide, running_agent
+from member.harness import HubSide, on_any_cluster, running_agent
 from member.orders import ALLOW, CILIUM, DENY, NAMESPACE, POLICY_KEY, policies, policy_order
 from member.world import Cluster, Json, eventually
 
@@ -17,6 +17,7 @@ async def held(hub: HubSide, cluster: Cluster, *manifests: Json, commit: str = "
     await hub.reported(POLICY_KEY, PolicyReport, lambda report: report.phase == "Applied" and report.commit == commit)
 
 
+@on_any_cluster
 async def test_policies_are_applied_with_their_namespace_and_counted(
     cluster: Cluster, agent: None, hub: HubSide
 ) -> None:
@@ -39,6 +40,7 @@ EDITS: dict[str, tuple[Json, str]] = {
 
 
 @pytest.mark.parametrize("what", EDITS)
+@on_any_cluster
 async def test_an_edit_by_hand_is_put_back_and_named(cluster: Cluster, agent: None, hub: HubSide, what: str) -> None:
     """The object says again what the order says, and the report names path and field manager."""
     patch, path = EDITS[what]
@@ -57,6 +59,7 @@ async def test_an_edit_by_hand_is_put_back_and_named(cluster: Cluster, agent: No
     assert drift.managers in ((), ("kubectl-edit",))
 
 
+@on_any_cluster
 async def test_the_field_manager_of_an_edit_is_named(cluster: Cluster, agent: None, hub: HubSide) -> None:
     """Whoever changed a rule stands in the report by the name under which the API server knows it."""
     await held(hub, cluster, ALLOW)
@@ -66,6 +69,7 @@ async def test_the_field_manager_of_an_edit_is_named(cluster: Cluster, agent: No
     assert report.drifts[0].managers == ("mallory",)
 
 
+@on_any_cluster
 async def test_a_policy_deleted_by_hand_comes_back(cluster: Cluster, agent: None, hub: HubSide) -> None:
     """Deletion is drift too: the object is made again and the report says so."""
     await held(hub, cluster, DENY)
@@ -75,6 +79,7 @@ async def test_a_policy_deleted_by_hand_comes_back(cluster: Cluster, agent: None
     assert report.drifts[0].name == "deny"
 
 
+@on_any_cluster
 async def test_an_edit_while_the_agent_was_away_is_put_back_when_it_returns(
     cluster: Cluster, settings: MemberSettings, hub: HubSide
 ) -> None:
@@ -88,6 +93,7 @@ async def test_an_edit_while_the_agent_was_away_is_put_back_when_it_returns(
     assert not (await policies(cluster))["deny"]["spec"].get("ingress")
 
 
+@on_any_cluster
 async def test_a_new_commit_changes_and_prunes_without_counting_drift(
     cluster: Cluster, agent: None, hub: HubSide
 ) -> None:
@@ -105,6 +111,7 @@ async def test_a_new_commit_changes_and_prunes_without_counting_drift(
     assert (await policies(cluster))["deny"]["spec"]["policyTypes"] == ["Ingress", "Egress"]
 
 
+@on_any_cluster
 async def test_foreign_objects_are_never_pruned(cluster: Cluster, agent: None, hub: HubSide) -> None:
     """Neither a policy without our label nor a copy that kept it is touched, even when the set is withdrawn."""
     await held(hub, cluster, DENY)
@@ -116,6 +123,7 @@ async def test_foreign_objects_are_never_pruned(cluster: Cluster, agent: None, h
     assert (await policies(cluster)).keys() == {"theirs", "copy"}
 
 
+@on_any_cluster
 async def test_nothing_is_pruned_while_something_could_not_be_applied(
     cluster: Cluster, agent: None, hub: HubSide
 ) -> None:
@@ -128,6 +136,7 @@ async def test_nothing_is_pruned_while_something_could_not_be_applied(
     assert "deny" in await policies(cluster)
 
 
+@on_any_cluster
 async def test_a_kind_that_the_cluster_lacks_fails_with_the_reason_and_holds_the_rest(
     cluster: Cluster, agent: None, hub: HubSide
 ) -> None:
@@ -140,6 +149,7 @@ async def test_a_kind_that_the_cluster_lacks_fails_with_the_reason_and_holds_the
     assert "deny" in await policies(cluster)
 
 
+@on_any_cluster
 async def test_an_observing_set_reports_and_changes_nothing(cluster: Cluster, agent: None, hub: HubSide) -> None:
     """Differences are reported as not healed, each with the time it was first seen; the cluster stays as it is."""
     await cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})

@@ -6,7 +6,7 @@ import pytest
 
 from atoll.edge.member.settings import MemberSettings
 from atoll.federation.bus.messages import RunReport
-from member.harness import HubSide, running_agent
+from member.harness import HubSide, on_any_cluster, running_agent
 from member.orders import NAMESPACE, RUN, RUN_KEY, run_order
 from member.world import Cluster, eventually, now_text
 
@@ -79,6 +79,23 @@ async def test_a_run_that_is_cancelled_before_it_was_applied_never_starts(
     assert ("PATCH", f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs/{RUN}") not in cluster.faults.requests
 
 
+@on_any_cluster
+async def test_a_run_is_applied_in_its_namespace_and_cancelled_without_a_trace(
+    cluster: Cluster, agent: None, hub: HubSide
+) -> None:
+    """The Job stands as ordered with run label and epoch; cancelling deletes it and leaves the namespace."""
+    await hub.order(RUN_KEY, run_order(epoch=3))
+    await hub.reported(RUN_KEY, RunReport)
+    metadata = (await cluster.objects("Job", NAMESPACE))[RUN]["metadata"]
+    assert metadata["labels"]["atoll.dev/run"] == RUN
+    assert metadata["annotations"]["atoll.dev/epoch"] == "3"
+    await hub.order(RUN_KEY, run_order(epoch=3, cancelled=True))
+    cancelled = await hub.reported(RUN_KEY, RunReport, lambda report: report.phase == "Cancelled")
+    assert cancelled.epoch == 3
+    assert await cluster.objects("Job", NAMESPACE) == {}
+    assert NAMESPACE in await cluster.objects("Namespace")
+
+
 async def test_an_order_that_ends_takes_its_workload_and_its_report_along(
     cluster: Cluster, agent: None, hub: HubSide
 ) -> None:
@@ -140,12 +157,12 @@ async def test_a_finished_runs_report_stays_when_its_job_is_cleaned_up(
         assert RUN not in await cluster.objects("Job", NAMESPACE)
 
 
+@on_any_cluster
 async def test_a_job_deleted_by_hand_fails_its_run_and_does_not_come_back(
     cluster: Cluster, agent: None, hub: HubSide
 ) -> None:
     """An epoch starts at most once: whoever deletes its Job ends it."""
     await hub.order(RUN_KEY, run_order())
-    await cluster.pod_of(RUN, NAMESPACE)
     await hub.reported(RUN_KEY, RunReport)
     await cluster.delete("Job", RUN, namespace=NAMESPACE)
     failed = await hub.reported(RUN_KEY, RunReport, lambda report: report.phase == "Failed")
@@ -176,6 +193,7 @@ async def test_an_agent_that_lost_its_disk_starts_no_epoch_twice(
         assert RUN not in await cluster.objects("Job", NAMESPACE)
 
 
+@on_any_cluster
 async def test_a_foreign_job_of_the_same_name_is_left_alone(cluster: Cluster, agent: None, hub: HubSide) -> None:
     """A Job that Atoll did not make is neither changed nor deleted; the run fails and says so."""
     await cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})

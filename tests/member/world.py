@@ -85,19 +85,45 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _new_store() -> Store:
+    return Store(catalog.registry(), MemoryStorage(), require_namespaces=True)
+
+
 class Cluster:
     """One simulated cluster. `kubeconfig` is how to reach it."""
 
     def __init__(self, folder: Path) -> None:
-        self.store = Store(catalog.registry(), MemoryStorage(), require_namespaces=True)
+        self.store = _new_store()
         self.faults = Faults()
-        self.faults.app = create_app(self.store, self.store.registry, version=VERSION)
+        self._controllers: list[asyncio.Task[None]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self.kubeconfig = folder / "kubeconfig"
         self.kubeconfig.write_text(yaml.safe_dump(_kubeconfig(f"http://127.0.0.1:{self.port}")))
+
+    async def start(self) -> None:
+        """Begin to serve, to run Jobs and to collect garbage."""
+        await self.store.start()
+        self.faults.app = create_app(self.store, self.store.registry, version=VERSION)
+        jobs = JobController(self.store, lambda: datetime.now(UTC)).controller()
+        parts = (runtime.run(jobs, self.store), GarbageCollector(self.store).run(), self.reap())
+        self._controllers = [asyncio.create_task(part) for part in parts]
+        await self.start_server()
+
+    async def stop(self) -> None:
+        """End everything, cutting every connection."""
+        for task in self._controllers:
+            task.cancel()
+        await asyncio.gather(*self._controllers, return_exceptions=True)
+        await self.stop_server()
+        await self.store.close()
+
+    async def start_empty(self) -> None:
+        """Come back on the same port without any object; resourceVersions begin again."""
+        self.store = _new_store()
+        await self.start()
 
     async def start_server(self) -> None:
         config = uvicorn.Config(self.faults, log_level="error", lifespan="off", timeout_graceful_shutdown=2)
@@ -195,19 +221,11 @@ class Cluster:
 async def running_cluster(folder: Path) -> AsyncIterator[Cluster]:
     """A cluster that serves, runs Jobs and collects garbage for the time of a block."""
     cluster = Cluster(folder)
-    await cluster.store.start()
-    jobs = JobController(cluster.store, lambda: datetime.now(UTC)).controller()
-    parts = (runtime.run(jobs, cluster.store), GarbageCollector(cluster.store).run(), cluster.reap())
-    tasks = [asyncio.create_task(part) for part in parts]
-    await cluster.start_server()
+    await cluster.start()
     try:
         yield cluster
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await cluster.store.close()
-        await cluster.stop_server()
+        await cluster.stop()
 
 
 async def eventually(look: Callable[[], Awaitable[Any]], *, within_seconds: float = 15.0) -> Any:

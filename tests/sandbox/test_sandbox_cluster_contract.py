@@ -4,91 +4,25 @@ Only what a bare API server does: objects, server-side apply, conflicts, watches
 """
 
 import asyncio
-import contextlib
 import json
-import os
-import socket
-import subprocess
-import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 import pytest
-import yaml
 from kubernetes.aio import client, config, watch
 
 from sandbox.worlds import Sandbox
 
-ASSETS = Path(os.environ.get("KUBEBUILDER_ASSETS", "/usr/local/kubebuilder/bin"))
 APPLY = "application/apply-patch+yaml"
 Json = dict[str, Any]
-
-
-@pytest.fixture(scope="session")
-def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run etcd and kube-apiserver; give the path of a kubeconfig."""
-    missing = [name for name in ("etcd", "kube-apiserver") if not (ASSETS / name).exists()]
-    if missing:
-        pytest.skip(f"{' and '.join(missing)} not in {ASSETS}: set KUBEBUILDER_ASSETS to run on a real API server")
-    home = tmp_path_factory.mktemp("kube")
-    ports = {name: _free_port() for name in ("client", "peer", "api")}
-    etcd_url, peer_url = (f"http://127.0.0.1:{ports[name]}" for name in ("client", "peer"))
-    (home / "tokens.csv").write_text('secret,admin,admin,"system:masters"\n')
-    subprocess.run(["openssl", "genrsa", "-out", home / "sa.key", "2048"], check=True, capture_output=True)
-    etcd = [f"--data-dir={home}/etcd", "--unsafe-no-fsync", f"--initial-cluster=default={peer_url}"]
-    etcd += [f"--listen-client-urls={etcd_url}", f"--advertise-client-urls={etcd_url}"]
-    etcd += [f"--listen-peer-urls={peer_url}", f"--initial-advertise-peer-urls={peer_url}"]
-    api = [f"--etcd-servers={etcd_url}", f"--secure-port={ports['api']}", "--bind-address=127.0.0.1"]
-    api += [f"--cert-dir={home}/certs", f"--token-auth-file={home}/tokens.csv"]
-    api += ["--service-account-issuer=https://localhost", f"--service-account-key-file={home}/sa.key"]
-    api += [f"--service-account-signing-key-file={home}/sa.key", "--disable-admission-plugins=ServiceAccount"]
-    commands = [[ASSETS / "etcd", *etcd], [ASSETS / "kube-apiserver", *api]]
-    with contextlib.ExitStack() as stack:
-        for command in commands:
-            output = stack.enter_context((home / f"{Path(command[0]).name}.log").open("wb"))
-            process = stack.enter_context(subprocess.Popen(command, stdout=output, stderr=output))
-            stack.callback(process.kill)
-        server = f"https://127.0.0.1:{ports['api']}"
-        _wait_ready(server)
-        path = home / "kubeconfig"
-        path.write_text(yaml.safe_dump(_kubeconfig(server)))
-        yield str(path)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_ready(server: str) -> None:
-    for _ in range(300):
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"{server}/readyz", verify=False).status_code == 200:
-                return
-        time.sleep(0.1)
-    raise AssertionError("kube-apiserver did not become ready")
-
-
-def _kubeconfig(server: str) -> Json:
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "real",
-        "clusters": [{"name": "real", "cluster": {"server": server, "insecure-skip-tls-verify": True}}],
-        "users": [{"name": "admin", "user": {"token": "secret"}}],
-        "contexts": [{"name": "real", "context": {"cluster": "real", "user": "admin"}}],
-    }
 
 
 @pytest.fixture(params=["simulated", pytest.param("real", marks=pytest.mark.real_kube)])
 def kubeconfig(request: pytest.FixtureRequest) -> str:
     """Give the kubeconfig of each kind of API server that there is."""
     if request.param == "real":
-        return str(request.getfixturevalue("real_server"))
+        return str(request.getfixturevalue("real_server").kubeconfig)
     sandbox: Sandbox = request.getfixturevalue("sandbox")
     return sandbox.state.cluster("lab-k3s").kubeconfig
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import hashlib
+import os
+import shutil
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -55,14 +58,24 @@ def listen_unix(path: Path) -> socket.socket:
 
 @contextlib.contextmanager
 def socket_folder(home: Path, longest_name: str) -> Iterator[Path]:
-    """Give a folder for sockets: `home`, or a temporary one if the paths would be longer than sockets can have."""
+    """Give a folder for sockets: `home`, or a temporary one if the paths would be longer than sockets can have.
+
+    The temporary one is the same after a restart: agents keep the path of the socket they were started with.
+    """
     if len(str(home / longest_name)) <= _MAX_SOCKET_PATH:
         yield home
         return
-    with tempfile.TemporaryDirectory(prefix="atoll-", ignore_cleanup_errors=True) as folder:
-        if len(f"{folder}/{longest_name}") > _MAX_SOCKET_PATH:
-            raise InvalidInput(f"{home} is too long a path for unix sockets, and so is TMPDIR: choose a shorter home")
-        yield Path(folder)
+    digest = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"atoll-{digest}"
+    if len(f"{folder}/{longest_name}") > _MAX_SOCKET_PATH:
+        raise InvalidInput(f"{home} is too long a path for unix sockets, and so is TMPDIR: choose a shorter home")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise InvalidInput(f"{folder} belongs to somebody else: remove it, or choose a shorter home")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.asynccontextmanager

@@ -1,7 +1,7 @@
 """What can go wrong at a cluster's API server, and how its answers become Atoll's errors. Pure.
 
 federation.errors
-├── InvalidInput  400, 405, 413, 415, 422
+├── InvalidInput  400, 405, 413, 415, 422, and 500 for a manifest of the wrong types
 ├── NotFound      404 ── KindNotServed: the cluster has no such kind
 ├── Conflict      409
 ├── Unavailable   5xx, no answer ── Throttled: 429, or 503 with Retry-After
@@ -18,6 +18,9 @@ from atoll.federation.errors import AtollError, Conflict, Internal, InvalidInput
 
 _INVALID = frozenset({400, 405, 413, 415, 422})
 _DEFAULT_RETRY_AFTER_SECONDS = 1.0
+# kube-apiserver answers a server-side apply whose types are wrong with a bare 500 (kubernetes/kubernetes,
+# managedfields/internal/structuredmerge.go); tried again it would be refused again, for ever.
+_UNTYPABLE = "failed to create typed patch object"
 
 
 class KindNotServed(NotFound):
@@ -67,7 +70,7 @@ def error_of(code: int, body: bytes, *, what: str, headers: Mapping[str, str]) -
     retry_after = _retry_after(headers, always=code == 429)
     if retry_after is not None and code in (429, 503):
         return Throttled(message, retry_after)
-    if code in _INVALID:
+    if code in _INVALID or (code == 500 and _UNTYPABLE in message):
         return InvalidInput(message)
     if code in (401, 403):
         return Refused(message)

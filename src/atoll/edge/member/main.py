@@ -130,7 +130,7 @@ class _Agent:
                 worker.add(owner)
 
         objects.on_change(on_object)
-        objects.on_list(lambda: self._add_all(POLICYSETS, worker))
+        objects.on_doubt(lambda: self._add_all(POLICYSETS, worker))
         await _all(worker.run(), objects.run(), self._end_leftovers(records, worker))
 
     async def _services(self) -> None:

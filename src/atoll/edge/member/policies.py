@@ -6,6 +6,7 @@ Rules:
 2. Pruned are only objects of the set that Atoll itself has applied: a copy made by hand stays.
 3. A difference is drift if the object was applied from the very manifest that is ordered now; else it is the order
    that changed. Drift is put back at once, deletion included, unless the set only observes.
+4. Applied is claimed only of what is seen: while the API server cannot be asked the set is Failed and says so.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -32,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 # A net below the watches: comparing with what the watches hold costs no request.
 _RESYNC_SECONDS = 300.0
-_KIND_RETRY_SECONDS = 15.0
+_KIND_RETRY_SECONDS = 5.0
 _NEWEST_DRIFTS = 10
 # Another controller that writes the same object would else be fought at full speed, for ever.
 _HEALS, _HEALS_SECONDS = 10, 30.0

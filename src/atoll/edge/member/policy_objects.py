@@ -28,15 +28,15 @@ class PolicyObjects:
         self._informers: dict[Kind, Informer[Object]] = {}
         self._unstarted: asyncio.Queue[Informer[Object]] = asyncio.Queue()
         self._handler: Callable[[Kind, str], None] = lambda _kind, _key: None
-        self._list_handler: Callable[[], None] = lambda: None
+        self._doubt_handler: Callable[[], None] = lambda: None
 
     def on_change(self, handler: Callable[[Kind, str], None]) -> None:
         """Call a handler with kind and key of each labelled object that was added, changed or deleted."""
         self._handler = handler
 
-    def on_list(self, handler: Callable[[], None]) -> None:
-        """Call a handler when a kind was listed anew, and any of its objects may have changed unheard."""
-        self._list_handler = handler
+    def on_doubt(self, handler: Callable[[], None]) -> None:
+        """Call a handler when any object may have changed unheard: a watch broke, or a kind was listed anew."""
+        self._doubt_handler = handler
 
     async def run(self) -> None:
         """Follow the kinds that are watched until cancelled."""
@@ -52,19 +52,25 @@ class PolicyObjects:
         selection = Selection(label_selector=POLICYSET_LABEL)
         informer = Informer(self._kube, kind, project=_body, selection=selection)
         informer.on_change(lambda key: self._handler(kind, key))
-        informer.on_list(self._list_handler)
+        informer.on_list(self._doubt_handler)
+        informer.on_loss(self._doubt_handler)
         self._informers[kind] = informer
         self._unstarted.put_nowait(informer)
 
     async def drift(self, policy: Manifest) -> Drift | None:
         """Compare the live object with the policy: what the watch shows as equal is believed, a difference read afresh.
 
+        Once one watch is lost none is believed, since whatever ended it may have ended the others too.
+
         Raises:
-            KindNotServed: the cluster has no such kind.
+            KindNotServed: the cluster has no such kind. Unavailable: it could not be asked.
         """
         ref = ObjectRef.of(policy.body)
         informer = self._informers.get(ref.kind)
-        cached = informer.items.get(ref.key) if informer and informer.has_synced.is_set() else None
+        is_lost = any(each.problem for each in self._informers.values())
+        cached = None
+        if informer and informer.has_synced.is_set() and not is_lost:
+            cached = informer.items.get(ref.key)
         if cached is not None and find_drift(policy, cached) is None:
             return None
         return find_drift(policy, await self._kube.get(ref))

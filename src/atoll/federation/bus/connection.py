@@ -197,9 +197,7 @@ class Bus:
         Raises:
             Unavailable: nobody listens, or no answer came in time.
         """
-        ask = self.client.request(
-            subject, payload, timeout=timeout_seconds, headers=dict(headers) if headers else None
-        )
+        ask = self.client.request(subject, payload, timeout=timeout_seconds, headers=dict(headers) if headers else None)
         try:
             message = await _cancellable(ask)
         except nats.errors.NoRespondersError as error:
