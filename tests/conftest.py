@@ -1,6 +1,7 @@
 """What every test may use: a real nats-server on a port of its own, and a connected bus."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -64,8 +65,23 @@ class NatsServer:
             self.process = subprocess.Popen([nats_binary(), "-c", config], stdout=output, stderr=output)
         self._wait()
 
+    @classmethod
+    def launch(cls, home: Path, *, with_mqtt: bool = False) -> "NatsServer":
+        """Start a server; choose other ports if somebody took these between looking and listening."""
+        home.mkdir()
+        for _ in range(4):
+            server = cls(home, with_mqtt)
+            with contextlib.suppress(RuntimeError):
+                server.start()
+                return server
+        server = cls(home, with_mqtt)
+        server.start()
+        return server
+
     def _wait(self) -> None:
         for _ in range(200):
+            if self.process is None or self.process.poll() is not None:
+                break
             try:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=0.2) as probe:
                     probe.recv(4)
@@ -88,10 +104,7 @@ class NatsServer:
 @pytest.fixture
 def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
     """A running nats-server with JetStream that syncs before it acknowledges."""
-    home = tmp_path / "nats"
-    home.mkdir()
-    server = NatsServer(home)
-    server.start()
+    server = NatsServer.launch(tmp_path / "nats")
     yield server
     server.kill9()
 
@@ -99,10 +112,7 @@ def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
 @pytest.fixture
 def nats_mqtt_server(tmp_path: Path) -> Iterator[NatsServer]:
     """The same with its MQTT 3.1.1 listener."""
-    home = tmp_path / "nats-mqtt"
-    home.mkdir()
-    server = NatsServer(home, with_mqtt=True)
-    server.start()
+    server = NatsServer.launch(tmp_path / "nats-mqtt", with_mqtt=True)
     yield server
     server.kill9()
 

@@ -107,7 +107,10 @@ def test_watch_prints_changes_as_they_come(hub: Cli) -> None:
         assert watcher.stdout.readline().startswith("NAME")
         assert watcher.stdout.readline().split()[1] == "1"
         hub.ok("apply", "-f", "-", stdin=QUEUE.format(name="watched", weight=9))
-        assert watcher.stdout.readline().split()[:2] == ["watched", "9"]
+        seen = [watcher.stdout.readline().split()[:2]]
+        while seen[-1] == ["watched", "1"]:  # the hub writes the queue's counts meanwhile: a change as well
+            seen.append(watcher.stdout.readline().split()[:2])
+        assert seen[-1] == ["watched", "9"]
 
 
 def test_job_run_makes_a_job_that_explains_why_it_waits(hub: Cli) -> None:

@@ -45,7 +45,17 @@ def blocked_by_queue(job: Job, demand: Demand, queues: Mapping[str, Queue], used
     """Look for a GPU limit of the job's queue, or of one above it, that the job would exceed."""
     for name in lineage(job.spec.queue, queues):
         limit, held = queues[name].spec.max_gpus, used.get(name, 0)
+        if limit is not None and demand.gpus > limit:
+            return Block("QueueLimit", _never(name, limit, demand))
         if limit is not None and demand.gpus and held + demand.gpus > limit:
             message = f"queue {name} holds {held} of its {limit} GPUs (spec.maxGpus), the job asks for {demand.gpus}"
             return Block("QueueLimit", message)
     return None
+
+
+def _never(queue: str, limit: int, demand: Demand) -> str:
+    """Say that waiting does not help."""
+    asked = f"the job asks for {demand.gpus} GPU{'s' if demand.gpus > 1 else ''}"
+    return (
+        f"{asked}, more than queue {queue} allows at all (spec.maxGpus {limit}): lower spec.gpu.count or raise maxGpus"
+    )

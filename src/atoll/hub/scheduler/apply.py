@@ -1,7 +1,7 @@
 """Write what a cycle decided. Every write is guarded; a lost guard means a stale decision, which is dropped."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, Protocol, TypeVar
@@ -16,6 +16,7 @@ from atoll.hub.scheduler.cycle import CyclePlan, Placement, Waiting
 log = structlog.get_logger(__name__)
 
 R = TypeVar("R", bound=Resource)
+Item = TypeVar("Item")
 Outcome = Literal["placed", "told", "unchanged", "dropped"]
 # Writes that are under way at once. One: every job waits for the disk in turn. Many more only queue up in the store.
 _CONCURRENT_WRITES = 32
@@ -52,21 +53,23 @@ async def apply_plan(plan: CyclePlan, client: Writer) -> Applied:
     Raises:
         Unavailable: the store cannot be written now; the outcome of writes under way is unknown, so look again.
     """
-    placed = await _bounded([_place(placement, client) for placement in plan.placements])
-    told = await _bounded([_tell(waiting, client) for waiting in plan.waiting])
+    placed = await _bounded(_place, plan.placements, client)
+    told = await _bounded(_tell, plan.waiting, client)
     outcomes = [*placed, *told]
     return Applied(outcomes.count("placed"), outcomes.count("told"), outcomes.count("dropped"))
 
 
-async def _bounded(writes: Sequence[Awaitable[Outcome]]) -> list[Outcome]:
-    """Run writes, a few at once; all end before the first failure is raised."""
+async def _bounded(
+    write: Callable[[Item, Writer], Awaitable[Outcome]], items: Sequence[Item], client: Writer
+) -> list[Outcome]:
+    """Write items, a few at once; all end before the first failure is raised."""
     gate = asyncio.Semaphore(_CONCURRENT_WRITES)
 
-    async def gated(write: Awaitable[Outcome]) -> Outcome:
+    async def gated(item: Item) -> Outcome:
         async with gate:
-            return await write
+            return await write(item, client)
 
-    results = await asyncio.gather(*(gated(write) for write in writes), return_exceptions=True)
+    results = await asyncio.gather(*map(gated, items), return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result
