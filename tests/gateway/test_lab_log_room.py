@@ -4,6 +4,7 @@ import asyncio
 import base64
 import random
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -35,12 +36,15 @@ LOG_BYTES = 300_000
 TOPICS = ["lab/a/data", "lab/b/data"]
 
 
+@dataclass
 class Waveforms(Instruments):
-    """Readings of 1.3 KB."""
+    """Readings of 1.3 KB, numbered from `begin`."""
+
+    begin: int = 0
 
     def payload(self, topic: str, number: int) -> bytes:
         noise = random.Random(f"{topic} {number}").randbytes(960)
-        return f"{topic} {number:06d} ".encode() + base64.b64encode(noise) + b"\n"
+        return f"{topic} {self.begin + number:06d} ".encode() + base64.b64encode(noise) + b"\n"
 
 
 @pytest.fixture
@@ -53,7 +57,7 @@ async def bus(nats_mqtt_server: Any) -> AsyncIterator[Bus]:
 @pytest.fixture
 async def hub(nats_path: DataPath, bus: Bus) -> AsyncIterator[HubClient]:
     async with running_hub(nats_path.nats.url, nats_path.home, lab_log_bytes=LOG_BYTES) as client:
-        spec = stream_order().spec.wire()
+        spec = stream_order(distinct=True).spec.wire()
         await client.apply(
             manifest("Namespace", NAMESPACE),
             manifest("Cluster", CLUSTER),
@@ -84,7 +88,7 @@ async def test_many_times_a_logs_size_passes_through_it_exactly_once_with_a_kill
     sent: dict[str, list[bytes]] = {topic: [] for topic in TOPICS}
     total, last = 0, 0
     for part in range(3):
-        instruments = Waveforms(nats_path.broker_port, TOPICS, per_topic=200)
+        instruments = Waveforms(nats_path.broker_port, TOPICS, per_topic=200, begin=200 * part)
         await in_thread(instruments.publish_all)
         for topic, payloads in instruments.sent.items():
             sent[topic] += payloads
