@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.log import LogReader, LogWriter
+from atoll.federation.bus.log import LogReader, LogTrimmer, LogWriter
 from atoll.federation.errors import NotFound, Unavailable
 
 
@@ -78,6 +78,65 @@ async def test_a_full_log_refuses_and_keeps_what_it_has(bus: Bus) -> None:
     held = await writer.resume()
     assert 0 < held < 30
     assert len(await _read(bus, held)) == held
+
+
+async def _write(bus: Bus, *numbers: int, subject: str = "lab.a.s") -> None:
+    writer = LogWriter(bus, "LAB_a", ident="one")
+    await writer.resume()
+    for number in numbers:
+        await writer.append(number, subject, b"%d" % number)
+    await writer.flush()
+    await writer.close()
+
+
+async def _restart(server, bus: Bus) -> None:
+    before = bus.reconnects
+    await asyncio.to_thread(server.restart)
+    async with asyncio.timeout(20):
+        while bus.reconnects == before:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_trim_takes_one_subject_up_to_a_sequence_and_no_other(lab: Bus) -> None:
+    await _write(lab, 1, 2, 3, 4)
+    await _write(lab, 5, 6, subject="lab.a.t")
+    trimmer = LogTrimmer(lab, "LAB_a")
+    assert await trimmer.subjects() == ["lab.a.s", "lab.a.t"]
+    assert await trimmer.drop("lab.a.s", through=0) == 0
+    assert await trimmer.drop("lab.a.s", through=3) == 3
+    assert await trimmer.drop("lab.a.s", through=3) == 0
+    assert await _read(lab, 3) == [b"4", b"5", b"6"]
+
+
+async def test_the_newest_entry_outlives_every_trim_and_the_writer_goes_on_from_it_after_a_kill(
+    nats_server, lab: Bus
+) -> None:
+    await _write(lab, *range(1, 11))
+    assert await LogTrimmer(lab, "LAB_a").drop("lab.a.s", through=99) == 9
+    await _restart(nats_server, lab)
+    assert await LogWriter(lab, "LAB_a", ident="one").resume() == 10
+    await _write(lab, 11, 12)
+    assert await _read(lab, 3) == [b"10", b"11", b"12"]
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_a_writer_whose_last_entry_was_deleted_goes_on_from_the_newest_that_is_left(
+    nats_server, lab: Bus, is_killed: bool
+) -> None:
+    await _write(lab, 1, 2)
+    await lab.api("STREAM.MSG.DELETE.LAB_a", {"seq": 2})
+    if is_killed:
+        await _restart(nats_server, lab)
+    writer, late = (LogWriter(lab, "LAB_a", ident="one") for _ in range(2))
+    assert await late.resume() == 1
+    assert await writer.resume() == 1
+    await writer.append(3, "lab.a.s", b"3")
+    await writer.append(4, "lab.a.s", b"4")
+    await writer.flush()
+    assert await _read(lab, 3) == [b"1", b"3", b"4"]
+    with pytest.raises(Unavailable):
+        await late.append(9, "lab.a.s", b"it does not know of 3 and 4")
+        await late.flush()
 
 
 async def test_every_entry_arrives_once_and_in_order_while_the_server_is_killed(nats_server, lab: Bus) -> None:

@@ -208,3 +208,11 @@ async def test_a_log_that_nats_has_no_room_for_is_told_and_nothing_is_ordered(
         assert await eventually(is_told)
         gateway = bus.table(DESIRED_STREAM, desired_prefix("gateway", "lab-a"))
         assert await gateway.get("streams") is None, "it would forward readings that have no place"
+    async with running_hub(nats_server.url, tmp_path) as hub:
+
+        async def is_cleared() -> bool:
+            events = (await hub.get("/api/v1/namespaces/default/events"))["items"]
+            return "LogRefused" not in {event["reason"] for event in events}
+
+        assert await eventually(is_cleared)
+        assert await gateway.get("streams") is not None

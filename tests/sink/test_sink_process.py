@@ -15,7 +15,7 @@ from atoll.edge.sink.settings import SinkSettings
 from atoll.edge.sink.verify import verify
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.envelope import Envelope, Reading, encode
-from atoll.federation.bus.log import LogWriter
+from atoll.federation.bus.log import LogTrimmer, LogWriter
 from atoll.federation.bus.messages import CommitOrder, CommittedReport, DatasetReport, Message, StreamOrder
 from atoll.federation.bus.subjects import (
     DESIRED_STREAM,
@@ -101,6 +101,11 @@ class World:
         found: DatasetReport = await until(enough)
         return found
 
+    async def place(self) -> tuple[int, str] | None:
+        """Tell where in which log the sink says that its Stream is."""
+        report = await self.observed("gateway", "lab", "committed/ns/onprem", CommittedReport)
+        return (report.commits[0].log_sequence, report.commits[0].log_created) if report else None
+
     def content(self, version: int = 1) -> bytes:
         return (self.root / "run" / f"v{version}" / "t.x").read_bytes()
 
@@ -140,6 +145,30 @@ async def test_the_gateway_is_told_how_far_its_stream_is_in_files(world: World) 
         return report and [(c.stream, c.outbox, c.envelope, c.sequence) for c in report.commits]
 
     assert await until(committed) == [("s", OUTBOX, 9, 4)]
+
+
+async def test_the_hub_is_told_up_to_where_the_log_is_in_files_and_in_which_log(world: World) -> None:
+    await world.send(envelope(1, 1), envelope(2, 3))
+    made = (await LogTrimmer(world.bus, lab_stream("lab")).extent()).created
+
+    async def is_told() -> bool:
+        return await world.place() == (2, made)
+
+    await until(is_told)
+
+
+async def test_a_place_in_a_log_that_is_gone_is_taken_back_before_anything_new_is_in_files(world: World) -> None:
+    """The log of before ended at 2: a hub that trims the new one by that would delete what no file has."""
+    await world.send(envelope(1, 1), envelope(2, 3))
+    await world.received(4)
+    await world.bus.api(f"STREAM.DELETE.{lab_stream('lab')}")
+    await world.bus.ensure_log(lab_stream("lab"), lab_prefix("lab"), max_bytes=1 << 26)
+    made = (await LogTrimmer(world.bus, lab_stream("lab")).extent()).created
+
+    async def is_told() -> bool:
+        return await world.place() == (0, made)
+
+    await until(is_told)
 
 
 async def test_missing_readings_are_counted_as_a_gap(world: World) -> None:

@@ -20,6 +20,7 @@ from atoll.hub.controllers.context import Context
 from atoll.hub.controllers.datasets import DatasetController
 from atoll.hub.controllers.gateways import GatewayController
 from atoll.hub.controllers.jobs import JobController
+from atoll.hub.controllers.lab_logs import LabLogController
 from atoll.hub.controllers.manifests import DataService
 from atoll.hub.controllers.namespaces import NamespaceController
 from atoll.hub.controllers.policysets import PolicySetController
@@ -48,11 +49,13 @@ from atoll.kubeapi.store import Store
 
 Clock = Callable[[], datetime]
 
-# The second figure lets changes gather: a cluster's every heartbeat concerns all policy sets, and counting a queue or
-# finding who needs a service reads many objects. Longer, and a person waits for what one change means.
+# The second figure lets changes gather: a cluster's every heartbeat concerns all policy sets, a sink commits twice a
+# second, and counting a queue or finding who needs a service reads many objects. Longer, and a person waits for what
+# one change means.
 _CONTROLLERS: Sequence[tuple[Callable[[Context], Reconciler], float]] = (
     (ClusterController, 0.0),
     (GatewayController, 0.0),
+    (LabLogController, 0.5),
     (StreamController, 0.0),
     (ServiceController, 0.1),
     (DatasetController, 0.0),
@@ -155,6 +158,7 @@ def _context(settings: HubSettings, bus: Bus, client: Client, *, clock: Clock) -
         policies_dir=settings.state_dir / "policies",
         heartbeat_timeout_seconds=settings.heartbeat_timeout_seconds,
         lab_log_bytes=settings.lab_log_bytes,
+        orphan_keep_seconds=settings.orphan_keep_seconds,
     )
 
 

@@ -13,6 +13,7 @@ import structlog
 
 from atoll.federation.resources import Resource
 from atoll.kubeapi.errors import ApiError, NotFound
+from atoll.kubeapi.reading import key_prefix
 from atoll.kubeapi.resource import ResourceType
 from atoll.kubeapi.store import Store
 
@@ -56,6 +57,19 @@ class Events:
         known |= {"count": int(known.get("count", 1)) + 1, "lastTimestamp": now}
         await self._store.update(self._type, known, field_manager=_COMPONENT)
 
+    async def clear(self, about: Resource, reason: str) -> None:
+        """Delete the events of a trouble that is over: it must not be taken for one that stands."""
+        namespace = about.metadata.namespace or "default"
+        bucket = self._store.cache.bucket(self._type.prefix)
+        keys = bucket.keys(key_prefix(self._type, namespace) + _name_prefix(about))
+        told = [self._type.decode(bucket.entries[key].raw) for key in keys]
+        try:
+            for event in told:
+                if event["reason"] == reason and event["involvedObject"].get("uid") == about.metadata.uid:
+                    await self._store.delete(self._type, namespace, event["metadata"]["name"])
+        except ApiError as error:
+            log.debug("an event could not be cleared", reason=reason, error=str(error))
+
     async def run(self) -> None:
         """Drop old events now and then; for ever."""
         while True:
@@ -91,7 +105,7 @@ def _event(about: Resource, reason: str, message: str, kind: str) -> dict[str, A
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{metadata.name[:200].rstrip('.-')}.{digest}", "namespace": namespace},
+        "metadata": {"name": f"{_name_prefix(about)}{digest}", "namespace": namespace},
         "involvedObject": {key: value for key, value in involved.items() if value},
         "reason": reason,
         "message": message,
@@ -99,6 +113,10 @@ def _event(about: Resource, reason: str, message: str, kind: str) -> dict[str, A
         "source": {"component": _COMPONENT},
         "reportingComponent": _COMPONENT,
     }
+
+
+def _name_prefix(about: Resource) -> str:
+    return about.metadata.name[:200].rstrip(".-") + "."
 
 
 def _last(event: dict[str, Any]) -> str:

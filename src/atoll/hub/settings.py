@@ -27,6 +27,9 @@ class HubSettings:
     # Readings that NATS keeps per gateway. NATS sets this much of its disk aside at once; with less, a gateway's own
     # outbox has to hold more of what waits for a cluster that is away.
     lab_log_bytes: int = 4_000_000_000
+    # How long a filled log keeps the envelopes of a deleted Stream. Shorter than a person takes to see a mistake and
+    # apply the Stream again, and they are lost to it; longer, and they hold up the gateway's other Streams.
+    orphan_keep_seconds: float = 600.0
     event_retention_seconds: float = 3600.0
     log_level: str = "info"
 

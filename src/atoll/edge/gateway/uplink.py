@@ -83,12 +83,12 @@ class Uplink:
             self._stored.clear()
             envelopes = await asyncio.to_thread(self._outbox.read, position, limit=_READ_ENVELOPES)
             if not envelopes:
+                await writer.flush()  # what was refused must be noticed before the wait for something new
+                self._note(writer.acknowledged)
                 await self._stored.wait()
                 continue
             await self._append(writer, envelopes)
             position = envelopes[-1].number
-            if len(envelopes) < _READ_ENVELOPES:
-                await writer.flush()
             self._note(writer.acknowledged)
 
     async def _append(self, writer: LogWriter, envelopes: Sequence[StoredEnvelope]) -> None:

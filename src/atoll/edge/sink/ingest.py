@@ -69,6 +69,7 @@ class StreamIngest:
             self._log.warning("the log is not the one of before; reads it from its start", log_created=extent.created)
         if is_other:
             self._progress = position.at(0, extent.created)
+            self._reports.committed(self._progress)  # the old position must not trim what is new here
         after = 0 if is_other or again else position.log_sequence
         reading = asyncio.create_task(self._take_all(after))
         watching = asyncio.create_task(self._watch(extent.created))

@@ -103,4 +103,11 @@ class Reports:
 
 def _commit(progress: Progress) -> StreamCommit:
     outbox, envelope, sequence = progress.outboxes[-1]
-    return StreamCommit(stream=progress.stream, outbox=outbox, envelope=envelope, sequence=sequence)
+    return StreamCommit(
+        stream=progress.stream,
+        outbox=outbox,
+        envelope=envelope,
+        sequence=sequence,
+        log_sequence=progress.log_sequence,
+        log_created=progress.log_created,
+    )

@@ -7,8 +7,9 @@ window nor an acknowledgement that came late can make a reading appear twice.
 
 import asyncio
 import base64
+import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import orjson
 import structlog
 
 from atoll.federation.bus.cursor import Cursor, CursorLost
-from atoll.federation.errors import AtollError, Unavailable
+from atoll.federation.errors import AtollError, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 0.5
+_LAST_ID, _LAST_SEQUENCE = "Nats-Expected-Last-Msg-Id", "Nats-Expected-Last-Sequence"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,21 @@ class LogExtent:
 
     created: str
     last_sequence: int
+    bytes: int = 0
+    max_bytes: int = 0
+
+    @classmethod
+    async def read(cls, bus: "Bus", stream: str) -> "LogExtent":
+        """Ask the server.
+
+        Raises:
+            NotFound: the stream does not exist yet. Unavailable: NATS does not answer.
+        """
+        info = await bus.api(f"STREAM.INFO.{stream}")
+        state = info["state"]
+        return cls(
+            str(info.get("created", "")), int(state["last_seq"]), int(state["bytes"]), int(info["config"]["max_bytes"])
+        )
 
 
 class LogWriter:
@@ -52,7 +69,7 @@ class LogWriter:
         self._bus, self._stream, self._ident = bus, stream, ident
         self._window, self._deadline_seconds = window, deadline_seconds
         self._pending: dict[int, float] = {}
-        self._previous: str | None = None
+        self._expectation: dict[str, str] = {}
         self._inbox = ""
         self._subscription: Any = None
         self._session = 0
@@ -70,8 +87,7 @@ class LogWriter:
         self._session += 1
         self._pending.clear()
         self._broken = ""
-        self._previous = await self._last_message_id()
-        ident, _, number = (self._previous or "").rpartition(":")
+        ident, _, number = (await self._find_end()).rpartition(":")
         self.acknowledged = int(number) if ident == self._ident else 0
         self._inbox = self._bus.new_inbox()
         session = self._session
@@ -84,14 +100,24 @@ class LogWriter:
             await self._bus.unsubscribe(self._subscription)
             self._subscription = None
 
-    async def _last_message_id(self) -> str | None:
-        state = (await self._bus.api(f"STREAM.INFO.{self._stream}"))["state"]
-        if not state["messages"]:
-            return None
-        answer = await self._bus.api(f"STREAM.MSG.GET.{self._stream}", {"seq": state["last_seq"]})
-        head = base64.b64decode(answer["message"].get("hdrs", "")).decode(errors="replace")
-        ids = [line[12:].strip() for line in head.split("\r\n") if line.lower().startswith("nats-msg-id:")]
-        return ids[0] if ids else None
+    async def _find_end(self) -> str:
+        """Give the id of the newest entry that is stored, empty if none, and set what the next one must follow.
+
+        The server remembers the id of the message at the stream's last sequence, and after a restart reads it there. If
+        that message was deleted the memory is gone then, and only the sequence says that nothing came in between.
+        """
+        info = await self._bus.api(f"STREAM.INFO.{self._stream}")
+        last_sequence, subject = info["state"]["last_seq"], info["config"]["subjects"][0]
+        sequence, message_id = 0, ""
+        with contextlib.suppress(NotFound):
+            answer = await self._bus.api(f"STREAM.MSG.GET.{self._stream}", {"last_by_subj": subject})
+            sequence, message_id = answer["message"]["seq"], _message_id(answer["message"])
+        if sequence == last_sequence and message_id:
+            self._expectation = {_LAST_ID: message_id}
+        else:
+            # A new log needs no guard: what two sessions send first has one id, and that is taken once.
+            self._expectation = {_LAST_SEQUENCE: str(last_sequence)} if last_sequence else {}
+        return message_id
 
     async def append(self, number: int, subject: str, payload: bytes) -> None:
         """Send the next entry; wait only while the window is full.
@@ -106,11 +132,9 @@ class LogWriter:
             await self._wait()
         self._check()
         message_id = f"{self._ident}:{number}"
-        headers = {"Nats-Msg-Id": message_id}
-        if self._previous is not None:
-            headers["Nats-Expected-Last-Msg-Id"] = self._previous
+        headers = {"Nats-Msg-Id": message_id, **self._expectation}
         self._pending[number] = time.monotonic() + self._deadline_seconds
-        self._previous = message_id
+        self._expectation = {_LAST_ID: message_id}
         await self._bus.publish(subject, payload, reply=f"{self._inbox}.{number}", headers=headers)
 
     async def flush(self) -> int:
@@ -162,6 +186,12 @@ def _refusal(message: "Msg") -> str:
     return str(error.get("description", "refused")) if error else ""
 
 
+def _message_id(message: Mapping[str, Any]) -> str:
+    head = base64.b64decode(message.get("hdrs", "")).decode(errors="replace")
+    ids = [line[12:].strip() for line in head.split("\r\n") if line.lower().startswith("nats-msg-id:")]
+    return ids[0] if ids else ""
+
+
 class LogReader:
     """Reads one stream's entries under a subject filter, in order, from where the reader says it is."""
 
@@ -174,8 +204,7 @@ class LogReader:
         Raises:
             NotFound: the stream does not exist yet. Unavailable: NATS does not answer.
         """
-        info = await self._bus.api(f"STREAM.INFO.{self._stream}")
-        return LogExtent(str(info.get("created", "")), int(info["state"]["last_seq"]))
+        return await LogExtent.read(self._bus, self._stream)
 
     async def read(self, after: int) -> AsyncIterator[list[LogEntry]]:
         """Give batches of entries with a stream sequence above `after`, for ever; recovers by itself.
@@ -195,3 +224,28 @@ class LogReader:
             except AtollError as error:
                 log.debug("a log cannot be read", stream=self._stream, reason=str(error))
                 await asyncio.sleep(_RETRY_SECONDS)
+
+
+class LogTrimmer:
+    """Makes room in one log. It never takes the log's newest entry: `LogWriter.resume` goes on from that."""
+
+    def __init__(self, bus: "Bus", stream: str) -> None:
+        self._bus, self._stream = bus, stream
+
+    async def extent(self) -> LogExtent:
+        """Tell which stream this is and how full it is. Raises as `LogReader.extent`."""
+        return await LogExtent.read(self._bus, self._stream)
+
+    async def subjects(self) -> list[str]:
+        """Name the subjects that have entries."""
+        info = await self._bus.api(f"STREAM.INFO.{self._stream}", {"subjects_filter": ">"})
+        return sorted(info["state"].get("subjects") or {})
+
+    async def drop(self, subject: str, *, through: int) -> int:
+        """Delete a subject's entries up to a stream sequence, that one included; give how many there were.
+
+        Raises:
+            NotFound: the stream does not exist. Unavailable: the outcome is unknown; the same again does no harm.
+        """
+        newest = (await self.extent()).last_sequence
+        return await self._bus.purge(self._stream, subject, before=min(through + 1, newest))

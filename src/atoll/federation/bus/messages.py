@@ -248,18 +248,25 @@ class ReadRequest(Message):
 
 
 class StreamCommit(Message):
-    """How far a sink has one Stream of one outbox in files: its newest envelope's number and reading's sequence."""
+    """How far a sink has one Stream of one outbox in files: its newest envelope's number and reading's sequence.
+
+    `log_sequence` is the newest message of the Stream, of any outbox, that is in files; it is a place in the log that
+    was made at `log_created`, and means nothing in another.
+    """
 
     stream: str
     outbox: str
     envelope: NonNegative
     sequence: NonNegative
+    log_sequence: NonNegative = 0
+    log_created: str = ""
 
 
 class CommittedReport(Message):
     """observed (of a *gateway*): committed/<namespace>/<cluster>. Written by that cluster's sink, read by the gateway.
 
-    It lies under the gateway's own name so that a gateway reads nothing else; the gateway trims its outbox by it.
+    It lies under the gateway's own name so that a gateway reads nothing else; the gateway trims its outbox by it, and
+    the hub the gateway's log.
     """
 
     namespace: str

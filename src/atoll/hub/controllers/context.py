@@ -26,3 +26,4 @@ class Context:
     policies_dir: Path
     heartbeat_timeout_seconds: float
     lab_log_bytes: int
+    orphan_keep_seconds: float

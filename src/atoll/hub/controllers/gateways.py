@@ -1,6 +1,7 @@
 """Gateways: each gets its Streams as one order and a log in NATS; what it reports becomes Gateway.status, with its age.
 
-Owns GatewayOrder, the log stream of a gateway and Gateway.status. Readings that wait in a log outlive their Gateway.
+Owns GatewayOrder, the log stream of a gateway and Gateway.status. Readings that wait in a log outlive their Gateway;
+what leaves a log is decided in lab_logs.py.
 """
 
 from collections.abc import Iterable, Sequence
@@ -108,6 +109,7 @@ class GatewayController:
             message = f"NATS does not make room for {size} bytes of this gateway's readings: {error}"
             await self._context.events.record(gateway, "LogRefused", message, is_warning=True)
             raise
+        await self._context.events.clear(gateway, "LogRefused")
         self._with_log.add(name)
 
     async def _update_status(self, gateway: Gateway) -> Outcome:
