@@ -94,6 +94,21 @@ def test_the_hub_refuses_what_only_it_can_know(hub: Cli, tmp_path: Path, case: t
     assert hub("get", "dataset", "bad").returncode == 1
 
 
+def test_what_the_hub_refuses_does_not_keep_the_others_from_it(hub: Cli, tmp_path: Path) -> None:
+    """Each refusal names file, line and object; what comes after it is applied all the same; exit 1 at the end."""
+    bad = tmp_path / "a-bad.yaml"
+    bad.write_text(a_job(name="lonely", queue="nowhere") + "---" + a_job(name="lost").replace(": default", ": nope"))
+    (tmp_path / "b-good.yaml").write_text(QUEUE.replace("there", "applied-after"))
+    hub.ok("apply", "-f", "-", stdin=QUEUE)
+    done = hub("apply", "-f", str(tmp_path))
+    assert done.returncode == 1
+    assert f"error: {bad}:8: Job/lonely spec.queue: queue 'nowhere' does not exist" in done.stderr
+    assert f'{bad}:16: Job/lost: namespaces "nope" not found: create it first\n' in done.stderr
+    assert done.stderr.endswith("2 of 3 manifests not applied\n")
+    assert done.stdout == "queue.atoll.dev/applied-after created\n"
+    assert hub("get", "queue", "applied-after").returncode == 0
+
+
 def test_nothing_is_sent_if_one_of_many_is_wrong(hub: Cli, tmp_path: Path) -> None:
     """A good manifest beside a bad one is not applied either."""
     (tmp_path / "a-good.yaml").write_text(QUEUE.replace("there", "innocent"))
@@ -135,7 +150,17 @@ def test_a_mistyped_command_is_one_clear_line(hub: Cli, arguments: tuple[str, ..
 
 
 @pytest.mark.parametrize(
-    "arguments", [("get",), ("fly",), ("job", "run"), ("up", "--port", "0"), ("get", "jobs", "-o", "xml")]
+    "arguments",
+    [
+        ("get",),
+        ("fly",),
+        ("job", "run"),
+        ("up", "--port", "0"),
+        ("get", "jobs", "-o", "xml"),
+        ("job", "explain", "x", "-o", "wide"),
+        ("sandbox", "status", "-o", "name"),
+        ("mesh", "status", "-o", "wide"),
+    ],
 )
 def test_wrong_usage_exits_2(cli: Cli, arguments: tuple[str, ...]) -> None:
     """Usage errors are told apart from others by their exit code."""
@@ -153,12 +178,19 @@ def test_without_a_hub_every_command_says_how_to_get_one(cli: Cli) -> None:
     )
 
 
-@pytest.mark.parametrize("server", ["http://127.0.0.1:1", "http://no-such-host.invalid", "nonsense"])
+@pytest.mark.parametrize("server", ["http://127.0.0.1:1", "http://no-such-host.invalid"])
 def test_a_hub_that_cannot_be_reached_is_named(cli: Cli, server: str) -> None:
     """The address that was tried is in the line."""
     done = cli("get", "jobs", "--server", server)
     assert done.returncode == 1
     assert f"cannot reach {server}" in done.stderr
+
+
+def test_a_server_that_is_no_address_is_told_what_one_looks_like(cli: Cli) -> None:
+    """A host name without a scheme is not looked up."""
+    done = cli("get", "jobs", "--server", "nonsense")
+    assert done.returncode == 1
+    assert done.stderr == "error: --server nonsense: should be an address such as http://127.0.0.1:8700\n"
 
 
 def test_what_answers_but_is_no_hub_is_told_apart(cli: Cli) -> None:
@@ -180,7 +212,7 @@ def test_what_answers_but_is_no_hub_is_told_apart(cli: Cli) -> None:
         server.kill()
         server.communicate()
     assert done.returncode == 1
-    assert "is this the address of a hub?" in done.stderr
+    assert "answers, but is no Atoll hub" in done.stderr
 
 
 def test_a_second_up_on_the_same_home_is_one_clear_line(hub: Cli) -> None:
@@ -234,7 +266,7 @@ def test_a_home_that_cannot_be_written_is_one_clear_line(cli: Cli, tmp_path: Pat
     (tmp_path / "home").write_text("a file where the folder should be")
     done = cli("up")
     assert done.returncode == 1
-    assert str(tmp_path / "home") in done.stderr
+    assert f"the home folder {tmp_path / 'home'} cannot be used: it is no folder" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -1,11 +1,15 @@
 """apply, get, describe, delete: what a person does with objects, against a real hub."""
 
 import json
+import signal
+import time
 from pathlib import Path
 
 import pytest
 import yaml
-from clitool import Cli
+from clitool import Cli, read_until, wait_ready
+
+from atoll.local.home import Home
 
 QUEUE = """
 apiVersion: atoll.dev/v1alpha1
@@ -14,6 +18,12 @@ metadata:
   name: {name}
 spec:
   weight: {weight}
+"""
+POLICY_SET = """
+apiVersion: atoll.dev/v1alpha1
+kind: PolicySet
+metadata: {name: unread}
+spec: {source: {repository: "file:///no/such/repository"}}
 """
 JOB = """
 apiVersion: atoll.dev/v1alpha1
@@ -77,7 +87,8 @@ def test_an_empty_answer_says_so_on_stderr(hub: Cli) -> None:
     """A pipe gets no rows, a person gets a sentence."""
     done = hub("get", "datasets", "-n", "default")
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "no datasets found in namespace default\n"
+    expected = "no datasets found in namespace default: choose another with -n NAMESPACE, or all with -A\n"
+    assert done.stderr == expected
 
 
 def test_describe_shows_spec_and_status(hub: Cli) -> None:
@@ -122,9 +133,33 @@ def test_job_run_makes_a_job_that_explains_why_it_waits(hub: Cli) -> None:
     assert waited.returncode == 3
     assert "job/waits is still Pending after 1 s" in waited.stderr
     assert hub("job", "logs", "waits").returncode == 1
-    assert hub.ok("job", "cancel", "waits") == "job.atoll.dev/waits cancelled\n"
+    with hub.running("job", "logs", "waits", "-f") as following:
+        read_until(following, "waiting: Pending ")
+        assert following.poll() is None
+        assert hub.ok("job", "cancel", "waits") == "job.atoll.dev/waits cancelled\n"
+        assert "job/waits has no run: Cancelled" in following.communicate(timeout=20)[1]
+    assert hub.ok("job", "explain", "waits").startswith("job/waits was cancelled")
     assert hub("job", "wait", "waits", "--timeout", "20s").returncode == 3
     assert json.loads(hub.ok("get", "job", "waits", "-o", "json"))["status"]["phase"] == "Cancelled"
+
+
+def test_an_interrupted_follow_says_that_the_job_goes_on(hub: Cli) -> None:
+    """Ctrl-C ends the command, not the job, and the line says how to follow it again."""
+    hub.ok("apply", "-f", "-", stdin=QUEUE.format(name="followed", weight=1))
+    with hub.running("job", "run", "--name", "goes-on", "--queue", "followed", "--follow", "--", "true") as following:
+        read_until(following, "job/goes-on Pending")
+        following.send_signal(signal.SIGINT)
+        told = following.communicate(timeout=20)[1]
+    assert following.returncode == 130
+    assert "job/goes-on goes on; atoll job logs goes-on -n default -f" in told
+    hub.ok("delete", "job", "goes-on")
+
+
+def test_managed_fields_are_shown_only_on_request(hub: Cli) -> None:
+    """They are noise to a person, and there for who asks."""
+    hub.ok("apply", "-f", "-", stdin=QUEUE.format(name="managed", weight=1))
+    assert "managedFields" not in hub.ok("get", "queue", "managed", "-o", "yaml")
+    assert "managedFields" in hub.ok("get", "queue", "managed", "-o", "yaml", "--show-managed-fields")
 
 
 def test_a_cluster_is_cordoned_and_uncordoned(hub: Cli) -> None:
@@ -135,6 +170,34 @@ def test_a_cluster_is_cordoned_and_uncordoned(hub: Cli) -> None:
     assert json.loads(hub.ok("get", "cluster", "cordon-me", "-o", "json"))["spec"]["unschedulable"] is True
     assert hub.ok("cluster", "uncordon", "cordon-me") == "cluster/cordon-me uncordoned\n"
     assert hub("cluster", "cordon", "no-such-cluster").returncode == 1
+
+
+def test_home_finds_a_hub_that_does_not_run_in_the_default_home(cli: Cli, tmp_path: Path) -> None:
+    """--home finds it, and so does the variable that `up` prints; a folder where no hub runs is named."""
+    elsewhere = tmp_path / "some where"
+    with cli.running("up", "--home", str(elsewhere)) as process:
+        read_until(process, f"export ATOLL_HOME='{elsewhere}'")
+        wait_ready(Home(elsewhere), process)
+        assert cli("get", "queues").returncode == 1
+        assert cli("get", "queues", "--home", str(elsewhere)).returncode == 0
+        assert cli("job", "list", "--home", str(elsewhere)).returncode == 0
+        assert Cli(elsewhere)("policy", "status").returncode == 0
+        missing = cli("get", "queues", "--home", str(tmp_path))
+        assert missing.stderr.startswith(f"error: no hub runs in {tmp_path}: ")
+        assert f"'atoll down' and --home '{elsewhere}'," in cli("up", "--home", str(elsewhere)).stderr
+        assert cli("down", "--home", str(elsewhere)).returncode == 0
+
+
+def test_a_policy_set_whose_source_cannot_be_read_exits_3(hub: Cli) -> None:
+    """Even where no cluster is concerned, the condition's reason and message are told on stderr."""
+    hub.ok("apply", "-f", "-", stdin=POLICY_SET)
+    deadline = time.monotonic() + 20
+    while (done := hub("policy", "status", "unread")).returncode != 3:
+        assert time.monotonic() < deadline, done.stderr
+        time.sleep(0.2)
+    assert "policyset/unread: " in done.stderr
+    assert "/no/such/repository" in done.stderr
+    hub.ok("delete", "policyset", "unread")
 
 
 @pytest.mark.parametrize(

@@ -137,8 +137,11 @@ def test_a_policy_set_without_its_repository_says_so(sandbox: Cli) -> None:
         "spec: {source: {repository: file:///no/such/repository}}\n"
     )
     sandbox.ok("apply", "-f", "-", stdin=text)
-    until(sandbox, ("policy", "status", "lost"), "/no/such/repository")
-    assert sandbox("policy", "status", "lost").returncode == 3
+    deadline = time.monotonic() + 30
+    while "/no/such/repository" not in (done := sandbox("policy", "status", "lost")).stderr:
+        assert time.monotonic() < deadline, done.stderr
+        time.sleep(0.3)
+    assert done.returncode == 3
     sandbox.ok("delete", "policyset", "lost")
 
 

@@ -50,16 +50,28 @@ def test_a_kept_demo_goes_on_running_and_its_advice_works(tmp_path: Path) -> Non
     assert wait_until_gone(tmp_path) == []
 
 
-@pytest.mark.parametrize("after", ["federation ...", "data ...", "job ..."])
-def test_an_interrupted_demo_leaves_nothing_behind(temporary: Path, after: str) -> None:
-    """Ctrl-C at any moment ends every process and removes the folder."""
+@pytest.mark.parametrize(
+    ("after", "number", "code"),
+    [
+        ("federation ...", signal.SIGINT, 130),
+        ("data ...", signal.SIGINT, 130),
+        ("job ...", signal.SIGINT, 130),
+        ("data ...", signal.SIGTERM, 143),
+        ("federation ...", signal.SIGHUP, 129),
+    ],
+)
+def test_an_interrupted_demo_leaves_nothing_behind(
+    temporary: Path, after: str, number: signal.Signals, code: int
+) -> None:
+    """Ctrl-C, `kill` or a closed terminal at any moment: it says so, ends every process and removes the folder."""
     cli = Cli(temporary / "home", temporary=temporary)
     with cli.running("demo") as demo:
         read_until(demo, after)
         time.sleep(0.7)
-        demo.send_signal(signal.SIGINT)
-        demo.communicate(timeout=40)
-    assert demo.returncode == 130
+        demo.send_signal(number)
+        _, told = demo.communicate(timeout=40)
+    assert demo.returncode == code
+    assert "interrupted: stopping what was started" in told
     assert processes_of(temporary) == []
     assert list(temporary.glob("atoll-demo-*")) == []
 

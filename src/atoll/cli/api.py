@@ -119,8 +119,8 @@ class Api:
         with _reaching(self.server):
             response = self._client.request(method, path, params=dict(query), headers=given, content=content)
         if response.is_error:
-            raise _failure(response.status_code, response.content, path)
-        return _object(response.content)
+            raise _failure(self.server, response.status_code, response.content, path)
+        return _object(self.server, response.content)
 
     @contextlib.contextmanager
     def _stream(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Iterator[httpx.Response]:
@@ -129,7 +129,7 @@ class Api:
         request = self._client.build_request("GET", path, params=dict(query), headers=dict(headers), timeout=timeout)
         with _reaching(self.server), contextlib.closing(self._client.send(request, stream=True)) as response:
             if response.is_error:
-                raise _failure(response.status_code, response.read(), path)
+                raise _failure(self.server, response.status_code, response.read(), path)
             yield response
 
 
@@ -141,26 +141,34 @@ def _dry(dry_run: bool) -> dict[str, str]:
 def _reaching(server: str) -> Iterator[None]:
     try:
         yield
+    except httpx.RemoteProtocolError as error:
+        raise Unavailable(f"{server} answers, but not as an Atoll hub does, or it ended just now: {error}") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         what = str(error) or type(error).__name__
         raise Unavailable(f"cannot reach {server}: {what}; is it running? ('atoll sandbox status')") from error
 
 
-def _object(content: bytes) -> Json:
+def _object(server: str, content: bytes) -> Json:
     try:
         value = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise Internal("the server's answer is no JSON: is this the address of a hub?") from error
+        raise _no_hub(server) from error
     if not isinstance(value, dict):
-        raise Internal("the server's answer is no object: is this the address of a hub?")
+        raise _no_hub(server)
     return value
 
 
-def _failure(code: int, content: bytes, path: str) -> AtollError:
+def _no_hub(server: str) -> AtollError:
+    return Internal(f"{server} answers, but is no Atoll hub: 'atoll sandbox status' shows the address of the one here")
+
+
+def _failure(server: str, code: int, content: bytes, path: str) -> AtollError:
     """Turn a Kubernetes Status into the error of who must act."""
     try:
         status = orjson.loads(content)
     except orjson.JSONDecodeError:
+        if code in (404, 405, 501):  # what a server says that does not know our paths at all
+            return _no_hub(server)
         status = {}
     message = status.get("message") if isinstance(status, dict) else None
     text = str(message or f"{path}: the server answered {code}")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from atoll.cli.options import DryRun, Namespace, Server
+from atoll.cli.options import DryRun, HubHome, Namespace, Server
 
 Files = Annotated[list[str], typer.Option("--filename", "-f", metavar="FILE", help="File, folder, or - for stdin.")]
 Recursive = Annotated[bool, typer.Option("--recursive", "-R", help="Folders with all that is below them.")]
@@ -23,8 +23,12 @@ def apply(
     force_conflicts: Force = False,
     dry_run: DryRun = False,
     server: Server = None,
+    home: HubHome = None,
 ) -> None:
-    """Create objects, or bring them to what the manifests say. Nothing is sent if any of them is wrong.
+    """Create objects, or bring them to what the manifests say.
+
+    All manifests are checked first: nothing is sent if one of them is malformed. What the hub then refuses is told
+    object by object, the others are applied, and the exit code is 1.
 
     \b
     Examples:
@@ -33,9 +37,8 @@ def apply(
     """
     from atoll.cli import applying, manifests
     from atoll.cli.hub import connect
-    from atoll.cli.output import say
 
     found = manifests.load(filename, recursive=recursive)
-    with connect(server) as api:
-        for manifest in found:
-            say(applying.apply(api, manifest, namespace=namespace, dry_run=dry_run, force=force_conflicts))
+    with connect(server, home) as api:
+        if not applying.apply_all(api, found, namespace=namespace, dry_run=dry_run, force=force_conflicts):
+            raise typer.Exit(1)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from atoll.cli.listings import show_all
-from atoll.cli.options import AllNamespaces, Namespace, Output, OutputFormat, Server, Watch
+from atoll.cli.options import AllNamespaces, HubHome, Namespace, Output, OutputFormat, Server, Watch
 
 app = typer.Typer(no_args_is_help=True, help="Datasets: named, versioned files with a ledger.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The dataset.")]
@@ -19,6 +19,7 @@ def list_(
     output: OutputFormat = Output.TABLE,
     watch: Watch = False,
     server: Server = None,
+    home: HubHome = None,
 ) -> None:
     """Show the datasets.
 
@@ -26,11 +27,11 @@ def list_(
     Example:
       atoll dataset list -A
     """
-    show_all("datasets", "" if all_namespaces else namespace, output=output, watch=watch, server=server)
+    show_all("datasets", "" if all_namespaces else namespace, output=output, watch=watch, server=server, home=home)
 
 
 @app.command()
-def ls(name: Name, namespace: Namespace = "default", server: Server = None) -> None:
+def ls(name: Name, namespace: Namespace = "default", server: Server = None, home: HubHome = None) -> None:
     """Show the files of a dataset's newest version.
 
     \b
@@ -40,7 +41,7 @@ def ls(name: Name, namespace: Namespace = "default", server: Server = None) -> N
     from atoll.cli import datasets
     from atoll.cli.hub import connect
 
-    with connect(server) as api:
+    with connect(server, home) as api:
         datasets.print_files(api, namespace, name)
 
 
@@ -50,6 +51,7 @@ def get(
     target: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; made if it is not there.")],
     namespace: Namespace = "default",
     server: Server = None,
+    home: HubHome = None,
 ) -> None:
     """Copy a dataset to a folder here; each file's SHA-256 is checked.
 
@@ -60,12 +62,12 @@ def get(
     from atoll.cli import datasets
     from atoll.cli.hub import connect
 
-    with connect(server) as api:
+    with connect(server, home) as api:
         datasets.download(api, namespace, name, target)
 
 
 @app.command()
-def verify(name: Name, namespace: Namespace = "default", server: Server = None) -> None:
+def verify(name: Name, namespace: Namespace = "default", server: Server = None, home: HubHome = None) -> None:
     """Read every file again and compare it with the ledger. Exit 3 if a byte or a reading is missing.
 
     \b
@@ -75,7 +77,7 @@ def verify(name: Name, namespace: Namespace = "default", server: Server = None) 
     from atoll.cli import datasets
     from atoll.cli.hub import connect
 
-    with connect(server) as api:
+    with connect(server, home) as api:
         whole = datasets.verify(api, namespace, name)
     if not whole:
         raise typer.Exit(3)

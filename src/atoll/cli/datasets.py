@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from atoll.cli import kinds
 from atoll.cli.api import Api, Json
-from atoll.cli.output import hint, print_table, say
+from atoll.cli.output import hint, plural, say
+from atoll.cli.tables import print_table
 from atoll.federation.bus.messages import ManifestFile, ManifestPage, VerifyReport
 from atoll.federation.errors import Conflict, Internal
 
@@ -25,7 +26,7 @@ def print_files(api: Api, namespace: str, name: str) -> None:
         ("FILE", "BYTES", "SHA-256"), [(f.path, f"{f.bytes:,}", f.sha256[:_HASH_SHOWN]) for f in manifest.files]
     )
     state = "complete" if manifest.complete else "still growing"
-    hint(f"{manifest.total_files} files, {manifest.total_bytes:,} bytes, version {manifest.version}, {state}")
+    hint(f"{plural(manifest.total_files, 'file')}, {manifest.total_bytes:,} bytes, version {manifest.version}, {state}")
 
 
 def download(api: Api, namespace: str, name: str, target: Path) -> None:
@@ -41,7 +42,7 @@ def download(api: Api, namespace: str, name: str, target: Path) -> None:
             raise Conflict(f"{place} is there already: choose another folder")
         place.parent.mkdir(parents=True, exist_ok=True)
         _fetch(api, f"{_path(namespace, name)}/files/{quote(file.path)}", file, place)
-    say(f"{manifest.total_files} files, {manifest.total_bytes:,} bytes in {target}, SHA-256 checked")
+    say(f"{plural(manifest.total_files, 'file')}, {manifest.total_bytes:,} bytes in {target}, SHA-256 checked")
 
 
 def verify(api: Api, namespace: str, name: str) -> bool:
@@ -50,9 +51,9 @@ def verify(api: Api, namespace: str, name: str) -> bool:
     for problem in report.problems:
         say(problem)
     verdict = "agrees with its ledger" if not report.problems else "does not agree with its ledger"
-    size = f"{report.files} files, {report.bytes:,} bytes read"
+    size = f"{plural(report.files, 'file')}, {report.bytes:,} bytes read"
     say(f"dataset.atoll.dev/{name} version {report.version} {verdict}: {size}")
-    say(f"{report.received} readings received, gaps {report.gaps}, duplicates {report.duplicates}")
+    say(f"{plural(report.received, 'reading')} received, gaps {report.gaps}, duplicates {report.duplicates}")
     return not report.problems
 
 

@@ -5,7 +5,8 @@ from typing import Any
 from atoll.cli.api import Api, Json
 from atoll.cli.kinds import EVENTS
 from atoll.cli.listing import Query
-from atoll.cli.output import print_table, say, to_yaml
+from atoll.cli.output import say, to_yaml
+from atoll.cli.tables import print_table
 from atoll.federation.errors import NotFound
 
 # Bookkeeping of the API machinery that says nothing to a person.

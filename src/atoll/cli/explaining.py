@@ -6,8 +6,10 @@ from typing import Any
 from atoll.cli.api import Api
 from atoll.cli.jobs import read
 from atoll.cli.options import Output
-from atoll.cli.output import hint, print_table, say, to_yaml
+from atoll.cli.output import say, to_yaml
+from atoll.cli.tables import print_table
 from atoll.federation.capacity import format_duration
+from atoll.federation.resources import Job
 
 DECISION_HEADERS = ("CLUSTER", "WAIT", "STAGING", "RUN", "COST", "TOTAL", "")
 _TERMS = ("waitSeconds", "stagingSeconds", "runSeconds", "moneySeconds", "totalSeconds")
@@ -17,21 +19,29 @@ def explain(api: Api, namespace: str, name: str, output: Output) -> None:
     """Print why a job is where it is, or why it waits."""
     job = read(api, namespace, name)
     record = job.status.decision
-    if record is None:
-        hint(f"job/{name} has no decision yet: {job.status.phase} {job.status.reason} {job.status.message}".rstrip())
-        return
+    known = {"job": name, "phase": job.status.phase, "reason": job.status.reason, "message": job.status.message}
     if output is Output.JSON:
         import orjson
 
-        say(orjson.dumps(record, option=orjson.OPT_INDENT_2).decode())
+        say(orjson.dumps(record or known, option=orjson.OPT_INDENT_2).decode())
+    elif output is Output.YAML:
+        say(to_yaml(record or known).rstrip())
+    else:
+        _print(job, record, known)
+
+
+def _print(job: Job, record: Mapping[str, Any] | None, known: Mapping[str, str]) -> None:
+    name = job.metadata.name
+    if job.spec.cancelled:
+        say(f"job/{name} was cancelled{'; the last decision:' if record else ' before it was placed'}")
+    if record is None:
+        print_table([key.upper() for key in known], [list(known.values())])
         return
-    if output is Output.YAML:
-        say(to_yaml(record).rstrip())
-        return
-    say(headline(name, record))
+    if not job.spec.cancelled:
+        say(headline(name, record))
     print_table(DECISION_HEADERS, decision_rows(record))
-    for suggestion in record.get("diagnosis", ()):
-        say(_suggestion(suggestion))
+    for line in dict.fromkeys(_suggestion(suggestion) for suggestion in record.get("diagnosis", ())):
+        say(line)
 
 
 def headline(name: str, record: Mapping[str, Any]) -> str:

@@ -2,8 +2,9 @@
 
 import asyncio
 
+from atoll.cli.hub import export_line
 from atoll.cli.logs import configure_logging
-from atoll.cli.output import hint
+from atoll.cli.output import hint, tell_interrupted
 from atoll.local.signals import run_until_signalled
 from atoll.local.stack import Compose, Stack
 
@@ -18,7 +19,7 @@ def run(stack: Stack, compose: Compose) -> None:
         Unavailable: something did not start.
     """
     configure_logging("warning")
-    run_until_signalled(_run(stack, compose))
+    run_until_signalled(_run(stack, compose), tell=tell_interrupted)
     hint("stopped")
 
 
@@ -38,6 +39,8 @@ async def _tell(stack: Stack) -> None:
     _tell_steps(stack, told)
     if stack.state.phase == "Ready":
         hint(f"ready: the hub is at {stack.state.hub_url}; Ctrl-C stops it")
+        if export := export_line(stack.home):
+            hint(f"so that commands in other terminals find it: {export}")
 
 
 def _tell_steps(stack: Stack, told: int) -> int:

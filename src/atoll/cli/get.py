@@ -4,7 +4,18 @@ from typing import Annotated
 
 import typer
 
-from atoll.cli.options import AllNamespaces, DryRun, Namespace, Output, OutputFormat, Selector, Server, Watch
+from atoll.cli.options import (
+    AllNamespaces,
+    DryRun,
+    HubHome,
+    Namespace,
+    Output,
+    OutputFormat,
+    Selector,
+    Server,
+    ShowManagedFields,
+    Watch,
+)
 
 Kind = Annotated[str, typer.Argument(metavar="KIND", help="cluster, queue, job, run, dataset, stream, … or KIND/NAME.")]
 Name = Annotated[str | None, typer.Argument(metavar="NAME", help="One object; all of them without it.")]
@@ -17,7 +28,7 @@ def register(app: typer.Typer) -> None:
     app.command()(delete)
 
 
-def get(
+def get(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter to typer
     kind: Kind,
     name: Name = None,
     namespace: Namespace = "default",
@@ -25,7 +36,9 @@ def get(
     selector: Selector = "",
     output: OutputFormat = Output.TABLE,
     watch: Watch = False,
+    show_managed_fields: ShowManagedFields = False,
     server: Server = None,
+    home: HubHome = None,
 ) -> None:
     """Show objects of a kind.
 
@@ -39,13 +52,13 @@ def get(
     from atoll.cli.hub import connect
 
     query = listing.Query.of(kind, name, namespace="" if all_namespaces else namespace, selector=selector)
-    with connect(server) as api:
-        listing.show(api, query, output)
-        if watch:
-            listing.follow(api, query, output)
+    with connect(server, home) as api:
+        listing.show(api, query, output, watch=watch, show_managed_fields=show_managed_fields)
 
 
-def describe(kind: Kind, name: Name = None, namespace: Namespace = "default", server: Server = None) -> None:
+def describe(
+    kind: Kind, name: Name = None, namespace: Namespace = "default", server: Server = None, home: HubHome = None
+) -> None:
     """Show one object in full, with its conditions and events.
 
     \b
@@ -56,7 +69,7 @@ def describe(kind: Kind, name: Name = None, namespace: Namespace = "default", se
     from atoll.cli.hub import connect
 
     query = listing.Query.of(kind, name, namespace=namespace)
-    with connect(server) as api:
+    with connect(server, home) as api:
         describing.describe(api, query)
 
 
@@ -66,6 +79,7 @@ def delete(
     namespace: Namespace = "default",
     dry_run: DryRun = False,
     server: Server = None,
+    home: HubHome = None,
 ) -> None:
     """Delete one object.
 
@@ -78,6 +92,6 @@ def delete(
     from atoll.cli.output import say
 
     query = listing.Query.of(kind, name, namespace=namespace)
-    with connect(server) as api:
+    with connect(server, home) as api:
         api.delete(query.object_path, dry_run=dry_run)
     say(f"{query.ref.qualified}/{query.name} deleted{' (dry run)' if dry_run else ''}")

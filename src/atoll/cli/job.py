@@ -5,7 +5,18 @@ from typing import Annotated
 import typer
 
 from atoll.cli.listings import show_all
-from atoll.cli.options import AllNamespaces, DryRun, Namespace, Output, OutputFormat, Server, Watch
+from atoll.cli.options import (
+    AllNamespaces,
+    DryRun,
+    HubHome,
+    Namespace,
+    Output,
+    OutputFormat,
+    RecordFormat,
+    RecordOutput,
+    Server,
+    Watch,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: work that the hub places where it finishes first.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The job.")]
@@ -31,7 +42,10 @@ def run(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter 
     ] = [],  # noqa: B006 - as above
     cpu: Annotated[str, typer.Option("--cpu", help="CPUs to request, such as 500m or 4.")] = "100m",
     memory: Annotated[str, typer.Option("--memory", help="Memory to request, such as 2Gi.")] = "128Mi",
-    expected: Annotated[str | None, typer.Option("--expected", help="How long it probably runs, such as 20m.")] = None,
+    expected: Annotated[
+        str | None,
+        typer.Option("--expected", help="How long it probably runs, such as 20m; without it, an hour."),
+    ] = None,
     priority: Annotated[int, typer.Option("--priority", help="Higher goes first within the queue.")] = 0,
     image: Annotated[
         str, typer.Option("--image", help="Container image; the sandbox runs the command without it.")
@@ -40,6 +54,7 @@ def run(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter 
     follow: Annotated[bool, typer.Option("--follow", help="Print its log until it has finished.")] = False,
     dry_run: DryRun = False,
     server: Server = None,
+    home: HubHome = None,
 ) -> None:
     """Submit a command as a job.
 
@@ -57,14 +72,13 @@ def run(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter 
         gpu_models=tuple(gpu_models), cpu=cpu, memory=memory, expected=expected, priority=priority, image=image,
     )  # fmt: skip
     manifest = submitting.job_manifest(request, namespace)
-    with connect(server) as api:
+    with connect(server, home) as api:
         submitting.submit(api, manifest, dry_run=dry_run)
         say(f"job.atoll.dev/{name} created{' (dry run)' if dry_run else ''}")
         if dry_run:
             return
-        told = jobs.follow_log(api, namespace, name) if follow else ""
         if wait or follow:
-            raise typer.Exit(jobs.wait(api, namespace, name, timeout_seconds=None, told=told))
+            raise typer.Exit(jobs.see_through(api, namespace, name, with_log=follow))
 
 
 @app.command("list")
@@ -74,6 +88,7 @@ def list_(
     output: OutputFormat = Output.TABLE,
     watch: Watch = False,
     server: Server = None,
+    home: HubHome = None,
 ) -> None:
     """Show the jobs.
 
@@ -81,12 +96,16 @@ def list_(
     Example:
       atoll job list -A -w
     """
-    show_all("jobs", "" if all_namespaces else namespace, output=output, watch=watch, server=server)
+    show_all("jobs", "" if all_namespaces else namespace, output=output, watch=watch, server=server, home=home)
 
 
 @app.command()
 def explain(
-    name: Name, namespace: Namespace = "default", output: OutputFormat = Output.TABLE, server: Server = None
+    name: Name,
+    namespace: Namespace = "default",
+    output: RecordFormat = RecordOutput.TABLE,
+    server: Server = None,
+    home: HubHome = None,
 ) -> None:
     """Show why a job went where it went, or why it waits: every cluster with its seconds or its reason.
 
@@ -97,8 +116,8 @@ def explain(
     from atoll.cli import explaining
     from atoll.cli.hub import connect
 
-    with connect(server) as api:
-        explaining.explain(api, namespace, name, output)
+    with connect(server, home) as api:
+        explaining.explain(api, namespace, name, Output(output))
 
 
 @app.command()
@@ -108,6 +127,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has finished.")] = False,
     tail: Annotated[int | None, typer.Option("--tail", min=0, help="Only the last lines.")] = None,
     server: Server = None,
+    home: HubHome = None,
 ) -> None:
     """Print what a job's newest run printed, wherever it runs.
 
@@ -118,12 +138,14 @@ def logs(
     from atoll.cli import jobs
     from atoll.cli.hub import connect
 
-    with connect(server) as api:
+    with connect(server, home) as api:
         jobs.print_log(api, namespace, name, follow=follow, tail=tail)
 
 
 @app.command()
-def wait(name: Name, namespace: Namespace = "default", timeout: Timeout = "1h", server: Server = None) -> None:
+def wait(
+    name: Name, namespace: Namespace = "default", timeout: Timeout = "1h", server: Server = None, home: HubHome = None
+) -> None:
     """Wait until a job has finished. Exit 0 if it succeeded, 3 if it did not or the time is over.
 
     \b
@@ -135,12 +157,14 @@ def wait(name: Name, namespace: Namespace = "default", timeout: Timeout = "1h", 
     from atoll.federation.capacity import parse_duration
 
     seconds = parse_duration(timeout)
-    with connect(server) as api:
+    with connect(server, home) as api:
         raise typer.Exit(jobs.wait(api, namespace, name, timeout_seconds=seconds))
 
 
 @app.command()
-def cancel(name: Name, namespace: Namespace = "default", dry_run: DryRun = False, server: Server = None) -> None:
+def cancel(
+    name: Name, namespace: Namespace = "default", dry_run: DryRun = False, server: Server = None, home: HubHome = None
+) -> None:
     """Stop a job; its record stays.
 
     \b
@@ -151,6 +175,6 @@ def cancel(name: Name, namespace: Namespace = "default", dry_run: DryRun = False
     from atoll.cli.hub import connect
     from atoll.cli.output import say
 
-    with connect(server) as api:
+    with connect(server, home) as api:
         api.merge(kinds.atoll("Job").path(namespace, name), {"spec": {"cancelled": True}}, dry_run=dry_run)
     say(f"job.atoll.dev/{name} cancelled{' (dry run)' if dry_run else ''}")

@@ -32,6 +32,16 @@ def wait(api: Api, namespace: str, name: str, *, timeout_seconds: float | None, 
         time.sleep(_POLL_SECONDS)
 
 
+def see_through(api: Api, namespace: str, name: str, *, with_log: bool) -> int:
+    """Wait for the end of a job, printing its log if asked; interrupted, say that the job goes on."""
+    try:
+        told = follow_log(api, namespace, name) if with_log else ""
+        return wait(api, namespace, name, timeout_seconds=None, told=told)
+    except KeyboardInterrupt:
+        hint(f"job/{name} goes on; atoll job logs {name} -n {namespace} -f")
+        raise
+
+
 def follow_log(api: Api, namespace: str, name: str) -> str:
     """Print the log from the first run's start to its end, if it comes to one; give the phase that was told last."""
     told = ""
@@ -47,22 +57,41 @@ def follow_log(api: Api, namespace: str, name: str) -> str:
 
 
 def print_log(api: Api, namespace: str, name: str, *, follow: bool, tail: int | None) -> None:
-    """Copy a job's log to stdout as it comes.
+    """Copy a job's log to stdout as it comes; one that is followed is waited for.
 
     Raises:
-        Unavailable: it has no run yet.
+        Unavailable: it has no run, and it has ended without one or shall not be waited for.
     """
-    job = read(api, namespace, name)
+    job = _await_run(api, namespace, name) if follow else read(api, namespace, name)
     if job.status.run is None:
-        raise Unavailable(
-            f"job/{name} has no run yet: {job.status.phase} {job.status.reason} {job.status.message}".strip()
-        )
+        yet = "" if job.status.phase in FINISHED_JOB_PHASES else " yet"
+        raise Unavailable(f"job/{name} has no run{yet}: {why(job)}")
     query = {"follow": "true"} if follow else {}
     if tail is not None:
         query["tailLines"] = str(tail)
     for chunk in api.chunks(f"{kinds.atoll('Job').path(namespace, name)}/log", query):
         sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()
+
+
+def why(job: Job) -> str:
+    """Say in one line how far a job is, and why."""
+    return " ".join(part for part in (job.status.phase, job.status.reason, job.status.message) if part)
+
+
+def _await_run(api: Api, namespace: str, name: str) -> Job:
+    """Wait until a job has something to print or has ended; tell each reason to wait once."""
+    told: set[str] = set()
+    while True:
+        job = read(api, namespace, name)
+        is_waiting = job.status.run is None or job.status.phase in ("Pending", "Placed")
+        if not is_waiting or job.status.phase in FINISHED_JOB_PHASES:
+            return job
+        line = f"waiting: {why(job)}"
+        if line not in told:
+            hint(line)
+            told.add(line)
+        time.sleep(_POLL_SECONDS)
 
 
 def _tell(job: Job, told: str) -> str:

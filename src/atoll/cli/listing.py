@@ -1,6 +1,5 @@
 """What `get` and each noun's `list` do: ask the hub for a table and print it, once or as long as it changes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -8,7 +7,8 @@ from atoll.cli import kinds
 from atoll.cli.api import Api, Json
 from atoll.cli.kinds import KindRef
 from atoll.cli.options import Output
-from atoll.cli.output import hint, plain_lines, print_api_table, print_objects, say, table_rows
+from atoll.cli.output import hint, print_objects, table_rows
+from atoll.cli.tables import TablePrinter
 from atoll.federation.errors import InvalidInput
 
 
@@ -64,26 +64,41 @@ class Query:
         return {"labelSelector": self.selector} if self.selector else {}
 
 
-def show(api: Api, query: Query, output: Output) -> None:
-    """Print what is there now."""
+def show(api: Api, query: Query, output: Output, *, watch: bool = False, show_managed_fields: bool = False) -> None:
+    """Print what is there now, and if asked each change from then on, until interrupted."""
+    printer: TablePrinter | None = None
     if output in (Output.TABLE, Output.WIDE):
-        table = api.get(query.path, query.parameters, as_table=True)
-        if not table.get("rows"):
+        headers, rows = _table(api.get(query.path, query.parameters, as_table=True), query, output)
+        if rows:
+            printer = TablePrinter(headers)
+            printer.print(rows)
+        else:
             hint(f"no {query.ref.plural} found{_where(query)}")
-            return
-        print_api_table(table, wide=output is Output.WIDE, with_namespace=query.shows_namespace)
-        return
-    print_objects(api.get(query.path, query.parameters), output, query.ref)
+    else:
+        answer = api.get(query.path, query.parameters)
+        print_objects(answer, output, query.ref, show_managed_fields=show_managed_fields)
+    if watch:
+        _follow(api, query, output, printer=printer, show_managed_fields=show_managed_fields)
 
 
-def follow(api: Api, query: Query, output: Output) -> None:
-    """Print each change from now on, until interrupted."""
+def _follow(api: Api, query: Query, output: Output, *, printer: TablePrinter | None, show_managed_fields: bool) -> None:
     selector = {"fieldSelector": f"metadata.name={query.name}"} if query.name else {}
     since = {"resourceVersion": _now(api, query)}
     as_table = output in (Output.TABLE, Output.WIDE)
     collection = query.ref.collection(query.namespace)
     for event in api.watch(collection, {**query.parameters, **selector, **since}, as_table=as_table):
-        _print_event(event, query, output)
+        if event["type"] not in ("ADDED", "MODIFIED", "DELETED"):
+            continue
+        if not as_table:
+            print_objects(event["object"], output, query.ref, show_managed_fields=show_managed_fields)
+            continue
+        headers, rows = _table(event["object"], query, output)
+        printer = printer or TablePrinter(headers)
+        printer.print(rows)
+
+
+def _table(answer: Json, query: Query, output: Output) -> tuple[list[str], list[list[object]]]:
+    return table_rows(answer, wide=output is Output.WIDE, with_namespace=query.shows_namespace)
 
 
 def _now(api: Api, query: Query) -> str:
@@ -91,18 +106,8 @@ def _now(api: Api, query: Query) -> str:
     return str(answer.get("metadata", {}).get("resourceVersion", ""))
 
 
-def _print_event(event: Json, query: Query, output: Output) -> None:
-    if event["type"] not in ("ADDED", "MODIFIED", "DELETED"):
-        return
-    if output not in (Output.TABLE, Output.WIDE):
-        print_objects(event["object"], output, query.ref)
-        return
-    wide = output is Output.WIDE
-    headers, rows = table_rows(event["object"], wide=wide, with_namespace=query.shows_namespace)
-    cells: list[Sequence[str]] = [["-" if cell is None else str(cell) for cell in row] for row in rows]
-    for line in plain_lines(headers, cells)[1:]:
-        say(line)
-
-
 def _where(query: Query) -> str:
-    return f" in namespace {query.namespace}" if query.namespace else ""
+    if not query.namespace:
+        return ""
+    advice = ": choose another with -n NAMESPACE, or all with -A" if query.namespace == "default" else ""
+    return f" in namespace {query.namespace}{advice}"

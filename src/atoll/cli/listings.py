@@ -2,7 +2,17 @@
 
 import typer
 
-from atoll.cli.options import AllNamespaces, Namespace, Output, OutputFormat, Server, Watch
+from atoll.cli.options import (
+    AllNamespaces,
+    HubHome,
+    Namespace,
+    ObjectFormat,
+    ObjectOutput,
+    Output,
+    OutputFormat,
+    Server,
+    Watch,
+)
 
 queue = typer.Typer(no_args_is_help=True, help="Queues: who may run how much.")
 gateway = typer.Typer(no_args_is_help=True, help="Lab gateways: their brokers, outboxes and lag.")
@@ -19,25 +29,29 @@ def register(app: typer.Typer) -> None:
 
 
 @queue.command("list")
-def queue_list(output: OutputFormat = Output.TABLE, watch: Watch = False, server: Server = None) -> None:
+def queue_list(
+    output: OutputFormat = Output.TABLE, watch: Watch = False, server: Server = None, home: HubHome = None
+) -> None:
     """Show the queues with their pending and running jobs.
 
     \b
     Example:
       atoll queue list
     """
-    show_all("queues", output=output, watch=watch, server=server)
+    show_all("queues", output=output, watch=watch, server=server, home=home)
 
 
 @gateway.command("list")
-def gateway_list(output: OutputFormat = Output.TABLE, watch: Watch = False, server: Server = None) -> None:
+def gateway_list(
+    output: OutputFormat = Output.TABLE, watch: Watch = False, server: Server = None, home: HubHome = None
+) -> None:
     """Show the lab gateways with their outbox and lag.
 
     \b
     Example:
       atoll gateway list -w
     """
-    show_all("gateways", output=output, watch=watch, server=server)
+    show_all("gateways", output=output, watch=watch, server=server, home=home)
 
 
 @stream.command("list")
@@ -47,6 +61,7 @@ def stream_list(
     output: OutputFormat = Output.TABLE,
     watch: Watch = False,
     server: Server = None,
+    home: HubHome = None,
 ) -> None:
     """Show the streams with what they received and committed.
 
@@ -54,11 +69,11 @@ def stream_list(
     Example:
       atoll stream list -A
     """
-    show_all("streams", "" if all_namespaces else namespace, output=output, watch=watch, server=server)
+    show_all("streams", "" if all_namespaces else namespace, output=output, watch=watch, server=server, home=home)
 
 
 @mesh.command("status")
-def mesh_status(output: OutputFormat = Output.TABLE, server: Server = None) -> None:
+def mesh_status(output: ObjectFormat = ObjectOutput.TABLE, server: Server = None, home: HubHome = None) -> None:
     """Show each cluster's view of every other one, and when it was last proven. Exit 3 if a link is down.
 
     \b
@@ -68,19 +83,19 @@ def mesh_status(output: OutputFormat = Output.TABLE, server: Server = None) -> N
     from atoll.cli import meshing
     from atoll.cli.hub import connect
 
-    with connect(server) as api:
-        whole = meshing.show(api, output)
+    with connect(server, home) as api:
+        whole = meshing.show(api, Output(output))
     if not whole:
         raise typer.Exit(3)
 
 
-def show_all(kind: str, namespace: str = "", *, output: Output, watch: bool, server: str | None) -> None:
+def show_all(
+    kind: str, namespace: str = "", *, output: Output, watch: bool, server: str | None, home: str | None
+) -> None:
     """Print all objects of a kind, then their changes if asked."""
     from atoll.cli import listing
     from atoll.cli.hub import connect
 
     query = listing.Query.of(kind, None, namespace=namespace)
-    with connect(server) as api:
-        listing.show(api, query, output)
-        if watch:
-            listing.follow(api, query, output)
+    with connect(server, home) as api:
+        listing.show(api, query, output, watch=watch)

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from atoll.cli import kinds
 from atoll.cli.api import Api
 from atoll.cli.options import Output
-from atoll.cli.output import hint, print_objects, print_table
+from atoll.cli.output import hint, print_objects
+from atoll.cli.tables import print_table
 from atoll.federation.capacity import format_duration
 from atoll.federation.resources import Cluster
 

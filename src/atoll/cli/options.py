@@ -16,6 +16,23 @@ class Output(StrEnum):
     NAME = "name"
 
 
+class RecordOutput(StrEnum):
+    """What `-o` takes where there is one record without a name or wide columns."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+class ObjectOutput(StrEnum):
+    """What `-o` takes where a table has no wide columns."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
 Server = Annotated[
     str | None,
     typer.Option("--server", envvar="ATOLL_SERVER", metavar="URL", help="The hub; default: the one on this machine."),
@@ -24,8 +41,15 @@ Namespace = Annotated[str, typer.Option("--namespace", "-n", envvar="ATOLL_NAMES
 AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Every namespace.")]
 Selector = Annotated[str, typer.Option("--selector", "-l", metavar="LABELS", help="Label selector, as kubectl's.")]
 OutputFormat = Annotated[Output, typer.Option("--output", "-o", help="Form of the output.")]
+RecordFormat = Annotated[RecordOutput, typer.Option("--output", "-o", help="Form of the output.")]
+ObjectFormat = Annotated[ObjectOutput, typer.Option("--output", "-o", help="Form of the output.")]
+ShowManagedFields = Annotated[bool, typer.Option("--show-managed-fields", help="With who manages which field.")]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Keep printing changes until Ctrl-C.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Let the hub check it and change nothing.")]
 HomeFolder = Annotated[
     str | None, typer.Option("--home", metavar="FOLDER", help="Home folder; default: $ATOLL_HOME or ~/.atoll.")
+]
+HubHome = Annotated[
+    str | None,
+    typer.Option("--home", metavar="FOLDER", help="The hub that runs in this home folder, instead of --server."),
 ]

@@ -1,7 +1,8 @@
-"""How answers are printed: aligned tables, JSON, YAML, names. Colours only on a terminal; only data on stdout."""
+"""How answers are printed: rows for tables, JSON, YAML, names. Only data goes to stdout, all else to stderr."""
 
+import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -9,9 +10,8 @@ import orjson
 from atoll.cli.kinds import KindRef
 from atoll.cli.options import Output
 
-_GOOD = frozenset({"Ready", "Succeeded", "Applied", "Complete", "True", "connected"})
-_WORKING = frozenset({"Pending", "Placed", "Running", "Staging", "Starting", "Committing", "Copying", "Drifted"})
-_BAD = frozenset({"Failed", "Unreachable", "Unenforceable", "Degraded", "Cancelled", "unreachable"})
+_COMMIT = re.compile(r"^[0-9a-f]{40,64}$")
+_COMMIT_SHOWN = 12
 
 
 def say(text: str) -> None:
@@ -24,27 +24,16 @@ def hint(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under headers; a terminal gets colours, a pipe gets plain columns."""
-    cells = [[_text(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
-        _print_rich(headers, cells)
-        return
-    for line in plain_lines(headers, cells):
-        say(line)
+def tell_interrupted() -> None:
+    """Say at once that Ctrl-C was seen: stopping takes a moment."""
+    hint("interrupted: stopping what was started")
 
 
-def plain_lines(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Align columns with three spaces between them, as kubectl does."""
-    widths = [max(len(row[i]) for row in (headers, *rows)) for i in range(len(headers))]
-    lines = ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (headers, *rows)]
-    return [line.rstrip() for line in lines]
-
-
-def print_api_table(table: Mapping[str, Any], *, wide: bool, with_namespace: bool) -> None:
-    """Print a meta/v1 Table as the server made it."""
-    shown, rows = table_rows(table, wide=wide, with_namespace=with_namespace)
-    print_table(shown, rows)
+def plural(count: int, noun: str) -> str:
+    """Write a count with its noun: 1 file, 2 files, 2 policies."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count} {noun.removesuffix('y')}ies" if noun.endswith("y") else f"{count} {noun}s"
 
 
 def table_rows(table: Mapping[str, Any], *, wide: bool, with_namespace: bool) -> tuple[list[str], list[list[object]]]:
@@ -56,14 +45,18 @@ def table_rows(table: Mapping[str, Any], *, wide: bool, with_namespace: bool) ->
     ]
     rows = []
     for row in table.get("rows") or []:
-        cells = [row["cells"][index] for index, _ in columns]
+        cells = [_shown(row["cells"][index], wide=wide) for index, _ in columns]
         rows.append([_namespace(row), *cells] if with_namespace else cells)
     headers = [header for _, header in columns]
     return (["NAMESPACE", *headers] if with_namespace else headers), rows
 
 
-def print_objects(answer: Mapping[str, Any], output: Output, ref: KindRef) -> None:
-    """Print an object or a list as JSON, YAML or names."""
+def print_objects(
+    answer: Mapping[str, Any], output: Output, ref: KindRef, *, show_managed_fields: bool = False
+) -> None:
+    """Print an object or a list as JSON, YAML or names; who manages which field is noise unless asked for."""
+    if not show_managed_fields:
+        answer = _without_managed_fields(answer)
     if output is Output.JSON:
         say(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
     elif output is Output.YAML:
@@ -71,6 +64,13 @@ def print_objects(answer: Mapping[str, Any], output: Output, ref: KindRef) -> No
     else:
         for item in answer.get("items", [answer]):
             say(f"{ref.qualified}/{item['metadata']['name']}")
+
+
+def _without_managed_fields(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "items" in answer:
+        return {**answer, "items": [_without_managed_fields(item) for item in answer["items"]]}
+    metadata = {key: value for key, value in answer.get("metadata", {}).items() if key != "managedFields"}
+    return {key: metadata if key == "metadata" else value for key, value in answer.items()}
 
 
 def to_yaml(value: object) -> str:
@@ -84,33 +84,7 @@ def _namespace(row: Mapping[str, Any]) -> str:
     return str(((row.get("object") or {}).get("metadata") or {}).get("namespace") or "")
 
 
-def _text(cell: object) -> str:
-    if cell is None or cell == "":
-        return "-"
-    if isinstance(cell, bool):
-        return "yes" if cell else "no"
-    if isinstance(cell, float):
-        return f"{cell:g}"
-    if isinstance(cell, list | tuple):
-        return ",".join(_text(part) for part in cell) or "-"
-    return str(cell)
-
-
-def _print_rich(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*headers, box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    for row in rows:
-        table.add_row(*(Text(cell, style=_style(cell)) for cell in row))
-    Console(highlight=False).print(table)
-
-
-def _style(cell: str) -> str:
-    words = set(cell.split(","))
-    if words & _BAD:
-        return "red"
-    if words & _WORKING:
-        return "yellow"
-    return "green" if words & _GOOD else ""
+def _shown(cell: object, *, wide: bool) -> object:
+    """Shorten a commit, which nobody reads to its end, unless all is asked for."""
+    is_commit = isinstance(cell, str) and _COMMIT.match(cell)
+    return cell[:_COMMIT_SHOWN] if isinstance(cell, str) and is_commit and not wide else cell

@@ -7,9 +7,10 @@ from atoll.cli import kinds
 from atoll.cli.api import Api
 from atoll.cli.meshing import age
 from atoll.cli.options import Output
-from atoll.cli.output import hint, print_objects, print_table, say
+from atoll.cli.output import hint, plural, print_objects, say
+from atoll.cli.tables import print_table
 from atoll.federation.errors import InvalidInput
-from atoll.federation.resources import PolicySet
+from atoll.federation.resources import ClusterPolicyStatus, PolicySet
 from atoll.policies.manifest import parse_file
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
@@ -25,11 +26,12 @@ def validate(path: Path) -> None:
     parsed = [parse_file(file.read_text(encoding="utf-8", errors="replace"), str(file)) for file in files]
     problems = [problem for one in parsed for problem in one.problems]
     if problems:
-        raise InvalidInput(f"{len(problems)} problem{'s' if len(problems) != 1 else ''} found:", problems)
+        raise InvalidInput(f"{plural(len(problems), 'problem')} found:", problems)
     manifests = [manifest for one in parsed for manifest in one.manifests]
     if not manifests:
         raise InvalidInput(f"{path}: no policy found")
-    say(f"{len(manifests)} policies in {len(files)} files are valid")
+    verb = "is" if len(manifests) == 1 else "are"
+    say(f"{plural(len(manifests), 'policy')} in {plural(len(files), 'file')} {verb} valid")
 
 
 def show_status(api: Api, name: str | None, output: Output) -> bool:
@@ -43,20 +45,32 @@ def show_status(api: Api, name: str | None, output: Output) -> bool:
         print_table(("POLICYSET", "CLUSTER", "PHASE", "COMMIT", "OBJECTS", "HEALED", "PROVEN", "MESSAGE"), _rows(sets))
     else:
         hint("no policy set found")
-    return all(cluster.phase == "Applied" for one in sets for cluster in one.status.clusters)
+    problems = [problem for one in sets for problem in _source_problems(one)]
+    for problem in problems:
+        hint(problem)
+    return not problems and all(cluster.phase == "Applied" for one in sets for cluster in one.status.clusters)
 
 
 def _rows(sets: list[PolicySet]) -> Iterator[tuple[object, ...]]:
     for one in sets:
         for held in one.status.clusters:
-            message = held.message or held.last_drift
-            message = message if held.commit else _source_problem(one) or message
+            message = held.message or _drift(held)
             proven = age(held.last_proven_at)
-            commit, healed = held.commit[:10], held.drift_healed
+            commit, healed = held.commit[:12], held.drift_healed
             yield one.metadata.name, held.cluster, held.phase, commit, held.objects, healed, proven, message
 
 
-def _source_problem(one: PolicySet) -> str:
-    """Give why nothing could be read from Git; empty if that is not known."""
-    conditions = [condition for condition in one.status.conditions if condition.type == "SourceReady"]
-    return next((condition.message for condition in conditions if condition.status == "False"), "")
+def _drift(held: ClusterPolicyStatus) -> str:
+    """Tell the last change by hand so that nobody takes what was put back for an error of now."""
+    if not held.last_drift:
+        return ""
+    return f"drift: {held.last_drift}" if held.phase == "Drifted" else f"drift put back: {held.last_drift}"
+
+
+def _source_problems(one: PolicySet) -> list[str]:
+    """Give why Git cannot be read, if so: what the clusters hold is then what was read before."""
+    return [
+        f"policyset/{one.metadata.name}: {condition.reason}: {condition.message}"
+        for condition in one.status.conditions
+        if condition.type == "SourceReady" and condition.status == "False"
+    ]

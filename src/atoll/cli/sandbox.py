@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from atoll.cli.options import HomeFolder, Output, OutputFormat
+from atoll.cli.options import HomeFolder, Output, RecordFormat, RecordOutput
 
 app = typer.Typer(no_args_is_help=True, help="A federation of simulated clusters on this machine.")
 Foreground = Annotated[bool, typer.Option("--foreground", help="Stay here and stop with Ctrl-C.")]
@@ -45,7 +45,7 @@ def down(home: HomeFolder = None) -> None:
 
 
 @app.command()
-def status(home: HomeFolder = None, output: OutputFormat = Output.TABLE) -> None:
+def status(home: HomeFolder = None, output: RecordFormat = RecordOutput.TABLE) -> None:
     """Show the sandbox's processes, addresses and logs. Exit 3 if it is not ready.
 
     \b
@@ -54,7 +54,7 @@ def status(home: HomeFolder = None, output: OutputFormat = Output.TABLE) -> None
     """
     from atoll.cli import sandboxes
 
-    if not sandboxes.show(home, output):
+    if not sandboxes.show(home, Output(output)):
         raise typer.Exit(3)
 
 

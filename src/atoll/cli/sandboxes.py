@@ -6,11 +6,14 @@ from pathlib import Path
 import orjson
 
 from atoll.cli import foreground
+from atoll.cli.hub import export_line
 from atoll.cli.options import Output
-from atoll.cli.output import hint, print_table, say, to_yaml
+from atoll.cli.output import hint, say, tell_interrupted, to_yaml
+from atoll.cli.tables import print_table
 from atoll.federation.errors import Unavailable
 from atoll.local import detach
 from atoll.local.home import Home, default_home, running_homes
+from atoll.local.signals import signals_raise
 from atoll.local.stack import Stack
 from atoll.local.state import State
 from atoll.sandbox.federation import compose, supervisor_command
@@ -30,9 +33,14 @@ def run_here(home: Home) -> None:
 
 def start(home: Home) -> State:
     """Start the federation in the background and wait until it is ready; interrupted, it is stopped again."""
-    with detach.launched(supervisor_command(home), home, outlives_us=True) as supervisor:
+    with (
+        signals_raise(tell_interrupted),
+        detach.launched(supervisor_command(home), home, outlives_us=True) as supervisor,
+    ):
         state = detach.wait_ready(supervisor, home, on_step=hint, seconds=_START_SECONDS)
     hint(f"ready: the hub is at {state.hub_url}")
+    if export := export_line(home):
+        hint(f"so that other commands find it: {export}")
     hint("try: atoll get clusters   atoll apply -f examples/   atoll sandbox down")
     return state
 
@@ -85,12 +93,12 @@ def _running() -> list[Home]:
 
 def _print(home: Home, state: State) -> None:
     say(f"{state.phase} in {home.root}, supervisor {state.pid}")
-    say(f"hub   {state.hub_url}\nNATS  {state.nats_url}\nMQTT  {state.mqtt_url}\n")
-    print_table(("PROCESS", "PID", "RESTARTS", "LOG"), _processes(state))
+    say(f"hub   {state.hub_url}\nNATS  {state.nats_url}\nMQTT  {state.mqtt_url}\nlogs  {home.logs}\n")
+    print_table(("PROCESS", "PID", "RESTARTS"), _processes(state))
     say("")
     print_table(("CLUSTER", "API", "KUBECONFIG"), [(one.name, one.url, one.kubeconfig) for one in state.clusters])
 
 
 def _processes(state: State) -> Iterator[tuple[object, ...]]:
     for process in state.processes:
-        yield process.name, process.pid or "down", process.restarts, process.log
+        yield process.name, process.pid or "down", process.restarts

@@ -11,6 +11,7 @@ from subprocess import DEVNULL, Popen
 from atoll.federation.errors import Conflict, Unavailable
 from atoll.local.child import die_with_parent, last_line
 from atoll.local.home import Home
+from atoll.local.signals import ending_signals
 from atoll.local.stack import environment
 from atoll.local.state import State
 
@@ -56,15 +57,16 @@ def launched(argv: Sequence[str], home: Home, *, outlives_us: bool) -> Iterator[
 
 @contextlib.contextmanager
 def _interrupts_wait() -> Iterator[None]:
-    """Hold Ctrl-C back: one that came between the start of a process and its name being known would leave it behind."""
+    """Hold signals back: one between the start of a process and its name being known would leave it behind."""
     pressed: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _frame: pressed.append(number))
+    before = {number: signal.signal(number, lambda got, _frame: pressed.append(got)) for number in ending_signals()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if pressed:
-        raise KeyboardInterrupt
+        signal.raise_signal(pressed[0])
 
 
 def wait_ready(supervisor: Popen[bytes], home: Home, *, on_step: Callable[[str], None], seconds: float) -> State:
@@ -127,7 +129,8 @@ def running_state(homes: Sequence[Home], *, what: str) -> tuple[Home, State]:
         raise Unavailable(f"no {what} runs on this machine")
     if len(found) > 1:
         names = ", ".join(str(home.root) for home, _ in found)
-        raise Conflict(f"more than one {what} runs on this machine ({names}): choose one with --server or --home")
+        remedy = "--server or --home" if what == "hub" else "--home"
+        raise Conflict(f"more than one {what} runs on this machine ({names}): choose one with {remedy}")
     return found[0]
 
 

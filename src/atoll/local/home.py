@@ -7,10 +7,11 @@ import contextlib
 import errno
 import fcntl
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 import orjson
 from pydantic import ValidationError
@@ -86,20 +87,32 @@ class Home:
 
         Raises:
             Conflict: another supervisor holds it; the message says which and how to stop it.
+        Unavailable: the folder cannot be made or written.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        with self.lock_file.open("ab") as file:
+        with self._opened_lock() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Conflict(self._occupied()) from None
             yield
 
+    def _opened_lock(self) -> BinaryIO:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            return self.lock_file.open("ab")
+        except OSError as error:
+            why = "it is no folder" if isinstance(error, FileExistsError) else error.strerror or str(error)
+            message = f"the home folder {self.root} cannot be used: {why}; choose another one with --home"
+            raise Unavailable(message) from error
+
     def _occupied(self) -> str:
         state = self.read_state()
         command = state.stop_command if state else "atoll down"
+        where = ""
+        if self not in (Home(default_home()), Home(default_home() / "sandbox"), Home(default_home() / "demo")):
+            where = f" and --home {shlex.quote(str(self.root))},"
         who = f" (process {state.pid})" if state else ""
-        return f"already running in {self.root}{who}: stop it with '{command}' or use another folder with --home"
+        return f"already running in {self.root}{who}: stop it with '{command}'{where} or use another folder with --home"
 
 
 def default_home() -> Path:

@@ -11,9 +11,11 @@ from pathlib import Path
 from subprocess import Popen
 
 from atoll.cli.api import Api
+from atoll.cli.output import tell_interrupted
 from atoll.federation.errors import AtollError, Conflict
 from atoll.local import detach
 from atoll.local.home import Home, default_home
+from atoll.local.signals import signals_raise
 from atoll.local.state import State
 from atoll.sandbox.demo import recording, report, repository, scenario
 from atoll.sandbox.demo.evidence import Section, clusters, data, placement, policies, result
@@ -42,7 +44,10 @@ def run_demo(*, keep: bool, folder: Path | None, speed: float) -> int:
     home, is_ours = _home(folder, keep=keep)
     has_failed = False
     try:
-        with detach.launched(supervisor_command(home), home, outlives_us=keep) as supervisor:
+        with (
+            signals_raise(tell_interrupted),
+            detach.launched(supervisor_command(home), home, outlives_us=keep) as supervisor,
+        ):
             has_failed = not _run(home, supervisor, keep=keep, speed=speed)
             if has_failed or not keep:
                 detach.end(supervisor)
@@ -62,6 +67,8 @@ def _home(folder: Path | None, *, keep: bool) -> tuple[Home, bool]:
     if folder is None and not keep:
         return Home(Path(tempfile.mkdtemp(prefix="atoll-demo-"))), True
     home = Home((folder or default_home() / "demo").expanduser().absolute())
+    if home.root.exists() and not home.root.is_dir():
+        raise Conflict(f"the home folder {home.root} cannot be used: it is no folder; choose another one with --home")
     if home.is_running():
         raise Conflict(
             f"a federation runs in {home.root} already: stop it with 'atoll sandbox down --home {home.root}'"
@@ -89,7 +96,7 @@ def _run(home: Home, supervisor: Popen[bytes], *, keep: bool, speed: float) -> b
     report.print_report(sections, seconds, total_seconds=time.monotonic() - started)
     passed = all(section.holds for section in sections)
     if keep and passed:
-        report.print_next_steps(home.root)
+        report.print_next_steps(home)
     return passed
 
 

@@ -2,14 +2,14 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from atoll.local.home import default_home
+from atoll.cli.hub import export_line
+from atoll.local.home import Home
 from atoll.sandbox.demo.evidence import Check, Section
 
 # Wide enough that no row of the report wraps; a pipe has no width of its own.
@@ -33,11 +33,12 @@ def print_report(sections: Sequence[Section], seconds: Mapping[str, float], *, t
         console.print(f"\nAll {count} checks passed.", style="bold green")
 
 
-def print_next_steps(home: Path) -> None:
+def print_next_steps(home: Home) -> None:
     """Say what to try on a federation that was kept."""
-    variable = "" if home in (default_home(), default_home() / "demo") else f"export ATOLL_HOME={home}\n  "
+    export = export_line(home)
+    variable = f"{export}\n  " if export else ""
     _console().print(
-        f"\nThe federation is still running in {home}. Try:\n"
+        f"\nThe federation is still running in {home.root}. Try:\n"
         f"  {variable}atoll get clusters -o wide\n"
         "  atoll dataset verify uh-network -n seismology\n"
         "  atoll job explain picks-uh-network-v1 -n seismology\n"
@@ -62,6 +63,8 @@ def _print_section(console: Console, section: Section) -> None:
     for row in section.rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(Padding(table, (0, 0, 0, 2), expand=False))
+    for note in section.notes:
+        console.print(Padding(Text(note), (0, 0, 0, 2), expand=False))
     for check in section.checks:
         console.print(Padding(_claim(check), (0, 0, 0, 2), expand=False))
     console.print()

@@ -1,6 +1,7 @@
 """The policies: every cluster holds what the Git commit says, and the change by hand is gone and named."""
 
 from atoll.cli import kinds
+from atoll.cli.output import plural
 from atoll.federation.resources import ClusterPolicyStatus, PolicySet
 from atoll.sandbox.demo.drift import EDITOR, policy_paths
 from atoll.sandbox.demo.evidence.section import Check, Section
@@ -16,13 +17,13 @@ def examine(world: World, outcome: Outcome) -> Section:
     wanted = len(policy_paths())
     edited = held.get(outcome.policies.cluster)
     look = f"atoll policy status {POLICY_SET}; logs in {world.logs}"
-    healed = (
-        f"a change by hand in {outcome.policies.cluster} put back after {outcome.policies.healed_after_seconds:.1f} s"
-    )
+    spent = _duration(outcome.policies.healed_after_seconds)
+    read = f"{plural(found.status.manifests, 'policy')} of commit {found.status.commit[:12]}"
+    healed = f"a change by hand in {outcome.policies.cluster} put back after {spent}"
     return Section(
         "Policies",
-        f"{found.status.manifests} policies of commit {found.status.commit[:10]} in {len(held)} clusters; {healed}",
-        ("CLUSTER", "PHASE", "COMMIT", "OBJECTS", "HEALED", "LAST DRIFT"),
+        f"{read} in {len(held)} clusters; {healed}",
+        ("CLUSTER", "PHASE", "COMMIT", "OBJECTS", "HEALED"),
         tuple(_row(status) for status in found.status.clusters),
         (
             Check("the hub read the commit that was made", found.status.commit == world.repository.commit, look),
@@ -31,6 +32,7 @@ def examine(world: World, outcome: Outcome) -> Section:
             Check("the change by hand was put back", edited is not None and edited.drift_healed >= 1, look),
             Check("the drift is named", edited is not None and EDITOR in edited.last_drift, look),
         ),
+        tuple(f"drift in {status.cluster}: {status.last_drift}" for status in held.values() if status.last_drift),
     )
 
 
@@ -46,4 +48,8 @@ def _present(world: World, cluster: str) -> int:
 
 def _row(status: ClusterPolicyStatus) -> tuple[str, ...]:
     objects, healed = str(status.objects), str(status.drift_healed)
-    return (status.cluster, status.phase, status.commit[:10], objects, healed, status.last_drift or "-")
+    return (status.cluster, status.phase, status.commit[:12], objects, healed)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -14,13 +14,15 @@ class Check:
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the report. `summary` is its one line, `headers` and `rows` its table."""
+    """One part of the report. `summary` is its one line, `headers` and `rows` its table,
+    `notes` what is too long for a cell."""
 
     title: str
     summary: str
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:

@@ -1,0 +1,57 @@
+"""Tables: what fits a terminal of 80 columns, what a pipe gets, and that nothing is cut off."""
+
+import io
+
+import pytest
+
+from atoll.cli.tables import TablePrinter, lay_out
+
+HEADERS = ("POLICYSET", "CLUSTER", "PHASE", "COMMIT", "OBJECTS", "HEALED", "PROVEN", "MESSAGE")
+LONG = "drift put back: NetworkPolicy seismology/default-deny-ingress was changed by kubectl-edit"
+ROWS = (
+    ("seismology", "lab-kubeedge", "Applied", "12232d4abcde", "2", "0", "3s", "-"),
+    ("seismology", "lab-k3s", "Applied", "12232d4abcde", "2", "1", "3s", LONG),
+)
+
+
+def written(headers: tuple[str, ...], rows: tuple[tuple[str, ...], ...], width: int | None) -> list[str]:
+    layout = lay_out(headers, rows, width=width)
+    return ["".join(pieces).rstrip() for row in rows for pieces in layout.lines(row)]
+
+
+def test_at_80_columns_names_stay_whole_and_the_message_goes_below() -> None:
+    """No line is longer than the terminal, and every word of every cell is there."""
+    lines = written(HEADERS, ROWS, 80)
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["seismology", "lab-kubeedge", "Applied", "12232d4abcde", "2", "0", "3s", "-"]
+    assert " ".join(line.strip() for line in lines[2:]) == LONG
+    assert all(line.startswith("    ") for line in lines[2:])
+
+
+def test_at_80_columns_a_list_of_gpu_models_becomes_a_stack() -> None:
+    """Version and GPUs of a cluster stay readable."""
+    headers = ("NAME", "PHASE", "VERSION", "NODES", "GPUS", "PROVEN", "AGE")
+    gpus = "NVIDIA-A100-SXM4-40GB,NVIDIA-H100-80GB-HBM3"
+    lines = written(headers, (("onprem-gpu", "Ready", "v1.33.4+k3s1", "3", gpus, "3s", "5m"),), 80)
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["onprem-gpu", "Ready", "v1.33.4+k3s1", "3", "NVIDIA-A100-SXM4-40GB", "3s", "5m"]
+    assert lines[1].split() == ["NVIDIA-H100-80GB-HBM3"]
+
+
+def test_a_pipe_gets_one_line_per_row() -> None:
+    """However long they are: what reads them counts lines."""
+    lines = written(HEADERS, ROWS, None)
+    assert len(lines) == len(ROWS)
+    assert lines[1].endswith(LONG)
+
+
+def test_rows_that_come_later_keep_the_columns_of_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`get -w` stays a table: one header, aligned cells, a dash for what is empty."""
+    shown = io.StringIO()
+    monkeypatch.setattr("sys.stdout", shown)
+    printer = TablePrinter(("NAME", "PHASE", "CLUSTER"))
+    printer.print([("a-rather-long-name", "Pending", None)])
+    printer.print([("short", "Running", "")])
+    header, first, second = shown.getvalue().splitlines()
+    assert header.index("PHASE") == first.index("Pending") == second.index("Running")
+    assert header.index("CLUSTER") == first.rindex("-") == second.rindex("-")
