@@ -152,6 +152,8 @@ BAD = {
         "spec.source.revision",
         "'-x': ",
     ),
+    "a topic where a list belongs": (manifest("Stream", topics="a/b"), "spec.topics", "'a/b': must be a list"),
+    "a number where a text belongs": (manifest("Job", queue=7), "spec.queue", "7: must be a string: quote it"),
     "no topics": (manifest("Stream", topics=[]), "spec.topics", "at least 1"),
     "'#' before the end": (manifest("Stream", topics=["a/#/b"]), "spec.topics[0]", "'#' must be the whole last level"),
     "'+' within a level": (manifest("Stream", topics=["a/b+"]), "spec.topics[0]", "'+' must be a whole level"),

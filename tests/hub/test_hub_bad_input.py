@@ -36,13 +36,13 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     ),
     "a bad quantity in the pod template": (
         manifest("Job", "j", job_spec(workload=workload({"limits": {"memory": "4Gx"}})), LAB),
-        {"spec.workload.spec.template.spec": "'4Gx' is no quantity"},
+        {"spec.workload.spec.template.spec.containers[0].resources.limits.memory": "'4Gx' is no quantity"},
     ),
     "a bad quantity in a trigger's pod template": (
         manifest(
             "Trigger", "t", {"job": {"name": "x", "spec": job_spec(workload=workload({"limits": {"cpu": "-1"}}))}}, LAB
         ),
-        {"spec.job.spec.workload.spec.template.spec": "'-1' is negative"},
+        {"spec.job.spec.workload.spec.template.spec.containers[0].resources.limits.cpu": "'-1' is negative"},
     ),
     "a bad duration": (
         manifest("Job", "j", job_spec(timeLimit="soon"), LAB),
@@ -162,14 +162,28 @@ async def test_immutable_fields_stay_and_mutable_ones_change(hub: HubClient) -> 
 
 
 async def test_a_reference_is_checked_only_when_the_spec_changes(hub: HubClient) -> None:
-    await hub.apply(manifest("Job", "j", job_spec(), LAB))
+    await hub.apply(manifest("Trigger", "t", {"job": {"name": "x", "spec": job_spec()}}, LAB))
     await hub.http.delete(f"{API}/queues/lab")
     merge = {"Content-Type": "application/merge-patch+json"}
-    path = f"{API}/namespaces/{LAB}/jobs/j"
+    path = f"{API}/namespaces/{LAB}/triggers/t"
     labelled = await hub.http.patch(path, json={"metadata": {"labels": {"a": "b"}}}, headers=merge)
     assert labelled.status_code == 200, labelled.text
-    changed = await hub.http.patch(path, json={"spec": {"priority": 1}}, headers=merge)
+    changed = await hub.http.patch(path, json={"spec": {"job": {"name": "y"}}}, headers=merge)
     assert changed.status_code == 422
+
+
+async def test_a_queue_stays_while_unfinished_jobs_name_it(hub: HubClient) -> None:
+    """The refusal says how many there are and what to do; once they have ended the queue may go."""
+    await hub.apply(manifest("Job", "one", job_spec(), LAB), manifest("Job", "two", job_spec(), LAB))
+    refused = await hub.http.delete(f"{API}/queues/lab")
+    assert refused.status_code == 409
+    assert "2 unfinished jobs name it in spec.queue" in refused.json()["message"]
+    merge = {"Content-Type": "application/merge-patch+json"}
+    for name in ("one", "two"):
+        path = f"{API}/namespaces/{LAB}/jobs/{name}"
+        await hub.http.patch(path, json={"spec": {"cancelled": True}}, headers=merge)
+        await hub.phase(path, "Cancelled")
+    assert (await hub.http.delete(f"{API}/queues/lab")).status_code == 200
 
 
 async def test_scalar_defaults_are_written_and_empty_lists_are_not(hub: HubClient) -> None:

@@ -17,7 +17,7 @@ from atoll.federation.bus.messages import (
     VerifyRequest,
 )
 from atoll.federation.bus.subjects import data_subject, rpc_subject, verify_subject
-from atoll.federation.errors import NotFound
+from atoll.federation.errors import Internal, NotFound
 from hub.support import API, HubClient, Member, eventually, job_spec, joined, manifest, path_of, running_hub
 
 LAB = "seismology"
@@ -126,6 +126,45 @@ async def test_files_of_a_dataset_are_listed_read_and_proven_where_they_are(
     silent = await hub.http.get(f"{PICKS}/files")
     assert silent.status_code == 503
     assert "onprem" in silent.json()["message"]
+
+
+async def test_a_file_that_is_gone_from_the_volume_is_an_error_and_no_broken_body(
+    hub: HubClient, bus: Bus, member: Member
+) -> None:
+    file = ManifestFile(path="day/one.bin", bytes=700_000, sha256="ab" * 32)
+
+    async def read(payload: bytes) -> bytes:
+        if ReadRequest.decode(payload).file is not None:
+            return failure(Internal("file 'day/one.bin' is gone from the volume"))
+        page = ManifestPage(
+            dataset="picks.1", version=1, complete=True, total_files=1, total_bytes=file.bytes,
+            manifest_sha256="ab" * 32, files=(file,),
+        )  # fmt: skip
+        return result(page.encode())
+
+    service = await bus.serve(data_subject("onprem", LAB), read)
+    await member.dataset(LAB, "picks.1", bytes=file.bytes)
+
+    async def is_known() -> bool:
+        answer = await hub.http.get(f"{PICKS}/files")
+        return answer.status_code == 200
+
+    assert await eventually(is_known)
+    answer = await hub.http.get(f"{PICKS}/files/day/one.bin")
+    assert (answer.status_code, answer.json()["kind"]) == (500, "Status")
+    assert "'day/one.bin' is gone" in answer.json()["message"]
+    await service.stop()
+
+
+async def test_a_namespace_is_created_as_kubectl_writes_it(hub: HubClient) -> None:
+    """`kubectl create namespace` sends Kubernetes' protobuf."""
+    meta, name = b"\x0a\x0f\x0a\x02v1\x12\x09Namespace", b"astronomy"
+    raw = b"\x0a\x0d\x0a\x09" + name + b"\x12\x00" + b"\x12\x00\x1a\x00"
+    body = b"k8s\x00" + meta + b"\x12" + bytes([len(raw)]) + raw + b"\x1a\x00\x22\x00"
+    headers = {"Content-Type": "application/vnd.kubernetes.protobuf", "Accept": "application/json"}
+    answer = await hub.http.post("/api/v1/namespaces", content=body, headers=headers)
+    assert answer.status_code == 201, answer.text
+    assert (await hub.get("/api/v1/namespaces/astronomy"))["status"]["phase"] == "Active"
 
 
 async def test_metrics_name_controllers_and_results(hub: HubClient) -> None:

@@ -329,11 +329,11 @@ def job(name: str = "j", *, retries: int = 0, cancelled: bool = False, **status:
     return Job.model_validate({"metadata": {"name": name, "namespace": "lab"}, "spec": spec, "status": status})
 
 
-def run(phase: str, epoch: int = 1, **spec: Any) -> Run:
+def run(phase: str, epoch: int = 1, *, reason: str = "R", **spec: Any) -> Run:
     return Run(
         metadata=ObjectMeta(name=f"j-{epoch}", namespace="lab"),
         spec=RunSpec(job="j", cluster="cloud", epoch=epoch, **spec),
-        status=RunStatus(phase=phase, reason="R", message="M", finished_at=NOW),  # type: ignore[arg-type]
+        status=RunStatus(phase=phase, reason=reason, message="M", finished_at=NOW),  # type: ignore[arg-type]
     )
 
 
@@ -347,6 +347,9 @@ JOBS = {
     "has succeeded": (job(), [run("Succeeded")], "Succeeded", "R"),
     "has failed": (job(), [run("Failed")], "Failed", "R"),
     "is tried again": (job(retries=1), [run("Failed")], "Pending", "Retrying"),
+    "is not tried again with a manifest that no attempt can mend": (
+        job(retries=1), [run("Failed", reason="InvalidManifest")], "Failed", "InvalidManifest",
+    ),
     "has used its retries": (job(retries=1), [run("Failed"), run("Failed", 2)], "Failed", "R"),
     "follows its newest run": (job(retries=5), [run("Running", 2), run("Failed", 1)], "Running", "R"),
     "is cancelled while it waits for another attempt": (

@@ -147,6 +147,10 @@ async def test_a_repository_that_has_gone_changes_nothing_in_force_even_after_a_
             await ordered(member, commit)
             repository.path.rename(tmp_path / "moved")
             assert (await condition(hub, "SourceReady", "False"))["reason"] == "SourceUnreadable"
+            ready = await condition(hub, "Ready", "False")
+            assert ready["reason"] == "SourceUnreadable"
+            assert "is no Git repository" in ready["message"]
+            assert f"commit {commit[:12]} stays in force" in ready["message"]
         async with running_hub(nats_server.url, tmp_path) as hub:
             await condition(hub, "SourceReady", "False")
             assert (await hub.status(SET))["commit"] == commit

@@ -214,5 +214,5 @@ async def test_one_bad_order_does_not_stop_the_others(cluster: Cluster, agent: N
     await hub.order("run/seismology/good-1", run_order(run="good-1"))
     await cluster.pod_of("good-1", NAMESPACE)
     failed = await hub.reported(RUN_KEY, RunReport, lambda report: report.phase == "Failed")
-    assert failed.reason == "Invalid"
+    assert failed.reason == "InvalidManifest"
     assert "backoffLimit" in failed.message

@@ -68,12 +68,13 @@ def _kubeconfig(folder: Path, port: int) -> Path:
     return path
 
 
-def order(script: str, *, gpus: int = 1) -> RunOrder:
+def order(script: str, *, gpus: int = 1, **fields: Any) -> RunOrder:
     container = {
         "name": "main",
         "image": "any",
         "command": ["sh", "-c", script],
         "resources": {"requests": {"cpu": "1"}, "limits": {"nvidia.com/gpu": str(gpus)}},
+        **fields,
     }
     metadata = {
         "name": "picks-1",
@@ -151,3 +152,14 @@ async def test_the_mesh_is_reported_link_by_link_and_a_cut_link_keeps_its_last_p
     assert cut.links[0].reason
     assert cut.links[0].last_proven_at is not None
     assert cut.links[0].last_proven_at < cut.at
+
+
+async def test_a_field_that_the_cluster_does_not_know_fails_the_run_at_once(
+    agent_of_sandbox: Links, hub: HubSide
+) -> None:
+    """A misspelt field must not be dropped: nothing runs, and the report names it in the API server's words."""
+    await hub.order("run/lab/picks-1", order("true", comand=["true"]))
+    failed = await hub.reported("run/lab/picks-1", RunReport, lambda report: report.phase == "Failed")
+    assert failed.reason == "InvalidManifest"
+    assert 'unknown field "spec.template.spec.containers[0].comand"' in failed.message
+    assert failed.pods == ()

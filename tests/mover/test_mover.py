@@ -176,6 +176,12 @@ async def test_what_is_not_there_is_not_found(far: Site) -> None:
         await far.reader.verify("picks", 9)
 
 
+async def test_a_file_that_is_gone_from_the_volume_is_named(far: Site) -> None:
+    (far.root / "picks/v1/small.txt").unlink()
+    with pytest.raises(Internal, match=r"file 'small\.txt' of dataset picks version 1 is gone from the volume"):
+        await far.reader.chunk(ReadRequest(dataset="picks", version=1, file="small.txt", length=5))
+
+
 async def test_a_cluster_without_a_mover_is_unavailable(bus: Bus) -> None:
     with pytest.raises(Unavailable):
         await DatasetReader(bus, "nowhere", "ns").manifest("picks", 1)

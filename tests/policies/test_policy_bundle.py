@@ -64,8 +64,10 @@ async def test_a_commit_that_is_already_here_needs_no_repository(repository, tmp
     await load(repository, tmp_path)
     repository.path.rename(tmp_path / "gone")
     assert names(await load(repository, tmp_path, commit)) == ["a"]
-    with pytest.raises(NotFound, match="is no Git repository"):
+    with pytest.raises(NotFound) as caught:
         await load(repository, tmp_path, "main")
+    said = f"source.repository {repository.path} is no Git repository, or there is nothing there: check the URL"
+    assert str(caught.value) == said
 
 
 async def test_a_rewritten_branch_is_followed(repository, tmp_path) -> None:

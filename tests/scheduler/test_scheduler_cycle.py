@@ -129,7 +129,7 @@ BLOCKED = {
     "a quantity that is none": (
         [job("a", pod={"containers": [{"resources": {"requests": {"cpu": "lots"}}}]})],
         "InvalidDemand",
-        "spec.workload.spec.template.spec: 'lots' is no quantity",
+        "spec.workload.spec.template.spec.containers[0].resources.requests.cpu: 'lots' is no quantity",
     ),
     "a parallelism that is none": (
         [job("a", workload={"parallelism": -1})],
@@ -141,6 +141,12 @@ BLOCKED = {
         [job("a", pod={"nodeSelector": "x"})],
         "InvalidDemand",
         "nodeSelector is no mapping",
+    ),
+    "more GPUs than its queue may ever hold": (
+        [job("a", queue="small", gpus=16), queue("small", maxGpus=4), queue()],
+        "QueueLimit",
+        "the job asks for 16 GPUs, more than queue small allows at all (spec.maxGpus 4): "
+        "lower spec.gpu.count or raise maxGpus",
     ),
     "a name that leaves no place for the epoch": ([job("a" * 252)], "InvalidDemand", "metadata.name"),
     "an empty federation": ([job("a")], "NoFeasibleCluster", "0 of 0 clusters"),

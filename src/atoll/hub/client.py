@@ -5,12 +5,12 @@ from the cache, which holds every write that this process has finished; writes a
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from atoll.federation.errors import AtollError, Conflict, Internal, InvalidInput, NotFound, Unavailable
-from atoll.federation.resources import API_GROUP, BY_NAME, Resource
+from atoll.federation.resources import API_GROUP, BY_NAME, FINISHED_JOB_PHASES, Job, Resource
 from atoll.kubeapi import errors as api
 from atoll.kubeapi.cache import Entry
 from atoll.kubeapi.reading import key_prefix
@@ -43,6 +43,14 @@ class ExistingObjects:
         assert self.store is not None, "the composition root sets the store before it serves"
         rt = _type_of(self.store.registry, model)
         return self.store.cache.get(rt.prefix, rt.key(namespace, name)) is not None
+
+    def unfinished_jobs(self, queue: str) -> int:
+        """Count the jobs of a queue that wait or run, by the cache."""
+        assert self.store is not None, "the composition root sets the store before it serves"
+        entries = self.store.cache.bucket(_type_of(self.store.registry, Job).prefix).entries.values()
+        # Most jobs are of other queues: their bytes say so without being decoded.
+        jobs = (entry.decode() for entry in list(entries) if queue.encode() in entry.raw)
+        return sum(job["spec"]["queue"] == queue and _is_unfinished(job) for job in jobs)
 
 
 class Client:
@@ -145,6 +153,10 @@ class Client:
             except api.Gone:
                 continue
             return
+
+
+def _is_unfinished(job: Mapping[str, Any]) -> bool:
+    return job.get("status", {}).get("phase") not in FINISHED_JOB_PHASES
 
 
 def _type_of(registry: Registry, model: type[Resource]) -> ResourceType:

@@ -10,11 +10,17 @@ from typing import Any
 from atoll.federation.capacity import format_duration
 from atoll.federation.resources import API_GROUP, API_VERSION, KINDS, Kind
 from atoll.hub.admission import KindStrategy
-from atoll.hub.references import Existing
+from atoll.hub.references import Existing, why_kept
 from atoll.hub.schema import openapi_schema
+from atoll.kubeapi.protobuf import OBJECT_META, Field, Message
 from atoll.kubeapi.resource import Column, Object, Prepared, Registry, ResourceType
 
 NAMESPACE_FINALIZER = "atoll.dev/contents"
+# `kubectl create namespace` writes protobuf. Source: k8s.io/api core/v1 generated.proto, Namespace and NamespaceSpec.
+_NAMESPACE_WIRE: Message = {
+    1: Field("metadata", "message", of=OBJECT_META),
+    2: Field("spec", "message", of={1: Field("finalizers", repeated=True)}),
+}
 _AGE = Column("AGE", "date", ".metadata.creationTimestamp")
 
 
@@ -55,6 +61,7 @@ def resource_type(kind: Kind, existing: Existing) -> ResourceType:
         columns=(*(Column(c.name, c.type, c.path, c.priority) for c in kind.columns), _AGE),
         schema=openapi_schema(kind),
         strategy=KindStrategy(kind, existing),
+        why_kept=(lambda queue: why_kept(queue, existing)) if kind.name == "Queue" else None,
     )
 
 
@@ -63,6 +70,7 @@ def namespace_type() -> ResourceType:
     return ResourceType(
         group="", version="v1", kind="Namespace", plural="namespaces", singular="namespace", namespaced=False,
         short_names=("ns",), columns=(Column("STATUS", "string", ".status.phase"), _AGE), strategy=NamespaceStrategy(),
+        protobuf=_NAMESPACE_WIRE,
         schema={"type": "object", "description": "A room for names and for access rights.", "properties": {
             "spec": {"type": "object", "properties": {"finalizers": {"type": "array", "items": {"type": "string"}}}},
             "status": {"type": "object", "properties": {"phase": {"type": "string"}}},

@@ -1,11 +1,11 @@
 """Which other objects an object names, and how it is told when one does not exist.
 
-Owns the list of references per kind; must not read objects itself: the caller says what exists. Pure.
+Owns the list of references per kind, and what keeps a queue; must not read objects itself: the caller says what exists.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from atoll.federation.resources import (
     Cluster,
@@ -32,6 +32,9 @@ class Existing(Protocol):
     def has(self, model: type[Resource], namespace: str | None, name: str) -> bool:
         """Tell whether an object exists; `namespace` is None for cluster-scoped kinds."""
 
+    def unfinished_jobs(self, queue: str) -> int:
+        """Count the jobs of a queue that wait or run."""
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -49,6 +52,13 @@ def missing(resource: Resource, existing: Existing) -> tuple[Cause, ...]:
     found = _OF_KIND.get(resource.kind, _none)(resource)
     causes = [_cause(item) for item in found if not existing.has(item.model, item.namespace, item.name)]
     return (*causes, *_foreign_inputs(resource))
+
+
+def why_kept(queue: Mapping[str, Any], existing: Existing) -> str:
+    """Say why a queue may not be deleted, empty if it may: a job without its queue could never be placed again."""
+    count = existing.unfinished_jobs(queue["metadata"]["name"])
+    noun = "job names" if count == 1 else "jobs name"
+    return f"{count} unfinished {noun} it in spec.queue: let them end, cancel or delete them first" if count else ""
 
 
 def _cause(reference: Reference) -> Cause:

@@ -37,8 +37,13 @@ class Deletion:
 
 
 def decide(rt: ResourceType, obj: Object, request: DeleteRequest, now: datetime) -> Deletion:
-    """Decide over a delete request; `obj` may be changed in place. Raises Conflict if a precondition fails."""
+    """Decide over a delete request; `obj` may be changed in place.
+
+    Raises Conflict if a precondition fails, or if the resource's own rule keeps the object.
+    """
     _check_preconditions(rt, obj, request)
+    if rt.why_kept is not None and (why := rt.why_kept(obj)):
+        raise Conflict.of(rt.subject(obj["metadata"]["name"]), why)
     metadata = obj["metadata"]
     _set_propagation(metadata, request.propagation)
     grace = _grace(rt, obj, request)

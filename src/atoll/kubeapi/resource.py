@@ -91,6 +91,8 @@ class ResourceType:
     scale: Scale | None = None
     grace_seconds: Callable[[Mapping[str, Any]], int] | None = None
     """Seconds that a deletion waits for whoever stops the object (a kubelet); None or 0 removes it at once."""
+    why_kept: Callable[[Mapping[str, Any]], str] | None = None
+    """Says why an object may not be deleted now, empty if it may; None refuses no deletion."""
     protobuf: Message | None = None
     """Shape of the object in protobuf, for kinds that kubectl was built with and creates so; None takes no protobuf."""
 

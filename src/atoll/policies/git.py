@@ -222,7 +222,6 @@ def public_url(repository: str) -> str:
 def _fetch_error(repository: str, stderr: str) -> AtollError:
     """Say who must act: the owner of the source, or nobody but time."""
     name = public_url(repository)
-    last = stderr.splitlines()[-1].replace(repository, name) if stderr else "no message"
     if "couldn't find remote ref HEAD" in stderr:
         return NotFound(f"source.revision 'HEAD': {name} has no commit yet; push one or name a branch")
     if "dubious ownership" in stderr:
@@ -230,5 +229,11 @@ def _fetch_error(repository: str, stderr: str) -> AtollError:
             f"source.repository {name} belongs to another user; run git config --global --add safe.directory {name}"
         )
     if "does not appear to be a git repository" in stderr or "not found" in stderr:
-        return NotFound(f"source.repository {name} is no Git repository ({last})")
-    return Unavailable(f"source.repository {name} cannot be read: {last}")
+        return NotFound(f"source.repository {name} is no Git repository, or there is nothing there: check the URL")
+    return Unavailable(f"source.repository {name} cannot be read: {_cause(stderr).replace(repository, name)}")
+
+
+def _cause(stderr: str) -> str:
+    """Give the first line that says what is wrong: git ends with advice that is broken over several lines."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    return next((line for line in lines if not line.lower().startswith("warning:")), "no message")

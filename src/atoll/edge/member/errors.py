@@ -2,6 +2,7 @@
 
 federation.errors
 ├── InvalidInput  400, 405, 413, 415, 422, and 500 for a manifest of the wrong types
+│   └── InvalidManifest: one of an order's manifests, refused for what it says
 ├── NotFound      404 ── KindNotServed: the cluster has no such kind
 ├── Conflict      409
 ├── Unavailable   5xx, no answer ── Throttled: 429, or 503 with Retry-After
@@ -21,6 +22,12 @@ _DEFAULT_RETRY_AFTER_SECONDS = 1.0
 # kube-apiserver answers a server-side apply whose types are wrong with a bare 500 (kubernetes/kubernetes,
 # managedfields/internal/structuredmerge.go); tried again it would be refused again, for ever.
 _UNTYPABLE = "failed to create typed patch object"
+
+
+class InvalidManifest(InvalidInput):
+    """The API server does not take what an order says, such as a field that it does not know. No retry can help."""
+
+    reason = "InvalidManifest"
 
 
 class KindNotServed(NotFound):

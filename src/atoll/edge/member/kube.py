@@ -158,7 +158,7 @@ class Kube:
                 yield _event(line, f"watch {kind}")
 
     async def server_side_apply(
-        self, manifest: Object, *, field_manager: str = FIELD_MANAGER, force: bool = True
+        self, manifest: Object, *, field_manager: str = FIELD_MANAGER, force: bool = True, strict: bool = False
     ) -> Object:
         """Make the object hold what the manifest says; give the object as it is now.
 
@@ -166,6 +166,7 @@ class Kube:
             manifest: only fields that this manager shall own.
             field_manager: who owns them.
             force: take over fields that others own.
+            strict: have fields refused that the server does not know; else it may drop them.
 
         Raises:
             InvalidInput, Refused, KindNotServed: the server does not take it.
@@ -173,6 +174,8 @@ class Kube:
         """
         path = await self._path(ObjectRef.of(manifest))
         query = [("fieldManager", field_manager), ("force", "true" if force else "false")]
+        if strict:
+            query.append(("fieldValidation", "Strict"))
         return await self._call("PATCH", path, query=query, body=manifest, content_type="application/apply-patch+yaml")
 
     async def replace(self, obj: Object, *, field_manager: str = FIELD_MANAGER) -> Object:

@@ -58,7 +58,7 @@ class ServiceController:
         """Apply all, which changes nothing where all is as ordered; say why it is not ready, empty if it is."""
         refs = [ObjectRef.of(manifest) for manifest in order.manifests]
         self._records.put(order.namespace, ServiceRecord(namespace=order.namespace, objects=saved(refs)))
-        objects = [await self._kube.server_side_apply(manifest) for manifest in order.manifests]
+        objects = [await self._kube.server_side_apply(manifest, strict=True) for manifest in order.manifests]
         problems = (why_not_ready(ref, obj) for ref, obj in zip(refs, objects, strict=True))
         return next(filter(None, problems), "")
 

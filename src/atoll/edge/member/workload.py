@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from atoll.edge.member.errors import InvalidManifest
 from atoll.edge.member.kube import Kube
 from atoll.edge.member.objects import EPOCH_ANNOTATION, RUN_LABEL, Kind, Object, ObjectRef, Selection, labels_of
 from atoll.edge.member.run_status import RunState, is_live_pod, read_run
@@ -57,10 +58,17 @@ class Workloads:
                 raise Conflict(f"{ref} of epoch {epoch} has to end before epoch {order.epoch} starts")
 
     async def apply(self, order: RunOrder) -> None:
-        """Apply all manifests in their order; applying them again changes nothing."""
+        """Apply all manifests in their order; applying them again changes nothing.
+
+        Raises:
+            InvalidManifest: the API server refuses one for what it says, be it a field that it does not know.
+        """
         for manifest in order.manifests:
             own = _belongs(manifest, order.run)
-            await self._kube.server_side_apply(_with_epoch(manifest, order.epoch) if own else manifest)
+            try:
+                await self._kube.server_side_apply(_with_epoch(manifest, order.epoch) if own else manifest, strict=True)
+            except InvalidInput as error:
+                raise InvalidManifest(str(error)) from error
 
     async def read(self, order: RunOrder) -> RunState | None:
         """Read what a run is doing; None if its Job is not there."""

@@ -53,7 +53,13 @@ class ReadService:
         known = files.get(request.file)
         if known is None:
             raise NotFound(f"dataset {request.dataset} version {request.version} has no file {request.file!r}")
-        return _piece(folder / known.path, request.offset, request.length, known.bytes)
+        try:
+            return _piece(folder / known.path, request.offset, request.length, known.bytes)
+        except (FileNotFoundError, NotADirectoryError):
+            raise Internal(
+                f"file {known.path!r} of dataset {request.dataset} version {request.version} is gone from the volume,"
+                " though the ledger names it: verify the dataset, and read another copy"
+            ) from None
 
     def _committed(self, folder: Path, request: ReadRequest) -> tuple[VersionLedger, dict[str, ManifestFile]]:
         try:

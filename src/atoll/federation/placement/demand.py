@@ -1,6 +1,6 @@
 """What a job asks of a cluster, as values: pods, GPUs, data, time and the price of time."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -24,6 +24,7 @@ DEFAULT_DURATION_SECONDS = 3600.0
 MAX_PODS = 100_000
 # Sums of this many bytes still fit into 64 bits for hundreds of inputs.
 _MAX_INPUT_BYTES = 2**53
+_TEMPLATE = "spec.workload.spec.template.spec"
 DurationSource = Literal["expectedDuration", "timeLimit", "default"]
 DatasetKey = tuple[str, str]
 
@@ -177,16 +178,45 @@ def _pod(spec: JobSpec, pod_spec: Mapping[str, Any]) -> PodDemand:
     try:
         resources = demand_of_pod_spec(pod_spec)
     except InvalidInput as error:
-        raise InvalidInput(f"spec.workload.spec.template.spec: {error}") from error
+        raise _at_its_place(error, pod_spec) from error
     selector = pod_spec.get("nodeSelector") or {}
     if not isinstance(selector, Mapping):
-        raise InvalidInput("spec.workload.spec.template.spec.nodeSelector is no mapping")
+        raise InvalidInput(f"{_TEMPLATE}.nodeSelector is no mapping")
     labels = frozenset((key, value) for key, value in selector.items() if key in SHAPE_LABELS)
     gpu = spec.gpu
     if gpu is None:
         return PodDemand(resources, node_labels=labels)
     resources = ResourceVector(resources.millicores, resources.memory_bytes, gpu.count)
     return PodDemand(resources, gpu.models, parse_bytes(gpu.memory) if gpu.memory else 0, labels)
+
+
+def _at_its_place(error: InvalidInput, pod_spec: Mapping[str, Any]) -> InvalidInput:
+    """Name the field of the first quantity that is none, or the whole template where its form is wrong."""
+    for path, value in _quantities(pod_spec):
+        try:
+            parse_bytes(value)
+        except InvalidInput as found:
+            return InvalidInput(f"{_TEMPLATE}{path}: {found}")
+    return InvalidInput(f"{_TEMPLATE}: {error}")
+
+
+def _quantities(pod_spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Give every quantity of a pod with its path in the template, as far as the form is right."""
+    for group in ("initContainers", "containers"):
+        containers = pod_spec.get(group)
+        for index, container in enumerate(containers if isinstance(containers, list | tuple) else ()):
+            resources = _part(container, "resources")
+            for role in ("requests", "limits"):
+                for name, value in _part(resources, role).items():
+                    yield f".{group}[{index}].resources.{role}.{name}", value
+    for name, value in _part(pod_spec, "overhead").items():
+        yield f".overhead.{name}", value
+
+
+def _part(parent: object, name: str) -> Mapping[str, Any]:
+    """Give the mapping in a field; empty where there is none."""
+    value = parent.get(name) if isinstance(parent, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
 
 
 def _count(workload_spec: Mapping[str, Any]) -> int:

@@ -73,6 +73,18 @@ _REASONS = {
     "extra_forbidden": "FieldValueUnknown",
     "literal_error": "FieldValueNotSupported",
 }
+# Pydantic speaks of Python's types, a manifest has YAML's.
+_TYPES = {
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "dict_type": "must be a map",
+    "model_type": "must be a map",
+    "model_attributes_type": "must be a map",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "string_type": "must be a string",
+}
 # What a pattern asks for, in words: nobody should have to read a regular expression to mend a manifest.
 _WORDS = {
     LABEL_PATTERN: "a DNS-1123 label: a-z, 0-9 and '-', beginning and ending with a letter or digit",
@@ -93,7 +105,9 @@ def _problem(item: Any, prefix: str) -> FieldProblem:
     if kind == "extra_forbidden":
         return FieldProblem(field, "unknown field", reason)
     words = _WORDS.get(item.get("ctx", {}).get("pattern", ""))
-    message = f"must be {words}" if words else str(item["msg"]).removeprefix("Value error, ")
+    message = f"must be {words}" if words else _TYPES.get(kind) or str(item["msg"]).removeprefix("Value error, ")
+    if kind == "string_type" and isinstance(value, int | float):  # YAML reads 1, 0.5 and yes as something else
+        message += ": quote it"
     shown = f"{value!r}: " if isinstance(value, str | int | float | bool) and len(str(value)) <= 80 else ""
     return FieldProblem(field, shown + message[:1].lower() + message[1:], reason)
 

@@ -25,6 +25,8 @@ _PHASE_OF_RUN: Mapping[str, JobPhase] = {
     "Failed": "Failed",
     "Cancelled": "Cancelled",
 }
+# What a run ended with that another attempt cannot mend: the member's API server refuses the job's own manifest.
+_NOT_RETRIED = frozenset({"InvalidManifest"})
 # Event reasons by the phase that a job enters.
 _EVENTS = {
     "Placed": "Placed",
@@ -91,7 +93,8 @@ def _follow(job: Job, run: Run, now: datetime) -> JobStatus:
             "observed_generation": job.metadata.generation,
         }
     )
-    if phase == "Failed" and not job.spec.cancelled and run.spec.epoch <= job.spec.retries:
+    may_retry = not job.spec.cancelled and state.reason not in _NOT_RETRIED and run.spec.epoch <= job.spec.retries
+    if phase == "Failed" and may_retry:
         return _again(job, status, run)
     if phase in FINISHED_JOB_PHASES:
         return _finished(job, status, phase, state.finished_at or now, reason=state.reason)

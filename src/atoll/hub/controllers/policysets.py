@@ -13,7 +13,7 @@ import structlog
 from atoll.federation.bus.messages import PolicyOrder, PolicyReport
 from atoll.federation.capacity import parse_duration
 from atoll.federation.errors import AtollError
-from atoll.federation.resources import Cluster, PolicySet, PolicySetStatus
+from atoll.federation.resources import Cluster, ClusterPolicyStatus, PolicySet, PolicySetStatus
 from atoll.hub.conditions import with_condition
 from atoll.hub.controllers.context import Context
 from atoll.hub.controllers.policy_plan import ClusterView, compile_order, healed, plan_cluster, target_of
@@ -173,13 +173,12 @@ class PolicySetController:
             message=reading.message,
             now=context.clock(),
         )
-        waiting = [f"{row.cluster}: {row.phase}" for row in rows if row.phase != "Applied"]
         conditions = with_condition(
             conditions,
             "Ready",
             is_held and reading.is_fresh,
-            reason="Held" if is_held else "NotHeldEverywhere",
-            message=", ".join(waiting),
+            reason=_readiness(is_held, reading),
+            message=_why_not_ready(rows, reading),
             now=context.clock(),
         )
         status = old.model_copy(
@@ -205,6 +204,21 @@ class PolicySetController:
         was = next((condition for condition in old.conditions if condition.type == "SourceReady"), None)
         if not reading.is_fresh and (was is None or was.message != reading.message):
             await events.record(policyset, reading.reason, reading.message, is_warning=True)
+
+
+def _readiness(is_held: bool, reading: Reading) -> str:
+    if not reading.is_fresh:
+        return reading.reason
+    return "Held" if is_held else "NotHeldEverywhere"
+
+
+def _why_not_ready(rows: Sequence[ClusterPolicyStatus], reading: Reading) -> str:
+    """Say what keeps a set from being Ready: its source first, then every cluster that does not hold it."""
+    stays = f"; commit {reading.bundle.commit[:12]} stays in force" if reading.bundle is not None else ""
+    source = "" if reading.is_fresh else f"{reading.message}{stays}"
+    waiting = ", ".join(f"{row.cluster}: {row.phase}" for row in rows if row.phase != "Applied")
+    nowhere = "" if rows else "spec.targets matches no cluster"
+    return "; ".join(filter(None, (source, waiting, nowhere)))
 
 
 async def _set_of(path: Path) -> Iterable[Key]:

@@ -65,7 +65,7 @@ class Datasets:
             manifest = await reader.manifest(name, version)
             for file in manifest.files:
                 if file.path == path:
-                    return file, reader.read(name, version, path, size=file.bytes)
+                    return file, await _begun(reader.read(name, version, path, size=file.bytes))
             raise NoSuchFile(f"dataset {name} version {version} has no file {path!r}")
 
         file, chunks = await self._ask(request, find)
@@ -101,6 +101,17 @@ class Datasets:
         clusters = {name: await self._client.get(Cluster, None, name) for name in names}
         known = {name: cluster for name, cluster in clusters.items() if cluster is not None}
         return sorted(known, key=lambda name: (known[name].status.phase == "Unreachable", name != home, name))
+
+
+async def _begun(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Read the first chunk now: a file that is not there is an answer of its own, not a body that breaks off."""
+    return _joined(await anext(chunks, b""), chunks)
+
+
+async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
 
 
 def _version(request: Request, dataset: Dataset) -> int:
