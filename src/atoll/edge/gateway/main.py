@@ -28,12 +28,10 @@ from atoll.federation.bus.subjects import (
     observed_prefix,
 )
 from atoll.federation.bus.table import Change
-from atoll.federation.errors import AtollError, Internal, InvalidInput, Unavailable
+from atoll.federation.errors import AtollError, Internal, InvalidInput
 from atoll.federation.resources.gateway import StreamLedger
 
 log = structlog.get_logger(__name__)
-
-_CONNECT_SECONDS = 5.0
 
 
 async def run(settings: GatewaySettings) -> None:
@@ -151,7 +149,7 @@ class _Gateway:
     # --- the hub's side
 
     async def _work_with_hub(self) -> None:
-        bus = await self._connect()
+        bus = await Bus.await_server(self._settings.nats_url, name=f"gateway {self._settings.gateway}")
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._uplink.run(bus))
@@ -160,15 +158,6 @@ class _Gateway:
                 tasks.create_task(self._beat(bus))
         finally:
             await bus.close()
-
-    async def _connect(self) -> Bus:
-        """Wait for the hub for as long as it takes; once connected the bus reconnects by itself."""
-        name = f"gateway {self._settings.gateway}"
-        while True:
-            try:
-                return await Bus.connect(self._settings.nats_url, name=name, wait_seconds=_CONNECT_SECONDS)
-            except Unavailable as error:
-                log.warning("works without the hub", reason=str(error))
 
     async def _follow_orders(self, bus: Bus) -> None:
         table = bus.table(DESIRED_STREAM, desired_prefix("gateway", self._settings.gateway))

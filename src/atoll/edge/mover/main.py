@@ -26,12 +26,11 @@ from atoll.federation.bus.subjects import (
     verify_subject,
 )
 from atoll.federation.bus.table import Change, Table
-from atoll.federation.errors import AtollError, Conflict, Internal, InvalidInput, Unavailable
+from atoll.federation.errors import AtollError, Conflict, Internal, InvalidInput
 from atoll.federation.resources.transfer import TransferPhase
 
 log = structlog.get_logger(__name__)
 
-_CONNECT_SECONDS = 5.0
 _PROGRESS_SECONDS = 1.0
 _RETRY_SECONDS = 1.0
 # More at once would only split the same link; one would let a huge copy hold up all small ones.
@@ -47,20 +46,11 @@ async def run(settings: MoverSettings) -> NoReturn:
     """
     if not settings.root.is_dir():
         raise InvalidInput(f"root {settings.root}: not a folder; mount the namespace's dataset volume there")
-    bus = await _connect(settings)
+    bus = await Bus.await_server(settings.nats_url, name=f"mover {settings.cluster}/{settings.namespace}")
     try:
         await _Mover(settings, bus).run()
     finally:
         await bus.close()
-
-
-async def _connect(settings: MoverSettings) -> Bus:
-    name = f"mover {settings.cluster}/{settings.namespace}"
-    while True:
-        try:
-            return await Bus.connect(settings.nats_url, name=name, wait_seconds=_CONNECT_SECONDS)
-        except Unavailable as error:
-            log.warning("waits for NATS", reason=str(error))
 
 
 class _Mover:

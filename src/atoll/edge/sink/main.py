@@ -18,11 +18,10 @@ from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.messages import CommitOrder, StreamOrder
 from atoll.federation.bus.subjects import DESIRED_STREAM, desired_prefix
 from atoll.federation.bus.table import Change
-from atoll.federation.errors import AtollError, Conflict, Internal, InvalidInput, Unavailable
+from atoll.federation.errors import AtollError, Conflict, Internal, InvalidInput
 
 log = structlog.get_logger(__name__)
 
-_CONNECT_SECONDS = 5.0
 _RETRY_SECONDS = 2.0
 
 
@@ -38,20 +37,11 @@ async def run(settings: SinkSettings) -> NoReturn:
     async with locked(volume, "sink"):
         shelf = Shelf(volume)
         await asyncio.to_thread(shelf.scan)
-        bus = await _connect(settings)
+        bus = await Bus.await_server(settings.nats_url, name=f"sink {settings.cluster}/{settings.namespace}")
         try:
             await _Sink(settings, shelf, bus).run()
         finally:
             await bus.close()
-
-
-async def _connect(settings: SinkSettings) -> Bus:
-    name = f"sink {settings.cluster}/{settings.namespace}"
-    while True:
-        try:
-            return await Bus.connect(settings.nats_url, name=name, wait_seconds=_CONNECT_SECONDS)
-        except Unavailable as error:
-            log.warning("waits for NATS", reason=str(error))
 
 
 class _Sink:

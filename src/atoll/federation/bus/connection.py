@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 # A leader change of a three-node cluster took up to 5.8 s when measured (NATS.md 2.2): below this, healthy writes fail.
 API_TIMEOUT_SECONDS = 10.0
+# How often one who waits for NATS says so in its log.
+_PATIENCE_SECONDS = 5.0
 # Wrong last sequence, wrong last message id, and the 2.12+ constant for a batch: nats-server errors.json.
 _CONFLICT_CODES = frozenset({10070, 10071, 10164})
 _NOT_FOUND_CODES = frozenset({10014, 10037, 10059})
@@ -64,6 +66,15 @@ class Bus:
                 await bus.client.close()
             raise Unavailable(f"no NATS server answered at {url} within {wait_seconds:g} s") from error
         return bus
+
+    @classmethod
+    async def await_server(cls, url: str, *, name: str) -> "Bus":
+        """Connect as `connect` does, for as long as it takes: what works alone does not end because NATS is away."""
+        while True:
+            try:
+                return await cls.connect(url, name=name, wait_seconds=_PATIENCE_SECONDS)
+            except Unavailable as error:
+                log.warning("waits for NATS", connection=name, reason=str(error))
 
     async def _dial(self, url: str) -> None:
         await self.client.connect(
