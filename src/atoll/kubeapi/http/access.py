@@ -1,4 +1,4 @@
-"""Who asks and whether they may: the hooks for authentication and authorization.
+"""Who asks, whether they may, and who remembers it: the hooks for authentication, authorization, admission and audit.
 
 Owns the seam and its answers' wording; the server that mounts the API hands in who decides. Without an authenticator
 every caller is anonymous, without an authorizer everything is allowed: fit for loopback only.
@@ -6,14 +6,16 @@ every caller is anonymous, without an authorizer everything is allowed: fit for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from starlette.requests import Request
 
 from atoll.kubeapi.errors import Forbidden, Subject, Unauthorized, qualified
 from atoll.kubeapi.http.target import Target, parse_target
+from atoll.kubeapi.resource import Object
 
 OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version"})
 
@@ -55,19 +57,80 @@ class Authenticator(Protocol):
         """Return who sent the request, or None if the credentials are missing or wrong."""
 
 
+@dataclass(frozen=True)
+class Rule:
+    """Something that is allowed, as `kubectl auth can-i --list` shows it: on resources, or on plain `paths`.
+
+    `*` stands for all; `names` empty means every object.
+    """
+
+    verbs: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+
+
 class Authorizer(Protocol):
     """Tells what is allowed."""
 
     async def authorize(self, user: User, action: Action) -> Decision:
         """Decide over one action."""
 
+    async def rules(self, user: User, namespace: str) -> Sequence[Rule]:
+        """Return all that the user may do in one namespace and at the cluster scope."""
+
+
+class Admission(Protocol):
+    """Tells whether a caller may store this very object: what the path of a request does not show, such as its queue."""
+
+    def admit(self, user: User, action: Action, new: Object, old: Object | None) -> Decision:
+        """Decide over one object as it would be stored, defaults included; `old` is None on create. Pure."""
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One request that may change something, as its audit record names it. `at` is when it came in."""
+
+    id: str
+    at: datetime
+    user: User
+    action: Action
+    source: str
+    user_agent: str = ""
+    dry_run: bool = False
+    acting: User | None = None
+    """Who really sent it, if `user` is impersonated."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a mutation: the HTTP status, the reason of a refusal, and the object's name if the server chose it."""
+
+    code: int
+    reason: str = ""
+    message: str = ""
+    name: str = ""
+
+
+class Auditor(Protocol):
+    """Remembers mutations."""
+
+    async def begin(self, mutation: Mutation) -> None:
+        """Record durably that this is asked for, before anything is changed. Raises Unavailable: nothing happens then."""
+
+    async def end(self, mutation: Mutation, outcome: Outcome) -> None:
+        """Record what came of it; also called without `begin` for a request that access refused."""
+
 
 @dataclass(frozen=True)
 class Access:
-    """The two hooks together."""
+    """The hooks together."""
 
     authenticator: Authenticator | None = None
     authorizer: Authorizer | None = None
+    admission: Admission | None = None
+    auditor: Auditor | None = None
 
     async def check(self, request: Request) -> User:
         """Return who sent the request. Raises Unauthorized, or Forbidden worded as Kubernetes words it."""
