@@ -82,7 +82,7 @@ class Authorizer(Protocol):
 
 
 class Admission(Protocol):
-    """Tells whether a caller may store this very object: what the path of a request does not show, such as its queue."""
+    """Tells whether a caller may store this very object, where a request's path does not show it all."""
 
     def admit(self, user: User, action: Action, new: Object, old: Object | None) -> Decision:
         """Decide over one object as it would be stored, defaults included; `old` is None on create. Pure."""
@@ -105,7 +105,7 @@ class Mutation:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a mutation: the HTTP status, the reason of a refusal, and the object's name if the server chose it."""
+    """What came of a mutation: HTTP status, reason of a refusal, and the name if the server chose it."""
 
     code: int
     reason: str = ""
@@ -117,7 +117,7 @@ class Auditor(Protocol):
     """Remembers mutations."""
 
     async def begin(self, mutation: Mutation) -> None:
-        """Record durably that this is asked for, before anything is changed. Raises Unavailable: nothing happens then."""
+        """Record durably that this is asked for, before anything is changed. Raises Unavailable, and nothing is."""
 
     async def end(self, mutation: Mutation, outcome: Outcome) -> None:
         """Record what came of it; also called without `begin` for a request that access refused."""
