@@ -224,49 +224,15 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return definition
 
 
-BASE = "spec/versions/0/schema/openAPIV3Schema"
-PATH = "spec.versions[0].schema.openAPIV3Schema"
-FAULTS: dict[str, tuple[dict[str, Any], str]] = {
-    "a name that is not plural and group": (changed("metadata/name", "other.sky.dev"), "metadata.name"),
-    "a group without a domain": (changed("spec/group", "sky"), "metadata.name"),
-    "a scope that does not exist": (changed("spec/scope", "Everywhere"), "spec.scope"),
-    "no kind": (changed("spec/names/kind", None), "spec.names.kind"),
-    "no versions": (changed("spec/versions", []), "spec.versions"),
-    "no stored version": (changed("spec/versions/0/storage", False), "spec.versions"),
-    "two versions of a name": (changed("spec/versions/1/name", "v1"), "spec.versions[1].name"),
-    "no schema": (changed("spec/versions/0/schema", None), PATH),
-    "a schema of a list": (changed(f"{BASE}/type", "array"), f"{PATH}.type"),
-    "a field without a type": (
-        changed(f"{BASE}/properties/spec/properties/mirror/type", None),
-        f"{PATH}.properties[spec].properties[mirror].type",
-    ),
-    "a list without items": (
-        changed(f"{BASE}/properties/spec/properties/mirror", {"type": "array"}),
-        f"{PATH}.properties[spec].properties[mirror].items",
-    ),
-    "a pattern that is none": (
-        changed(f"{BASE}/properties/spec/properties/mirror", {"type": "string", "pattern": "("}),
-        PATH,
-    ),
-    "a column without a path": (
-        changed("spec/versions/0/additionalPrinterColumns/0/jsonPath", None),
-        "spec.versions[0].additionalPrinterColumns[0].jsonPath",
-    ),
-    "a column with a path that is none": (
-        changed("spec/versions/0/additionalPrinterColumns/0/jsonPath", ".a[?("),
-        "spec.versions[0].additionalPrinterColumns[0].jsonPath",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", FAULTS)
-async def test_a_malformed_definition_is_refused_with_its_field(store: Store, case: str) -> None:
-    definition, field = FAULTS[case]
-    CustomResources(store)
-    with pytest.raises(Invalid) as refused:
-        await store.create(CRD, definition)
-    assert refused.value.causes[0].field == field
-    assert (await store.list(CRD)).items == []
+@pytest.mark.usefixtures("definitions")
+async def test_objects_are_listed_and_watched_by_a_selectable_field(store: Store) -> None:
+    rt = await defined(store, changed("spec/versions/0/selectableFields", [{"jsonPath": ".spec.mount"}]))
+    await store.create(rt, telescope("one", mount="equatorial"))
+    await store.create(rt, telescope("two"))
+    listed = await store.list(rt, field_selector="spec.mount=equatorial")
+    assert [item["metadata"]["name"] for item in listed.items] == ["one"]
+    event = await anext(store.watch(rt, field_selector="spec.mount!=equatorial"))
+    assert event.object["metadata"]["name"] == "two"
 
 
 @pytest.mark.usefixtures("definitions")
@@ -276,15 +242,6 @@ async def test_the_identity_of_a_resource_cannot_change(store: Store) -> None:
     with pytest.raises(Invalid) as refused:
         await store.patch(CRD, None, "telescopes.sky.dev", Patch("merge", body))
     assert {cause.field for cause in refused.value.causes} == {"spec.scope", "spec.names.kind"}
-
-
-@pytest.mark.usefixtures("definitions")
-async def test_rules_that_are_not_evaluated_are_warned_of(store: Store) -> None:
-    warnings: list[str] = []
-    rule = changed(f"{BASE}/properties/spec/x-kubernetes-validations", [{"rule": "self.mirror > 0"}])
-    await store.create(CRD, rule, warn=warnings.append)
-    assert len(warnings) == 1
-    assert "x-kubernetes-validations" in warnings[0]
 
 
 @pytest.mark.usefixtures("definitions")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atoll.kubeapi.schema_formats import KNOWN_FORMATS
 from atoll.kubeapi.schema_strategy import SchemaStrategy
 
 Fields = dict[str, Any]
@@ -102,16 +103,24 @@ REFUSED: dict[str, tuple[Fields, Any, list[tuple[str, str]]]] = {
         {"a": None},
         [("spec.x.a", "FieldValueRequired")],
     ),
-    "a wrong value in a map": ({"type": "object", "additionalProperties": NUMBER}, {"k": "v"}, [("spec.x[k]", _TYPE)]),
-    "an instant that is none": ({"type": "string", "format": "date-time"}, "2026-11-22", [("spec.x", _INVALID)]),
-    "an address that is none": ({"type": "string", "format": "ipv4"}, "1.2.3", [("spec.x", _INVALID)]),
-    "a range that is none": ({"type": "string", "format": "cidr"}, "10.0.0.0/99", [("spec.x", _INVALID)]),
+    "a wrong value in a map": ({"type": "object", "additionalProperties": NUMBER}, {"k": "v"}, [("spec.x.k", _TYPE)]),
+    "an instant that is none": ({"type": "string", "format": "date-time"}, "2026-11-22", [("spec.x", _TYPE)]),
+    "an address that is none": ({"type": "string", "format": "ipv4"}, "1.2.3", [("spec.x", _TYPE)]),
+    "a range that is none": ({"type": "string", "format": "cidr"}, "10.0.0.0/99", [("spec.x", _TYPE)]),
     "both of one": (
         {"type": "object", "properties": {"a": TEXT, "b": TEXT}, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]},
         {"a": "1", "b": "2"},
         [("spec.x", _INVALID)],
     ),
-    "none of any": ({"type": "string", "anyOf": [{"pattern": "^a"}, {"pattern": "^b"}]}, "c", [("spec.x", _INVALID)]),
+    "none of any, and what the nearest lacks": (
+        {
+            "type": "object",
+            "properties": {"a": TEXT},
+            "anyOf": [{"minProperties": 2, "required": ["a"]}, {"required": ["a"]}],
+        },
+        {},
+        [("spec.x", _INVALID), ("spec.x.a", "FieldValueRequired")],
+    ),
     "one that must not be": ({"type": "string", "not": {"pattern": "^x"}}, "x", [("spec.x", _INVALID)]),
     "one of all": ({"type": "string", "allOf": [{"pattern": "^a"}, {"pattern": "b$"}]}, "aa", [("spec.x", _INVALID)]),
 }
@@ -121,6 +130,72 @@ REFUSED: dict[str, tuple[Fields, Any, list[tuple[str, str]]]] = {
 def test_a_value_that_does_not_fit_is_refused_with_its_field(case: str) -> None:
     schema, value, expected = REFUSED[case]
     assert faults(schema, value) == expected
+
+
+FORMATS: dict[str, tuple[list[str], list[str]]] = {
+    "bsonobjectid": (["507f1f77bcf86cd799439011"], ["507f1f77bcf86cd79943901", "xyz"]),
+    "byte": (["aGVsbG8=", ""], ["aGVsbG8", "a b"]),
+    "cidr": (
+        ["10.0.0.0/8", "10.1.2.3/8", "fd00::/8"],
+        ["10.0.0.0", "10.0.0.0/255.0.0.0", "10.0.0.0/33", "::/-1"],
+    ),
+    "creditcard": (["4111 1111 1111 1111"], ["4111 1111 1111 1112", "12"]),
+    "date": (["2026-11-22"], ["2026-02-30", "20261122", "2026-11-22T00:00:00Z"]),
+    "date-time": (["2026-11-22T01:02:03Z", "2026-11-22t01:02:03.123456789+01:00"], ["2026-11-22 01:02:03", "now"]),
+    "datetime": (["2026-11-22T01:02:03Z"], ["2026-11-22"]),
+    "duration": (["1h30m", "5 seconds", "1.5s", "2 days"], ["", "soon", "h1"]),
+    "email": (["ada@example.org", "Ada <ada@example.org>"], ["ada", "ada@", "@example.org"]),
+    "hexcolor": (["#fff", "a1B2c3"], ["#ffff", "red"]),
+    "hostname": (["a", "a.example.org"], ["-a", "a..b", "a_b", "a" * 64]),
+    "ipv4": (["1.2.3.4"], ["1.2.3", "::1", "01.2.3.4"]),
+    "ipv6": (["::1"], ["1.2.3.4", "::g"]),
+    "isbn": (["0-306-40615-2", "978-0-306-40615-7"], ["0-306-40615-3"]),
+    "isbn10": (["080442957X"], ["0804429570", "978-0-306-40615-7"]),
+    "isbn13": (["9780306406157"], ["9780306406158", "080442957X"]),
+    "mac": (["01:23:45:67:89:ab", "0123.4567.89ab"], ["01:23:45:67:89", "01:23:45:67:89:zz"]),
+    "password": (["anything"], []),
+    "rgbcolor": (["rgb(1, 2,255)"], ["rgb(1,2)", "rgb(1,2,256)"]),
+    "ssn": (["111-22-3333"], ["111-22-333"]),
+    "uri": (["https://a.b/c?d=e", "/a/b"], ["a b", "relative", "http://[::1"]),
+    "uuid": (["5ae0d5e4-5d0b-1a6f-9a9b-3f4b5c6d7e8f"], ["5ae0d5e4"]),
+    "uuid3": (["5ae0d5e4-5d0b-3a6f-9a9b-3f4b5c6d7e8f"], ["5ae0d5e4-5d0b-4a6f-9a9b-3f4b5c6d7e8f"]),
+    "uuid4": (["5ae0d5e4-5d0b-4a6f-9a9b-3f4b5c6d7e8f"], ["5ae0d5e4-5d0b-5a6f-9a9b-3f4b5c6d7e8f"]),
+    "uuid5": (["5ae0d5e4-5d0b-5a6f-9a9b-3f4b5c6d7e8f"], ["5ae0d5e4-5d0b-3a6f-9a9b-3f4b5c6d7e8f"]),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_takes_what_fits_it_and_nothing_else(name: str) -> None:
+    schema = {"type": "string", "format": name}
+    taken, refused = FORMATS[name]
+    assert [value for value in taken if faults(schema, value)] == []
+    assert [value for value in refused if not faults(schema, value)] == []
+
+
+def test_every_format_has_a_case() -> None:
+    assert FORMATS.keys() | {"int32", "int64", "float", "double"} == KNOWN_FORMATS
+
+
+def test_an_object_within_an_object_must_say_what_it_is() -> None:
+    schema = {"type": "object", "x-kubernetes-embedded-resource": True, "properties": {"spec": {"type": "object"}}}
+    assert faults(schema, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}) == []
+    assert faults(schema, {"kind": 3, "metadata": "p"}) == [
+        ("spec.x.apiVersion", "FieldValueRequired"),
+        ("spec.x.kind", _TYPE),
+        ("spec.x.metadata", _TYPE),
+    ]
+
+
+def test_steps_of_fractions_are_counted_exactly() -> None:
+    assert faults({"type": "number", "multipleOf": 0.1}, 0.3) == []
+    assert faults({"type": "number", "multipleOf": 0.1}, 0.35) == [("spec.x", _INVALID)]
+
+
+def test_defaults_are_filled_in_items_of_lists_and_values_of_maps() -> None:
+    item = {"type": "object", "properties": {"n": {**NUMBER, "default": 1}}}
+    kind = strategy(l={"type": "array", "items": item}, m={"type": "object", "additionalProperties": item})
+    obj = kind.prepare({"spec": {"l": [{}, {"n": None}, {"n": 2}], "m": {"a": {}, "b": {"n": 3}}}}, None).obj
+    assert obj["spec"] == {"l": [{"n": 1}, {"n": 1}, {"n": 2}], "m": {"a": {"n": 1}, "b": {"n": 3}}}
 
 
 def test_unknown_fields_are_taken_out_and_named() -> None:
@@ -143,6 +218,15 @@ def test_unknown_fields_stay_where_the_schema_says_so() -> None:
     prepared = strategy(x=anything, y=embedded).prepare(obj, None)
     assert prepared.unknown == ("spec.x.a.d",)
     assert prepared.obj["spec"]["y"] == pod
+
+
+def test_unknown_metadata_is_taken_out_here_and_within() -> None:
+    embedded = {"type": "object", "x-kubernetes-embedded-resource": True, "properties": {}}
+    known = {"name": "a", "labels": {"any": "label"}, "managedFields": [{"fieldsV1": {"f:spec": {}}}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {**known, "lables": {}}}
+    prepared = strategy(x=embedded).prepare({"metadata": {**known, "nmae": "b"}, "spec": {"x": pod}}, None)
+    assert set(prepared.unknown) == {"metadata.nmae", "spec.x.metadata.lables"}
+    assert prepared.obj["metadata"] == prepared.obj["spec"]["x"]["metadata"] == known
 
 
 def test_defaults_are_filled_in_at_every_depth_and_are_copies() -> None:

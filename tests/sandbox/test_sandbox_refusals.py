@@ -30,8 +30,8 @@ def _job(**pod: Any) -> Json:
 REFUSED: dict[str, tuple[Json, str]] = {
     "a job that restarts for ever": (_job(restartPolicy="Always"), "spec.template.spec.restartPolicy: Required value"),
     "a misspelt field of a pod": (_job(nodeSelecter={}), 'unknown field "spec.template.spec.nodeSelecter"'),
-    "a wrong type": (_job(nodeSelector=["a"]), "spec.template.spec.nodeSelector must be of type object"),
-    "a bad quantity": (claim(size="1Gx"), "spec.resources.requests[storage] in body should match"),
+    "a wrong type": (_job(nodeSelector=["a"]), "spec.template.spec.nodeSelector in body must be of type object"),
+    "a bad quantity": (claim(size="1Gx"), "spec.resources.requests.storage in body should match"),
     "an access mode": (
         {**claim(), "spec": {**claim()["spec"], "accessModes": ["Any"]}},
         'spec.accessModes[0]: Unsupported value: "Any"',

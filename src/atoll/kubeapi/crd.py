@@ -2,25 +2,29 @@
 
 Owns reading a definition; must not register or store anything. Pure.
 Source: Kubernetes documentation "CustomResourceDefinitions"; apiextensions.k8s.io/v1.
-CEL rules (x-kubernetes-validations) are kept and not evaluated: a warning says so.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from atoll.kubeapi import jsonpath
+from atoll.kubeapi import crd_schema, jsonpath
 from atoll.kubeapi.errors import Cause
 from atoll.kubeapi.resource import Column, Object, Prepared, ResourceType, Scale
-from atoll.kubeapi.schema_strategy import SchemaStrategy
+from atoll.kubeapi.schema_strategy import SchemaStrategy, validations_of
+
+if TYPE_CHECKING:
+    from atoll.kubeapi.schema_validations import Validations
 
 GROUP = "apiextensions.k8s.io"
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 _NAME = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
 _VERSION = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 _IMMUTABLE = (("group",), ("scope",), ("names", "plural"), ("names", "kind"))
+_COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
+_MAX_SELECTABLE = 8
 _ANY = {"x-kubernetes-preserve-unknown-fields": True}
 _TEXTS = {"type": "array", "items": {"type": "string"}}
 _NAMES = {
@@ -93,7 +97,12 @@ class CrdStrategy:
             if CLEANUP not in finalizers:
                 finalizers.append(CLEANUP)
         causes = (*_faults(new), *(_changes(old, new) if old is not None else ()))
-        return Prepared(new, causes, tuple(_warnings(new)), prepared.unknown)
+        if causes or (old is not None and old["spec"] == new["spec"]):
+            return Prepared(new, causes, (), prepared.unknown)
+        findings = [validations.findings for validations in _validations(new)]
+        wrong = tuple(cause for each in findings for cause in each.causes)
+        unenforced = (text for each in findings for text in each.unenforced)
+        return Prepared(new, wrong, () if wrong else (*_unknown_formats(new), *unenforced), prepared.unknown)
 
 
 CRD = ResourceType(
@@ -135,6 +144,7 @@ def _type(spec: Mapping[str, Any], version: Mapping[str, Any]) -> ResourceType:
         short_names=tuple(names.get("shortNames", ())),
         categories=tuple(names.get("categories", ())),
         has_status="status" in subresources,
+        is_custom=True,
         columns=tuple(_columns(version)),
         schema=schema,
         strategy=SchemaStrategy(schema),
@@ -184,6 +194,12 @@ def _faults(crd: Object) -> Iterator[Cause]:
             yield _invalid(f"{path}.name", version["name"], "must be a DNS-1035 label, and unique")
         yield from _schema_faults(version, f"{path}.schema.openAPIV3Schema")
         yield from _column_faults(version, f"{path}.additionalPrinterColumns")
+        yield from _scale_faults(version, f"{path}.subresources.scale")
+        yield from _selectable_faults(version, f"{path}.selectableFields")
+    conversion = (spec.get("conversion") or {}).get("strategy", "None")
+    if conversion != "None":
+        text = f'Unsupported value: "{conversion}": supported values: "None" (this server calls no conversion webhooks)'
+        yield Cause("spec.conversion.strategy", text, "FieldValueNotSupported")
 
 
 def _schema_faults(version: Mapping[str, Any], path: str) -> Iterator[Cause]:
@@ -191,41 +207,7 @@ def _schema_faults(version: Mapping[str, Any], path: str) -> Iterator[Cause]:
     if schema is None:
         yield Cause(path, "Required value: schemas are required", "FieldValueRequired")
         return
-    if schema.get("type") != "object":
-        yield _invalid(f"{path}.type", schema.get("type"), "must be object at the root")
-        return
-    faults = list(_structure_faults(schema, path))
-    yield from faults
-    if not faults:
-        try:
-            SchemaStrategy(schema)
-        except ValueError as error:
-            yield _invalid(path, "", str(error))
-
-
-def _structure_faults(schema: Any, path: str) -> Iterator[Cause]:
-    """Yield what keeps a schema from being structural: every value needs a type, or says that any will do."""
-    if not isinstance(schema, Mapping):
-        yield _invalid(path, schema, "must be a schema")
-        return
-    free = schema.get("x-kubernetes-int-or-string") or schema.get("x-kubernetes-preserve-unknown-fields")
-    if not schema.get("type") and not free:
-        yield Cause(
-            f"{path}.type", "Required value: must not be empty for specified object fields", "FieldValueRequired"
-        )
-    if "$ref" in schema:
-        yield Cause(f"{path}.$ref", "Forbidden: references are not supported", "FieldValueForbidden")
-    if schema.get("type") == "array" and "items" not in schema:
-        yield Cause(f"{path}.items", "Required value: must be specified for arrays", "FieldValueRequired")
-    properties = schema.get("properties", {})
-    if properties and "additionalProperties" in schema:
-        text = "Forbidden: additionalProperties and properties are mutual exclusive"
-        yield Cause(f"{path}.additionalProperties", text, "FieldValueForbidden")
-    for name, below in properties.items():
-        yield from _structure_faults(below, f"{path}.properties[{name}]")
-    for name in ("items", "additionalProperties"):
-        if name in schema and not isinstance(schema[name], bool):
-            yield from _structure_faults(schema[name], f"{path}.{name}")
+    yield from crd_schema.faults(schema, path)
 
 
 def _column_faults(version: Mapping[str, Any], path: str) -> Iterator[Cause]:
@@ -235,10 +217,40 @@ def _column_faults(version: Mapping[str, Any], path: str) -> Iterator[Cause]:
                 yield Cause(f"{path}[{index}].{name}", "Required value", "FieldValueRequired")
                 break
         else:
+            if column["type"] not in _COLUMN_TYPES:
+                choices = ", ".join(f'"{known}"' for known in _COLUMN_TYPES)
+                text = f'Unsupported value: "{column["type"]}": supported values: {choices}'
+                yield Cause(f"{path}[{index}].type", text, "FieldValueNotSupported")
             try:
                 jsonpath.find(column["jsonPath"], {})
             except ValueError as error:
                 yield _invalid(f"{path}[{index}].jsonPath", column["jsonPath"], str(error))
+
+
+def _scale_faults(version: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    paths = (version.get("subresources") or {}).get("scale") or {}
+    for name, root in (("specReplicasPath", ".spec."), ("statusReplicasPath", ".status.")):
+        if paths and not str(paths.get(name, "")).startswith(root):
+            yield _invalid(f"{path}.{name}", paths.get(name, ""), f"should be a json path under {root[:-1]}")
+
+
+def _selectable_faults(version: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    fields = version.get("selectableFields", ())
+    if len(fields) > _MAX_SELECTABLE:
+        text = f"Too many: {len(fields)}: must have at most {_MAX_SELECTABLE} items"
+        yield Cause(path, text, "FieldValueTooMany")
+    for index, field in enumerate(fields):
+        where, jsonpath_ = f"{path}[{index}].jsonPath", str(field.get("jsonPath") or "")
+        if not jsonpath_.startswith(".") or jsonpath_.startswith(".metadata"):
+            yield _invalid(where, jsonpath_, "must be a simple json path to a field outside of metadata, such as .a.b")
+            continue
+        declared: Any = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+        for name in jsonpath_[1:].split("."):
+            declared = declared.get("properties", {}).get(name, {})
+        if declared.get("type") not in ("string", "integer", "boolean"):
+            yield _invalid(where, jsonpath_, "must point to a field of type string, integer or boolean")
+        elif field in fields[:index]:
+            yield Cause(where, f'Duplicate value: "{jsonpath_}"', "FieldValueDuplicate")
 
 
 def _changes(old: Object, new: Object) -> Iterator[Cause]:
@@ -250,16 +262,21 @@ def _changes(old: Object, new: Object) -> Iterator[Cause]:
             yield _invalid(f"spec.{'.'.join(path)}", after, "field is immutable")
 
 
-def _warnings(crd: Object) -> Iterator[str]:
+def _schemas(crd: Object) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the schema of every version with its place."""
     for index, version in enumerate(crd["spec"]["versions"]):
-        if _has_rules((version.get("schema") or {}).get("openAPIV3Schema")):
-            yield f"spec.versions[{index}]: x-kubernetes-validations (CEL) are kept and not evaluated by this server"
+        yield f"spec.versions[{index}].schema.openAPIV3Schema", version["schema"]["openAPIV3Schema"]
 
 
-def _has_rules(schema: Any) -> bool:
-    if isinstance(schema, Mapping):
-        return "x-kubernetes-validations" in schema or any(_has_rules(below) for below in schema.values())
-    return isinstance(schema, list) and any(_has_rules(below) for below in schema)
+def _validations(crd: Object) -> Iterator[Validations]:
+    """Compile the CEL rules of every version that has any."""
+    compiled = (validations_of(schema, path) for path, schema in _schemas(crd))
+    return (validations for validations in compiled if validations is not None)
+
+
+def _unknown_formats(crd: Object) -> Iterator[str]:
+    for path, schema in _schemas(crd):
+        yield from crd_schema.unknown_formats(schema, path)
 
 
 def _invalid(path: str, value: object, rule: str) -> Cause:

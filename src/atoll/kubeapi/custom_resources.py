@@ -16,6 +16,7 @@ from atoll.kubeapi.errors import ApiError, Conflict, NotFound
 from atoll.kubeapi.metadata import timestamp
 from atoll.kubeapi.patch import Patch
 from atoll.kubeapi.resource import Object, ResourceType
+from atoll.kubeapi.schema_strategy import SchemaStrategy
 from atoll.kubeapi.store import Store
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,8 @@ class CustomResources:
         taken_by = self._conflict(crd)
         if not taken_by:
             self._serve(name, crd)
-        status = _status(crd, taken_by, timestamp(self._store.clock()))
+        unenforced = "" if taken_by else _unenforced(self._served[name][1])
+        status = _status(crd, taken_by, unenforced, timestamp(self._store.clock()))
         if crd.get("status") != status:
             patch = Patch("merge", {"status": status})
             await self._store.patch(CRD, None, name, patch, subresource="status", field_manager=MANAGER)
@@ -148,7 +150,13 @@ def _is_established(crd: Object) -> bool:
     return any((known["type"], known["status"]) == ("Established", "True") for known in conditions)
 
 
-def _status(crd: Object, taken_by: str, now: str) -> dict[str, Any]:
+def _unenforced(types: Iterable[ResourceType]) -> str:
+    """Return which CEL rules of the served versions are not enforced and why, or an empty string."""
+    strategies = [(rt.version, rt.strategy) for rt in types if isinstance(rt.strategy, SchemaStrategy)]
+    return "; ".join(f"{version}: {rule}" for version, strategy in strategies for rule in strategy.unenforced)
+
+
+def _status(crd: Object, taken_by: str, unenforced: str, now: str) -> dict[str, Any]:
     """Return the status of a definition; the times of conditions stay while the conditions do."""
     accepted = not taken_by
     message = "no conflicts found" if accepted else f"the names are those of {taken_by}"
@@ -156,6 +164,9 @@ def _status(crd: Object, taken_by: str, now: str) -> dict[str, Any]:
     conditions = []
     for kind, reason in zip(("NamesAccepted", "Established"), reasons, strict=True):
         new = {"type": kind, "status": "True" if accepted else "False", "reason": reason, "message": message}
+        conditions.append({**new, "lastTransitionTime": _since(crd, new, now)})
+    if unenforced:
+        new = {"type": "RulesEnforced", "status": "False", "reason": "UnsupportedRules", "message": unenforced}
         conditions.append({**new, "lastTransitionTime": _since(crd, new, now)})
     stored = [version["name"] for version in crd["spec"]["versions"] if version["storage"]]
     before = (crd.get("status") or {}).get("storedVersions", [])

@@ -5,12 +5,8 @@ Owns value validation by OpenAPI v3; must not change anything. Every broken rule
 
 from __future__ import annotations
 
-import base64
-import binascii
-import ipaddress
-import re
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -18,10 +14,12 @@ import orjson
 from atoll.kubeapi import structure
 from atoll.kubeapi.errors import Cause
 from atoll.kubeapi.patterns import compiled
+from atoll.kubeapi.schema_formats import FORMATS
 from atoll.kubeapi.structure import Schema
 
 _INVALID, _TYPE = "FieldValueInvalid", "FieldValueTypeInvalid"
 _INT_OR_STRING = "x-kubernetes-int-or-string"
+_EMBEDDED = "x-kubernetes-embedded-resource"
 
 
 def check(value: Any, schema: Schema, path: str = "") -> Iterator[Cause]:
@@ -30,8 +28,9 @@ def check(value: Any, schema: Schema, path: str = "") -> Iterator[Cause]:
         return
     wrong_type = _wrong_type(value, schema)
     if wrong_type:
-        text = f"Invalid value: {shown(value)}: {path or 'the object'} must be of type {wrong_type}"
-        yield Cause(path, text, _TYPE)
+        found = f'"{_type_name(value)}"'
+        yield Cause(path, f"Invalid value: {found}: {path} in body must be of type {wrong_type}: {found}", _TYPE)
+        yield from _check_enum(value, schema, path)
         return
     yield from _check_enum(value, schema, path)
     if isinstance(value, dict):
@@ -89,14 +88,29 @@ def _check_map(value: dict[str, Any], schema: Mapping[str, Any], path: str) -> I
         below = structure.child(schema, name)
         if inner is None and not (below or {}).get("nullable") and name in properties:
             continue  # null and absent are one; a required field has been named above
-        yield from check(inner, below, _join(path, name) if name in properties else f"{path}[{name}]")
+        yield from check(inner, below, _join(path, name))
+    if schema.get(_EMBEDDED):
+        yield from _check_embedded(value, path)
+
+
+def _check_embedded(value: dict[str, Any], path: str) -> Iterator[Cause]:
+    """Yield what an object within an object lacks to be one."""
+    for name in ("apiVersion", "kind"):
+        if not value.get(name):
+            yield Cause(_join(path, name), "Required value: must not be empty", "FieldValueRequired")
+        elif not isinstance(value[name], str):
+            found = f'"{_type_name(value[name])}"'
+            where = _join(path, name)
+            yield Cause(where, f"Invalid value: {found}: {where} in body must be of type string: {found}", _TYPE)
+    if not isinstance(value.get("metadata", {}), dict):
+        yield Cause(_join(path, "metadata"), "Invalid value: must be an object", _TYPE)
 
 
 def _check_list(value: list[Any], schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
-    yield from _check_count(len(value), schema, path, ("minItems", "maxItems", "items"))
     inner = structure.items(schema)
     for index, item in enumerate(value):
         yield from check(item, inner, f"{path}[{index}]")
+    yield from _check_count(len(value), schema, path, ("minItems", "maxItems", "items"))
     kind = structure.list_type(schema)
     seen: set[bytes] = set()
     for index, item in enumerate(value):
@@ -117,7 +131,7 @@ def _check_count(count: int, schema: Mapping[str, Any], path: str, names: tuple[
         text = f"Invalid value: {count}: {path} in body should have at least {schema[least]} {what}"
         yield Cause(path, text, _INVALID)
     if most in schema and count > schema[most]:
-        text = f"Too many: {count}: must have at most {schema[most]} {what}"
+        text = f"Too many: {count}: must have at most {schema[most]} item{'' if schema[most] == 1 else 's'}"
         yield Cause(path, text, "FieldValueTooMany")
 
 
@@ -129,12 +143,12 @@ def _check_string(value: str, schema: Mapping[str, Any], path: str) -> Iterator[
         text = f"Too long: may not be more than {schema['maxLength']} bytes"
         yield Cause(path, text, "FieldValueTooLong")
     pattern = schema.get("pattern")
-    if pattern is not None and compiled(pattern).search(value) is None:
+    if pattern is not None and not compiled(pattern).occurs_in(value):
         yield Cause(path, f"Invalid value: {shown(value)}: {path} in body should match '{pattern}'", _INVALID)
-    is_format = _FORMATS.get(schema.get("format", ""))
+    is_format = FORMATS.get(schema.get("format", ""))
     if is_format is not None and not is_format(value):
-        text = f"Invalid value: {shown(value)}: {path} in body must be of type {schema['format']}"
-        yield Cause(path, text, _INVALID)
+        text = f"Invalid value: {shown(value)}: {path} in body must be of type {schema['format']}: {shown(value)}"
+        yield Cause(path, text, _TYPE)
 
 
 def _check_number(value: float, schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
@@ -146,7 +160,7 @@ def _check_number(value: float, schema: Mapping[str, Any], path: str) -> Iterato
             f"greater than {_or_equal(above)}{least}",
         ),
         (most is not None and (value > most or (below and value == most)), f"less than {_or_equal(below)}{most}"),
-        (bool(step) and value % (step or 1) != 0, f"a multiple of {step}"),
+        (bool(step) and Decimal(str(value)) % Decimal(str(step or 1)) != 0, f"a multiple of {step}"),
     )
     for broken, rule in rules:
         if broken:
@@ -163,45 +177,36 @@ def _or_equal(exclusive: bool) -> str:
 def _check_junctors(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
     for part in schema.get("allOf", ()):
         yield from check(value, part, path)
-    if "anyOf" in schema and not any(_holds(value, part, path) for part in schema["anyOf"]):
-        yield Cause(path, f"Invalid value: {shown(value)}: {path} in body must validate at least one schema (anyOf)")
-    if "oneOf" in schema:
-        count = sum(_holds(value, part, path) for part in schema["oneOf"])
-        if count != 1:
-            text = f"{path} in body must validate one and only one schema (oneOf), found {count} valid"
-            yield Cause(path, f"Invalid value: {shown(value)}: {text}")
+    for junctor, rule in (("anyOf", "at least one schema (anyOf)"), ("oneOf", "one and only one schema (oneOf)")):
+        if junctor in schema:
+            yield from _check_choice(value, schema[junctor], path, rule, is_exclusive=junctor == "oneOf")
     if "not" in schema and _holds(value, schema["not"], path):
-        yield Cause(path, f"Invalid value: {shown(value)}: {path} in body must not validate the schema (not)")
+        yield Cause(path, f'Invalid value: "": "{path}" must not validate the schema (not)')
+
+
+def _check_choice(
+    value: Any, choices: Sequence[Mapping[str, Any]], path: str, rule: str, *, is_exclusive: bool
+) -> Iterator[Cause]:
+    """Yield what keeps a value from one, or from only one, of several schemas; and what the nearest of them lacks."""
+    faults = [tuple(check(value, choice, path)) for choice in choices]
+    count = sum(not found for found in faults)
+    if count == 1 or (count and not is_exclusive):
+        return
+    text = f'Invalid value: "": "{path}" must validate {rule}'
+    if is_exclusive:
+        text += f". Found {count} valid alternatives" if count else ". Found none valid"
+    yield Cause(path, text)
+    if not count:
+        yield from min(faults, key=len, default=())
 
 
 def _holds(value: Any, schema: Mapping[str, Any], path: str) -> bool:
     return next(check(value, schema, path), None) is None
 
 
-def _parses(parse: Callable[[str], object]) -> Callable[[str], bool]:
-    def accepts(text: str) -> bool:
-        try:
-            parse(text)
-        except (ValueError, binascii.Error):
-            return False
-        return True
-
-    return accepts
-
-
-def _instant(text: str) -> datetime:
-    if "T" not in text.upper() or not re.search(r"(Z|[+-]\d\d:\d\d)$", text, re.IGNORECASE):
-        raise ValueError(text)
-    return datetime.fromisoformat(text.upper())
-
-
-_FORMATS: Mapping[str, Callable[[str], bool]] = {
-    "date-time": _parses(_instant),
-    "ipv4": _parses(ipaddress.IPv4Address),
-    "ipv6": _parses(ipaddress.IPv6Address),
-    "cidr": _parses(lambda text: ipaddress.ip_network(text, strict=False)),
-    "byte": _parses(lambda text: base64.b64decode(text, validate=True)),
-}
+def _type_name(value: Any) -> str:
+    names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
+    return names.get(type(value), "null")
 
 
 def _join(path: str, name: str) -> str:

@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from atoll.kubeapi import structure
+from atoll.kubeapi.object_meta import OBJECT_META
 from atoll.kubeapi.structure import Schema
 
 _PRESERVE = "x-kubernetes-preserve-unknown-fields"
 _EMBEDDED = "x-kubernetes-embedded-resource"
 _IDENTITY = frozenset(("apiVersion", "kind", "metadata"))
+_METADATA = frozenset((*OBJECT_META["properties"], "selfLink"))
 
 
 def fill_defaults(value: Any, schema: Schema) -> None:
@@ -71,9 +73,10 @@ def _prune_map(value: dict[str, Any], schema: Mapping[str, Any], path: str, know
     properties, additional = schema.get("properties", {}), schema.get("additionalProperties")
     keeps = bool(schema.get(_PRESERVE)) or additional is True or _says_nothing(schema)
     for name in list(value):
-        if name in known:
-            continue
         where = f"{path}.{name}" if path else name
+        if name in known:
+            yield from _prune_metadata(value[name], where) if name == "metadata" else ()
+            continue
         if name in properties:
             yield from prune(value[name], properties[name], path=where)
         elif isinstance(additional, Mapping):
@@ -81,6 +84,15 @@ def _prune_map(value: dict[str, Any], schema: Mapping[str, Any], path: str, know
         elif not keeps:
             del value[name]
             yield where
+
+
+def _prune_metadata(metadata: Any, path: str) -> Iterator[str]:
+    """Take out what ObjectMeta does not have; managedFields and the like are judged by those who write them."""
+    if not isinstance(metadata, dict):
+        return
+    for name in [name for name in metadata if name not in _METADATA]:
+        del metadata[name]
+        yield f"{path}.{name}"
 
 
 def _says_nothing(schema: Mapping[str, Any]) -> bool:
