@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from atoll.kubeapi.discovery import version_priority
 from atoll.kubeapi.http import create_app
-from atoll.kubeapi.http.access import Action, Decision, User
+from atoll.kubeapi.http.access import Access, Action, Decision, Rule, User
 from atoll.kubeapi.resource import ResourceType
 from atoll.kubeapi.store import Store
 from kubeapi.conftest import VERSION, serving
@@ -84,12 +84,12 @@ BAD_REQUESTS: dict[str, tuple[str, str, dict[str, Any], int, str]] = {
     "a name that is not that of the path": ("PUT", f"{WIDGETS}/two", {"json": widget("one")}, 400, "does not match"),
     "a limit that is no number": ("GET", f"{WIDGETS}?limit=many", {}, 400, "limit"),
     "a selector that is wrong": ("GET", f"{WIDGETS}?labelSelector=a%20b", {}, 400, "unable to parse requirement"),
-    "a dry run of some": ("POST", f"{WIDGETS}?dryRun=Some", {"json": widget("x")}, 400, "dryRun"),
+    "a dry run of some": ("POST", f"{WIDGETS}?dryRun=Some", {"json": widget("x")}, 422, "dryRun"),
     "force on a plain patch": (
         "PATCH",
         f"{WIDGETS}/one?force=true",
         {"content": b"{}", "headers": {"content-type": "application/merge-patch+json"}},
-        400,
+        422,
         "force",
     ),
     "a watch with a selector that is wrong": (
@@ -121,14 +121,14 @@ BAD_REQUESTS: dict[str, tuple[str, str, dict[str, Any], int, str]] = {
         "PATCH",
         f"{WIDGETS}/one",
         {"content": b"{}", "headers": {"content-type": "application/apply-patch+yaml"}},
-        400,
+        422,
         "fieldManager",
     ),
     "a policy of deletion that does not exist": (
         "DELETE",
         f"{WIDGETS}/one?propagationPolicy=Slowly",
         {},
-        400,
+        422,
         "propag",
     ),
     "a version of a group that is not served": ("GET", "/apis/example.dev/v9", {}, 404, "could not find"),
@@ -260,6 +260,9 @@ class Tokens:
         allowed = user.name == "alice" or action.verb in ("get", "list", "watch")
         return Decision(allowed, "" if allowed else "bob only reads")
 
+    async def rules(self, user: User, namespace: str) -> list[Rule]:
+        return [Rule(("*",) if user.name == "alice" else ("get", "list", "watch"), ("*",), ("*",))]
+
 
 async def test_access_is_refused_as_kubernetes_refuses_it(store: Store) -> None:
     async def whoami(request: Request) -> PlainTextResponse:
@@ -267,9 +270,7 @@ async def test_access_is_refused_as_kubernetes_refuses_it(store: Store) -> None:
 
     extra = [Route("/api/v1/namespaces/{namespace}/pods/{name}/log", whoami)]
     tokens = Tokens()
-    app = create_app(
-        store, store.registry, version=VERSION, authenticator=tokens, authorizer=tokens, extra_routes=extra
-    )
+    app = create_app(store, store.registry, version=VERSION, access=Access(tokens, tokens), extra_routes=extra)
     async with serving(app, store) as url, httpx.AsyncClient(base_url=url) as http:
         unknown = await http.get(WIDGETS)
         refused = await http.post(WIDGETS, json=widget("one"), headers={"authorization": "Bearer b"})

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TypedDict
 
 from atoll.kubeapi.deletion import Propagation
-from atoll.kubeapi.writing import FieldValidation
+from atoll.kubeapi.writing import Admit, FieldValidation
 
 
 class WriteArguments(TypedDict, total=False):
@@ -21,6 +21,7 @@ class WriteArguments(TypedDict, total=False):
     field_validation: FieldValidation
     force: bool
     warn: Callable[[str], None]
+    admit: Admit
 
 
 class ListArguments(TypedDict, total=False):
@@ -32,6 +33,7 @@ class ListArguments(TypedDict, total=False):
     continue_token: str
     resource_version: str
     resource_version_match: str
+    send_initial: bool | None
 
 
 class WatchArguments(TypedDict, total=False):

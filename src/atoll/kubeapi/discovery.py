@@ -6,13 +6,12 @@ Owns these documents; pure. Source: Kubernetes documentation "API Discovery"; ap
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from atoll.kubeapi.resource import Registry, ResourceType
+from atoll.kubeapi.resource import ResourceType
 
 _VERSION = re.compile(r"^v(?P<major>[1-9]\d*)(?:(?P<stability>alpha|beta)(?P<minor>[1-9]\d*))?$")
-_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _SUBRESOURCE_VERBS = ("get", "patch", "update")
 AGGREGATED_TYPE = "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
 
@@ -27,24 +26,24 @@ def api_versions() -> dict[str, Any]:
     return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
 
 
-def group_list(registry: Registry) -> dict[str, Any]:
+def group_list(types: Sequence[ResourceType]) -> dict[str, Any]:
     """Return `/apis`."""
-    groups = [_group(name, versions) for name, versions in _versions(registry).items() if name]
+    groups = [_group(name, versions) for name, versions in _versions(types).items() if name]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
 
-def group(registry: Registry, name: str) -> dict[str, Any] | None:
+def group(types: Sequence[ResourceType], name: str) -> dict[str, Any] | None:
     """Return `/apis/GROUP`, or None if there is no such group."""
-    versions = _versions(registry).get(name)
+    versions = _versions(types).get(name)
     return {"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)} if name and versions else None
 
 
-def resource_list(registry: Registry, name: str, version: str) -> dict[str, Any] | None:
+def resource_list(types: Sequence[ResourceType], name: str, version: str) -> dict[str, Any] | None:
     """Return `/api/VERSION` or `/apis/GROUP/VERSION`, or None if there is no such version."""
-    types = [rt for rt in registry.all() if (rt.group, rt.version) == (name, version)]
-    if not types and (name, version) != ("", "v1"):
+    found = [rt for rt in types if (rt.group, rt.version) == (name, version)]
+    if not found and (name, version) != ("", "v1"):
         return None
-    resources = [entry for rt in types for entry in _resources(rt)]
+    resources = [entry for rt in found for entry in _resources(rt)]
     return {
         "kind": "APIResourceList",
         "apiVersion": "v1",
@@ -53,12 +52,12 @@ def resource_list(registry: Registry, name: str, version: str) -> dict[str, Any]
     }
 
 
-def aggregated(registry: Registry, *, core: bool, version: str) -> dict[str, Any]:
+def aggregated(types: Sequence[ResourceType], *, core: bool, version: str) -> dict[str, Any]:
     """Return the APIGroupDiscoveryList of `/api` (core) or `/apis`."""
     items = []
-    for name, versions in _versions(registry).items():
+    for name, versions in _versions(types).items():
         if (not name) is core:
-            described = [_aggregated_version(registry, name, each) for each in versions]
+            described = [_aggregated_version(types, name, each) for each in versions]
             items.append({"metadata": {"name": name, "creationTimestamp": None}, "versions": described})
     return {
         "kind": "APIGroupDiscoveryList",
@@ -68,9 +67,9 @@ def aggregated(registry: Registry, *, core: bool, version: str) -> dict[str, Any
     }
 
 
-def _versions(registry: Registry) -> dict[str, list[str]]:
+def _versions(types: Sequence[ResourceType]) -> dict[str, list[str]]:
     versions: dict[str, list[str]] = {}
-    for rt in registry.all():
+    for rt in types:
         known = versions.setdefault(rt.group, [])
         if rt.version not in known:
             known.append(rt.version)
@@ -97,7 +96,7 @@ def _resources(rt: ResourceType) -> Iterable[dict[str, Any]]:
         "singularName": rt.singular,
         "namespaced": rt.namespaced,
         "kind": rt.kind,
-        "verbs": list(_VERBS),
+        "verbs": list(rt.verbs),
         "storageVersionHash": "",
     }
     if rt.short_names:
@@ -121,9 +120,9 @@ def _subresource_kind(rt: ResourceType, subresource: str) -> dict[str, str]:
     return {"kind": rt.kind}
 
 
-def _aggregated_version(registry: Registry, name: str, version: str) -> dict[str, Any]:
-    types = [rt for rt in registry.all() if (rt.group, rt.version) == (name, version)]
-    return {"version": version, "freshness": "Current", "resources": [_aggregated_resource(rt) for rt in types]}
+def _aggregated_version(types: Sequence[ResourceType], name: str, version: str) -> dict[str, Any]:
+    found = [rt for rt in types if (rt.group, rt.version) == (name, version)]
+    return {"version": version, "freshness": "Current", "resources": [_aggregated_resource(rt) for rt in found]}
 
 
 def _aggregated_resource(rt: ResourceType) -> dict[str, Any]:
@@ -132,7 +131,7 @@ def _aggregated_resource(rt: ResourceType) -> dict[str, Any]:
         "responseKind": {"group": rt.group, "version": rt.version, "kind": rt.kind},
         "scope": "Namespaced" if rt.namespaced else "Cluster",
         "singularResource": rt.singular,
-        "verbs": list(_VERBS),
+        "verbs": list(rt.verbs),
     }
     if rt.short_names:
         entry["shortNames"] = list(rt.short_names)

@@ -28,8 +28,9 @@ class Cause:
     reason: str = "FieldValueInvalid"
 
     def wire(self) -> dict[str, str]:
-        """Return the `details.causes[]` entry."""
-        return {"reason": self.reason, "message": self.message, "field": self.field}
+        """Return the `details.causes[]` entry; a cause that is about no field names none."""
+        entry = {"reason": self.reason, "message": self.message}
+        return {**entry, "field": self.field} if self.field else entry
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,11 @@ class MethodNotAllowed(ApiError):
     """The resource exists and does not have this verb."""
 
     code, reason = 405, "MethodNotAllowed"
+
+    @classmethod
+    def resource(cls) -> MethodNotAllowed:
+        """Say that the path has no such method."""
+        return cls("the server does not allow this method on the requested resource")
 
 
 class NotAcceptable(ApiError):

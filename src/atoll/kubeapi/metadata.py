@@ -109,15 +109,15 @@ def _intent(rt: ResourceType, obj: Object) -> Object:
     return {name: value for name, value in obj.items() if name not in apart}
 
 
-def check_metadata(rt: ResourceType, obj: Object) -> Iterator[Cause]:
-    """Yield every broken rule of the object's metadata."""
+def check_metadata(rt: ResourceType, obj: Object, old: Object | None) -> Iterator[Cause]:
+    """Yield every broken rule of the object's metadata; `old` is None on create."""
     metadata = obj["metadata"]
     yield from _check_name(rt, metadata.get("name"))
     if rt.namespaced and not _is_dns_label(metadata.get("namespace")):
         yield _invalid("metadata.namespace", metadata.get("namespace"), "must be a DNS-1123 label")
     yield from _check_map("metadata.labels", metadata.get("labels"))
     yield from _check_map("metadata.annotations", metadata.get("annotations"))
-    yield from _check_finalizers(metadata.get("finalizers"))
+    yield from _check_finalizers(metadata.get("finalizers"), old["metadata"] if old is not None else {})
     yield from _check_owners(metadata.get("ownerReferences"))
 
 
@@ -159,7 +159,7 @@ def _check_map(path: str, values: object) -> Iterator[Cause]:
             yield Cause(path, message, "FieldValueTooLong")
 
 
-def _check_finalizers(finalizers: object) -> Iterator[Cause]:
+def _check_finalizers(finalizers: object, before: Mapping[str, Any]) -> Iterator[Cause]:
     if finalizers is None:
         return
     if not isinstance(finalizers, list):
@@ -168,6 +168,10 @@ def _check_finalizers(finalizers: object) -> Iterator[Cause]:
     for index, finalizer in enumerate(finalizers):
         if not isinstance(finalizer, str) or not _is_qualified(finalizer):
             yield _invalid(f"metadata.finalizers[{index}]", finalizer, "is not a qualified name")
+    added = [str(finalizer) for finalizer in finalizers if finalizer not in (before.get("finalizers") or ())]
+    if added and "deletionTimestamp" in before:
+        what = f"no new finalizers can be added if the object is being deleted, found {', '.join(added)}"
+        yield Cause("metadata.finalizers", f"Forbidden: {what}", "FieldValueForbidden")
 
 
 def _check_owners(owners: object) -> Iterator[Cause]:

@@ -6,7 +6,7 @@ Owns what `kubectl explain` and the clients' validation read; pure.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +14,8 @@ import orjson
 
 from atoll.kubeapi.discovery import subresources
 from atoll.kubeapi.object_meta import OBJECT_META
-from atoll.kubeapi.patch import PATCH_TYPES
-from atoll.kubeapi.resource import Registry, ResourceType
+from atoll.kubeapi.patch import patch_types
+from atoll.kubeapi.resource import ResourceType
 
 _GVK = "x-kubernetes-group-version-kind"
 _META_PREFIX = "io.k8s.apimachinery.pkg.apis.meta.v1."
@@ -40,25 +40,25 @@ _READ_PARAMETERS = ("pretty",)
 _LIST_PARAMETERS = ("labelSelector", "fieldSelector", "limit", "continue", "resourceVersion", "watch", "timeoutSeconds")
 
 
-def paths_of(registry: Registry) -> dict[str, Any]:
+def paths_of(types: Sequence[ResourceType]) -> dict[str, Any]:
     """Return `/openapi/v3`: where the document of each group-version is, with a hash of what it says."""
     paths = {}
-    for group, version in dict.fromkeys((rt.group, rt.version) for rt in registry.all()):
+    for group, version in dict.fromkeys((rt.group, rt.version) for rt in types):
         where = f"apis/{group}/{version}" if group else f"api/{version}"
-        document = orjson.dumps(document_v3(registry, group, version, release=""), option=orjson.OPT_SORT_KEYS)
+        document = orjson.dumps(document_v3(types, group, version, release=""), option=orjson.OPT_SORT_KEYS)
         digest = hashlib.sha256(document).hexdigest()[:32].upper()
         paths[where] = {"serverRelativeURL": f"/openapi/v3/{where}?hash={digest}"}
     return {"paths": paths}
 
 
-def document_v3(registry: Registry, group: str, version: str, *, release: str) -> dict[str, Any] | None:
+def document_v3(types: Sequence[ResourceType], group: str, version: str, *, release: str) -> dict[str, Any] | None:
     """Return the OpenAPI v3 document of one group-version, or None if there is no such."""
-    types = [rt for rt in registry.all() if (rt.group, rt.version) == (group, version)]
-    if not types:
+    found = [rt for rt in types if (rt.group, rt.version) == (group, version)]
+    if not found:
         return None
     schemas: dict[str, Any] = {_META_NAME: OBJECT_META, _LIST_META_NAME: _LIST_META}
     paths: dict[str, Any] = {}
-    for rt in types:
+    for rt in found:
         schemas |= _schemas(rt, "#/components/schemas/")
         paths |= dict(_paths(rt))
     return {
@@ -69,10 +69,10 @@ def document_v3(registry: Registry, group: str, version: str, *, release: str) -
     }
 
 
-def document_v2(registry: Registry, *, release: str) -> dict[str, Any]:
+def document_v2(types: Sequence[ResourceType], *, release: str) -> dict[str, Any]:
     """Return the OpenAPI v2 document: the definitions of all types."""
     definitions: dict[str, Any] = {_META_NAME: OBJECT_META, _LIST_META_NAME: _LIST_META}
-    for rt in registry.all():
+    for rt in types:
         definitions |= _schemas(rt, "#/definitions/")
     info = {"title": "Kubernetes", "version": release}
     return {"swagger": "2.0", "info": info, "paths": {}, "definitions": definitions}
@@ -125,6 +125,11 @@ class _Operation:
     subresource: str = ""
     everywhere: bool = False
 
+    @property
+    def verb(self) -> str:
+        """The verb of the operation, as discovery names it."""
+        return {"post": "create", "put": "update"}.get(self.action, self.action)
+
     def document(self, rt: ResourceType) -> dict[str, Any]:
         """Return the operation on a type."""
         scope = "Namespaced" if rt.namespaced and not self.everywhere else ""
@@ -146,6 +151,14 @@ class _Operation:
 
 
 def _paths(rt: ResourceType) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, operations, parameters in _all_paths(rt):
+        documents = {method: each.document(rt) for method, each in operations.items() if each.verb in rt.verbs}
+        if documents:
+            yield path, {**documents, "parameters": parameters}
+
+
+def _all_paths(rt: ResourceType) -> Iterator[tuple[str, dict[str, _Operation], list[dict[str, Any]]]]:
+    """Yield the paths of a type that has all verbs, with their operations and parameters."""
     base = f"/apis/{rt.group}/{rt.version}" if rt.group else f"/api/{rt.version}"
     collection = f"{base}/namespaces/{{namespace}}/{rt.plural}" if rt.namespaced else f"{base}/{rt.plural}"
     where = [_parameter("namespace", "path")] if rt.namespaced else []
@@ -156,24 +169,20 @@ def _paths(rt: ResourceType) -> Iterator[tuple[str, dict[str, Any]]]:
         "post": _Operation("post", _WRITE_PARAMETERS, _BODIES),
         "delete": _Operation("deletecollection", _LIST_PARAMETERS),
     }
-    yield collection, {**_documents(rt, on_collection), "parameters": where}
+    yield collection, on_collection, where
     if rt.namespaced:
-        yield f"{base}/{rt.plural}", _documents(rt, {"get": replace(listing, everywhere=True)})
+        yield f"{base}/{rt.plural}", {"get": replace(listing, everywhere=True)}, []
     on_object = {
         "get": _Operation("get", _READ_PARAMETERS),
         "put": _Operation("put", _WRITE_PARAMETERS, _BODIES),
-        "patch": _Operation("patch", (*_WRITE_PARAMETERS, "force"), tuple(PATCH_TYPES)),
+        "patch": _Operation("patch", (*_WRITE_PARAMETERS, "force"), patch_types(rt)),
         "delete": _Operation("delete", ("dryRun", "gracePeriodSeconds", "propagationPolicy")),
     }
-    yield f"{collection}/{{name}}", {**_documents(rt, on_object), "parameters": named}
-    del on_object["delete"]
+    yield f"{collection}/{{name}}", on_object, named
+    changing = {method: each for method, each in on_object.items() if method != "delete"}
     for subresource in subresources(rt):
-        operations = {method: replace(each, subresource=subresource) for method, each in on_object.items()}
-        yield f"{collection}/{{name}}/{subresource}", {**_documents(rt, operations), "parameters": named}
-
-
-def _documents(rt: ResourceType, operations: Mapping[str, _Operation]) -> dict[str, Any]:
-    return {method: operation.document(rt) for method, operation in operations.items()}
+        operations = {method: replace(each, subresource=subresource) for method, each in changing.items()}
+        yield f"{collection}/{{name}}/{subresource}", operations, named
 
 
 def _parameter(name: str, place: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import orjson
 
 from atoll.kubeapi.errors import BadRequest, Cause, Invalid
-from atoll.kubeapi.resource import Object
+from atoll.kubeapi.resource import Object, ResourceType
 
 PatchKind = Literal["json", "merge", "strategic", "apply"]
 PATCH_TYPES: dict[str, PatchKind] = {
@@ -22,6 +22,7 @@ PATCH_TYPES: dict[str, PatchKind] = {
     "application/strategic-merge-patch+json": "strategic",
     "application/apply-patch+yaml": "apply",
 }
+_CUSTOM_TYPES = tuple(media_type for media_type, kind in PATCH_TYPES.items() if kind != "strategic")
 MAX_OPERATIONS = 10_000  # as kube-apiserver limits a JSON Patch
 
 
@@ -31,6 +32,11 @@ class Patch:
 
     kind: PatchKind
     body: Any
+
+
+def patch_types(rt: ResourceType) -> tuple[str, ...]:
+    """Return the media types of the patches that a resource takes."""
+    return _CUSTOM_TYPES if rt.is_custom else tuple(PATCH_TYPES)
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

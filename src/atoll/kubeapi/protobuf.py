@@ -1,6 +1,6 @@
 """Reading bodies in Kubernetes' protobuf encoding, which kubectl sends for the kinds it was built with.
 
-Owns the wire format and the shapes that every request shares (ObjectMeta, DeleteOptions); a kind's own shape stands
+Owns the wire format and the shapes that servers share (ObjectMeta, DeleteOptions, Event); a kind's own shape stands
 with its ResourceType. Answers are never written so: every client also takes JSON.
 Source: k8s.io/apimachinery runtime/serializer/protobuf and the generated.proto files of k8s.io/api.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from atoll.kubeapi.errors import BadRequest
@@ -20,7 +20,9 @@ _MAGIC = b"k8s\x00"
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_DEPTH = 64
 
-Kind = Literal["string", "bytes", "bool", "int", "time", "quantity", "int-or-string", "message", "map"]
+Kind = Literal[
+    "string", "texts", "bytes", "bool", "int", "time", "micro-time", "quantity", "int-or-string", "message", "map"
+]
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,21 @@ DELETE_OPTIONS: Message = {
     4: Field("propagationPolicy"),
     5: Field("dryRun", repeated=True),
 }
+_REFERENCE = texts(kind=1, namespace=2, name=3, uid=4, apiVersion=5, resourceVersion=6, fieldPath=7)
+_SERIES: Message = {1: Field("count", "int", omits_zero=True), 2: Field("lastObservedTime", "micro-time")}
+EVENT: Message = {
+    1: Field("metadata", "message", of=OBJECT_META),
+    2: Field("involvedObject", "message", of=_REFERENCE),
+    **texts(reason=3, message=4, type=9, action=12, reportingComponent=14, reportingInstance=15),
+    5: Field("source", "message", of=texts(component=1, host=2)),
+    6: Field("firstTimestamp", "time"),
+    7: Field("lastTimestamp", "time"),
+    8: Field("count", "int", omits_zero=True),
+    10: Field("eventTime", "micro-time"),
+    11: Field("series", "message", of=_SERIES),
+    13: Field("related", "message", of=_REFERENCE),
+}
+"""A core/v1 Event: every client's recorder writes them, to every server that has them."""
 _ENVELOPE: Message = {
     1: Field("type", "message", of=texts(apiVersion=1, kind=2)),
     2: Field("raw", "bytes"),
@@ -168,15 +185,33 @@ def _as_text(value: int | bytes) -> str:
         raise _malformed("a text is not UTF-8") from None
 
 
+def _as_texts(value: int | bytes) -> list[str]:
+    """Return the texts of a message that holds nothing else, as the values of `extra` in a review."""
+    texts_of: list[str] = _message(_as_bytes(value), {1: Field("items", repeated=True)}, 0).get("items", [])
+    return texts_of
+
+
 def _as_time(value: int | bytes) -> str | None:
-    """Return an instant of seconds and nanoseconds; the zero value is none."""
-    seconds = _message(_as_bytes(value), {1: Field("seconds", "int")}, 0).get("seconds")
+    """Return an instant of whole seconds; the zero value is none."""
+    at = _instant(value)
+    return None if at is None else at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _as_micro_time(value: int | bytes) -> str | None:
+    """Return an instant of microseconds, which JSON always has six digits of; the zero value is none."""
+    at = _instant(value)
+    return None if at is None else at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _instant(value: int | bytes) -> datetime | None:
+    read = _message(_as_bytes(value), {1: Field("seconds", "int"), 2: Field("nanos", "int")}, 0)
+    seconds, nanos = read.get("seconds"), read.get("nanos", 0)
     if seconds is None:
         return None
     try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=nanos // 1000)
     except (ValueError, OverflowError, OSError):
-        raise _malformed(f"{seconds} seconds are no time") from None
+        raise _malformed(f"{seconds} seconds and {nanos} nanoseconds are no time") from None
 
 
 def _as_quantity(value: int | bytes) -> str:
@@ -196,6 +231,8 @@ _READ: Mapping[str, Callable[[int | bytes], Any]] = {
     "bool": lambda value: _as_int(value) != 0,
     "int": _as_int,
     "time": _as_time,
+    "micro-time": _as_micro_time,
+    "texts": _as_texts,
     "quantity": _as_quantity,
     "int-or-string": _as_int_or_string,
 }

@@ -18,6 +18,7 @@ from atoll.kubeapi.protobuf import Message
 from atoll.kubeapi.structure import Schema, structural
 
 Object = dict[str, Any]
+ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,10 @@ class PassThrough:
 
 @dataclass(frozen=True)
 class Scale:
-    """Where the `/scale` subresource finds its numbers, as dotted paths; `selector` may be empty."""
+    """Where the `/scale` subresource finds its numbers, as dotted paths.
+
+    `selector` is where a selector stands, as text or as a LabelSelector; empty where there is none.
+    """
 
     spec_replicas: str = "spec.replicas"
     status_replicas: str = "status.replicas"
@@ -93,8 +97,12 @@ class ResourceType:
     """Seconds that a deletion waits for whoever stops the object (a kubelet); None or 0 removes it at once."""
     why_kept: Callable[[Mapping[str, Any]], str] | None = None
     """Says why an object may not be deleted now, empty if it may; None refuses no deletion."""
+    is_custom: bool = False
+    """True of a custom resource: no strategic merge patch, and an update states the version that it was made from."""
     protobuf: Message | None = None
     """Shape of the object in protobuf, for kinds that kubectl was built with and creates so; None takes no protobuf."""
+    verbs: tuple[str, ...] = ALL_VERBS
+    """What clients are told they can do with it; what is in the registry takes all of them."""
 
     @property
     def api_version(self) -> str:

@@ -11,6 +11,7 @@ from atoll.kubeapi.arguments import WriteArguments
 from atoll.kubeapi.errors import BadRequest, Cause, Conflict, Invalid, Subject
 from atoll.kubeapi.patch import Patch, json_patch, merge_patch
 from atoll.kubeapi.resource import Object, ResourceType, Scale
+from atoll.kubeapi.selectors import selector_text
 from atoll.kubeapi.store import Store
 from atoll.kubeapi.writing import STALE
 
@@ -23,7 +24,7 @@ def scale_of(paths: Scale, obj: Object) -> Object:
     status: dict[str, Any] = {"replicas": _at(obj, paths.status_replicas) or 0}
     selector = _at(obj, paths.selector) if paths.selector else None
     if selector is not None:
-        status["selector"] = selector
+        status["selector"] = selector_text(selector) if isinstance(selector, dict) else selector
     return {
         "apiVersion": "autoscaling/v1",
         "kind": "Scale",

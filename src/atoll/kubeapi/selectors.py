@@ -46,6 +46,16 @@ class Requirement:
         return _compares(value, self.operator, int(self.values[0]))
 
 
+def selector_text(selector: Mapping[str, Any]) -> str:
+    """Write a LabelSelector, as it stands in a spec, as the text that clients send."""
+    terms = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
+    for rule in selector.get("matchExpressions") or ():
+        key, values = rule["key"], f"({','.join(sorted(rule.get('values') or ()))})"
+        forms = {"In": f"{key} in {values}", "NotIn": f"{key} notin {values}", "Exists": key, "DoesNotExist": f"!{key}"}
+        terms.append(forms[rule["operator"]])
+    return ",".join(terms)
+
+
 def _compares(value: str, operator: str, bound: int) -> bool:
     try:
         number = int(value)

@@ -19,9 +19,9 @@ _AGE = Column("Age", "date", ".metadata.creationTimestamp", description="Time si
 
 
 def columns(rt: ResourceType) -> tuple[Column, ...]:
-    """Return the columns of a kind: its name first, and its age if it declares none of its own."""
+    """Return the columns of a kind: its name first if it declares no place for it, its age if it declares nothing."""
     declared = rt.columns or (_AGE,)
-    return declared if declared[0].name == _NAME.name else (_NAME, *declared)
+    return declared if any(column.name == _NAME.name for column in declared) else (_NAME, *declared)
 
 
 def table(
@@ -91,7 +91,7 @@ def _cell(column: Column, obj: Mapping[str, Any], now: datetime) -> object:
         return column.value(obj, now)
     found = [value for value in jsonpath.find(column.path, obj) if value is not None]
     if not found:
-        return "<unknown>" if column.type == "date" else None
+        return None
     if column.type == "date":
         return _age(found[0], now)
     if column.type in ("integer", "number", "boolean") and len(found) == 1 and not isinstance(found[0], str):

@@ -5,13 +5,13 @@ Owns the pure middle of a write of one resource; the store reads before it and w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
 
-from atoll.kubeapi import managed_fields, metadata
+from atoll.kubeapi import managed_fields, metadata, options
 from atoll.kubeapi.apply import Application, apply, without_nulls
 from atoll.kubeapi.errors import BadRequest, Cause, Conflict, Invalid
 from atoll.kubeapi.managed_fields import APPLY, UPDATE, Manager, Managers
@@ -23,16 +23,25 @@ FieldValidation = Literal["Strict", "Warn", "Ignore"]
 
 STALE = "the object has been modified; please apply your changes to the latest version and try again"
 _NAMELESS_MANAGER = "unknown"
-_MAX_MANAGER = 128
+
+Admit = Callable[[Object, Object | None], None]
+"""Looks at an object as it would be stored, and at what it replaces (None on create). Raises ApiError to refuse."""
 
 
 def _unheard(_warning: str) -> None:
     """Drop a warning that nobody listens to."""
 
 
+def _admitted(_new: Object, _old: Object | None) -> None:
+    """Take what the kind's own rules take."""
+
+
 @dataclass(frozen=True)
 class WriteOptions:
-    """The options of one write. `warn` hears what was taken but should be changed."""
+    """The options of one write.
+
+    `warn` hears what was taken but should be changed; `admit` sees what is right by the kind's rules, and may refuse.
+    """
 
     subresource: str = ""
     dry_run: bool = False
@@ -40,20 +49,24 @@ class WriteOptions:
     field_validation: FieldValidation = "Strict"
     force: bool = False
     warn: Callable[[str], None] = _unheard
+    admit: Admit = _admitted
+
+
+def strict_decoding(rt: ResourceType, faults: Sequence[str]) -> str:
+    """Say, as Kubernetes does, that strict validation found fields that are unknown or stand twice."""
+    found = f"strict decoding error: {', '.join(faults)}"
+    return f'{rt.kind} in version "{rt.version}" cannot be handled as a {rt.kind}: {found}'
 
 
 class Writer:
     """One write to one resource at one instant."""
 
     def __init__(self, rt: ResourceType, options: WriteOptions, *, now: str, uid: str) -> None:
-        """Args: `uid` is for the object, should this write create one. Raises Invalid for a bad field manager."""
+        """Args: `uid` is for the object, should this write create one."""
         self.rt = rt
         self.options = options
         self._now = now
         self._uid = uid
-        if len(options.field_manager) > _MAX_MANAGER or not options.field_manager.isprintable():
-            message = f"Invalid value: must be printable and at most {_MAX_MANAGER} characters"
-            raise Invalid(f"fieldManager: {message}", causes=[Cause("fieldManager", message)])
 
     # what was sent
 
@@ -64,9 +77,9 @@ class Writer:
         return draft
 
     def configuration(self, body: Any, namespace: str | None, name: str) -> Object:
-        """Check what is applied against the request and return it without nulls. Raises BadRequest."""
-        if not self.options.field_manager:
-            raise BadRequest("fieldManager: Required value: is required for apply patch")
+        """Check what is applied against the request and return it without nulls. Raises Invalid or BadRequest."""
+        causes = options.patch_causes(is_apply=True, manager=self.options.field_manager, force=None)
+        options.refuse("PatchOptions", causes)
         config: Object = without_nulls(self.draft(body, namespace))
         if "managedFields" in config["metadata"]:
             raise BadRequest("metadata.managedFields must be nil")
@@ -103,6 +116,7 @@ class Writer:
     def replaced(self, live: Object, draft: Object) -> Object:
         """Return what an update of `live` to `draft` stores. Raises Conflict, Invalid or BadRequest."""
         self._check_version(live, draft)
+        self._check_is_from_a_version(live, draft)
         new = self._with_the_other_part(live, _copy(draft))
         self._check_name(new, live["metadata"]["name"])
         managers = self._stated_managers(live, new)
@@ -134,12 +148,13 @@ class Writer:
         return obj
 
     def _admit(self, obj: Object, old: Object | None) -> Object:
-        causes = list(metadata.check_metadata(self.rt, obj))
+        causes = list(metadata.check_metadata(self.rt, obj, old))
         prepared = self.rt.strategy.prepare(obj, old)
         self._report_unknown(prepared.unknown)
         causes += prepared.causes
         if causes:
             raise Invalid.of(self.rt.object_subject(str(obj["metadata"].get("name", ""))), causes)
+        self.options.admit(prepared.obj, old)
         for warning in prepared.warnings:
             self.options.warn(warning)
         return prepared.obj
@@ -153,11 +168,7 @@ class Writer:
                 self.options.warn(message)
             return
         causes = [Cause(path, message) for path, message in zip(unknown, messages, strict=True)]
-        raise BadRequest(
-            f"{self.rt.kind} in version {self.rt.version!r} cannot be handled as a {self.rt.kind}: "
-            f"strict decoding error: {', '.join(messages)}",
-            causes=causes,
-        )
+        raise BadRequest(strict_decoding(self.rt, messages), causes=causes)
 
     def _own_part(self, config: Object) -> Object:
         """Leave out of a configuration what belongs to the other endpoint: the status, or all but the status."""
@@ -210,6 +221,11 @@ class Writer:
         version = new["metadata"].get("resourceVersion")
         if version and version != live["metadata"]["resourceVersion"]:
             raise Conflict.of(self._subject(live), STALE)
+
+    def _check_is_from_a_version(self, live: Object, new: Object) -> None:
+        if self.rt.is_custom and not new["metadata"].get("resourceVersion"):
+            cause = Cause("metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update")
+            raise Invalid.of(self._subject(live), [cause])
 
     def _check_name(self, obj: Object, name: str) -> None:
         found = obj["metadata"].get("name")

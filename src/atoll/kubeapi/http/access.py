@@ -7,17 +7,15 @@ every caller is anonymous, without an authorizer everything is allowed: fit for 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
 from starlette.requests import Request
 
 from atoll.kubeapi.errors import Forbidden, Subject, Unauthorized, qualified
-from atoll.kubeapi.http.target import Target, parse_target
+from atoll.kubeapi.http.target import Target, parse_target, truth
 from atoll.kubeapi.resource import Object
-
-OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version"})
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,16 @@ class User:
     uid: str = ""
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def authenticated(self) -> User:
+        """Return the user with the group that says whether it is known, as every server of Kubernetes gives it."""
+        if AUTHENTICATED in self.groups or UNAUTHENTICATED in self.groups:
+            return self
+        known = UNAUTHENTICATED if self.name == ANONYMOUS.name else AUTHENTICATED
+        return replace(self, groups=(*self.groups, known))
 
-ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
+
+AUTHENTICATED, UNAUTHENTICATED = "system:authenticated", "system:unauthenticated"
+ANONYMOUS = User("system:anonymous", (UNAUTHENTICATED,))
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,9 @@ class Rule:
     paths: tuple[str, ...] = ()
 
 
+EVERYTHING = (Rule(("*",), groups=("*",), resources=("*",)), Rule(("*",), paths=("*",)))
+
+
 class Authorizer(Protocol):
     """Tells what is allowed."""
 
@@ -90,7 +99,11 @@ class Admission(Protocol):
 
 @dataclass(frozen=True)
 class Mutation:
-    """One request that may change something, as its audit record names it. `at` is when it came in."""
+    """One request that may change something, as its audit record names it. `at` is when it came in.
+
+    The client reads `id` in the answer's `Audit-Id`. A deletion may say only in its body that it is a dry run: then
+    `dry_run` is true at the end and not yet at the begin.
+    """
 
     id: str
     at: datetime
@@ -105,7 +118,10 @@ class Mutation:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a mutation: HTTP status, reason of a refusal, and the name if the server chose it."""
+    """What came of a mutation: HTTP status, reason of a refusal, and the name of what was created.
+
+    The code is 499 if the client went away before it had sent all.
+    """
 
     code: int
     reason: str = ""
@@ -132,46 +148,68 @@ class Access:
     admission: Admission | None = None
     auditor: Auditor | None = None
 
-    async def check(self, request: Request) -> User:
-        """Return who sent the request. Raises Unauthorized, or Forbidden worded as Kubernetes words it."""
+    async def authenticate(self, request: Request) -> User:
+        """Return who sent the request. Raises Unauthorized."""
         if self.authenticator is None:
-            user = ANONYMOUS
-        else:
-            known = await self.authenticator.authenticate(request)
-            if known is None:
-                raise Unauthorized("Unauthorized")
-            user = known
-        action = action_of(request)
-        decision = await self.decide(user, action)
-        if not decision.allowed:
-            raise _forbidden(user, action, decision.reason)
-        return user
+            return ANONYMOUS
+        user = await self.authenticator.authenticate(request)
+        if user is None:
+            raise Unauthorized("Unauthorized")
+        return user.authenticated()
+
+    async def authorize(self, user: User, action: Action) -> None:
+        """Raise Forbidden unless the user may do it."""
+        enforce(user, action, await self.decide(user, action))
 
     async def decide(self, user: User, action: Action) -> Decision:
         """Decide over one action; everything is allowed without an authorizer."""
         return Decision(True) if self.authorizer is None else await self.authorizer.authorize(user, action)
 
+    async def rules(self, user: User, namespace: str) -> Sequence[Rule]:
+        """Return all that the user may do in one namespace; everything without an authorizer."""
+        return EVERYTHING if self.authorizer is None else await self.authorizer.rules(user, namespace)
+
+    def admit(self, user: User, action: Action, new: Object, old: Object | None) -> None:
+        """Refuse an object that the user may not store. Raises Forbidden worded as Kubernetes words it."""
+        if self.admission is None:
+            return
+        decision = self.admission.admit(user, action, new, old)
+        if not decision.allowed:
+            raise _not_admitted(action, new, decision.reason)
+
 
 def action_of(request: Request) -> Action:
-    """Return what a request asks for."""
+    """Return what a request with a canonical path asks for."""
     path: str = request.scope["path"]
     target = parse_target(path)
     if target is None:
         return Action(request.method.lower(), path)
-    watches = request.query_params.get("watch", "") in ("1", "true")
+    watches = bool(truth(request.query_params.get("watch")))
     return Action(target.verb(request.method, watches=watches), path, target)
 
 
-def _forbidden(user: User, action: Action, reason: str) -> Forbidden:
-    tail = f": {reason}" if reason else ""
+def enforce(user: User, action: Action, decision: Decision) -> None:
+    """Raise Forbidden, worded as Kubernetes words it, unless the decision allows the action."""
+    if decision.allowed:
+        return
+    tail = f": {decision.reason}" if decision.reason else ""
     if action.target is None:
-        return Forbidden(f'forbidden: User "{user.name}" cannot {action.verb} path "{action.path}"{tail}')
+        raise Forbidden(f'forbidden: User "{user.name}" cannot {action.verb} path "{action.path}"{tail}')
     target = action.target
     resource = f"{target.plural}/{target.subresource}" if target.subresource else target.plural
-    scope = f'in the namespace "{target.namespace}"' if target.namespace else "at the cluster scope"
+    is_namespace = (target.group, target.plural) == ("", "namespaces")
+    namespace = target.name if is_namespace else target.namespace  # Kubernetes: a namespace is in itself
+    scope = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
     about = qualified(target.group, target.plural) + (f' "{target.name}"' if target.name else "")
-    return Forbidden(
+    raise Forbidden(
         f'{about} is forbidden: User "{user.name}" cannot {action.verb} resource "{resource}" in API group '
         f'"{target.group}" {scope}{tail}',
         subject=Subject(target.group, target.plural, target.name),
     )
+
+
+def _not_admitted(action: Action, new: Object, reason: str) -> Forbidden:
+    assert action.target is not None, "only what is stored is admitted"
+    group, plural, name = action.target.group, action.target.plural, str(new["metadata"].get("name", ""))
+    why = reason or "the server's admission refuses it"
+    return Forbidden(f'{qualified(group, plural)} "{name}" is forbidden: {why}', subject=Subject(group, plural, name))

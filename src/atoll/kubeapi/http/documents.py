@@ -5,7 +5,7 @@ Owns these routes; the documents are made in discovery.py and openapi.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -16,6 +16,7 @@ from atoll.kubeapi import discovery, openapi
 from atoll.kubeapi.errors import NotAcceptable, NotFound, Unavailable
 from atoll.kubeapi.http.answers import value_answer
 from atoll.kubeapi.http.negotiation import JSON, Form, accepted, negotiate, write_body
+from atoll.kubeapi.resource import ResourceType
 from atoll.kubeapi.store import Store
 
 _AGGREGATED = ("v2", "v2beta1")
@@ -24,11 +25,12 @@ _AGGREGATED = ("v2", "v2beta1")
 class Documents:
     """Answers requests for documents."""
 
-    def __init__(self, store: Store, version: Mapping[str, Any]) -> None:
-        """Describe what `store` serves; `version` is what `/version` says."""
+    def __init__(self, store: Store, version: Mapping[str, Any], *, also: Sequence[ResourceType] = ()) -> None:
+        """Describe what `store` serves, and `also` what others do; `version` is what `/version` says."""
         self._store = store
         self._registry = store.registry
         self._version = dict(version)
+        self._also = tuple(also)
         self._made: dict[str, tuple[int, bytes]] = {}  # by path, with the generation of the registry it was made from
 
     def routes(self) -> list[Route]:
@@ -66,7 +68,7 @@ class Documents:
 
     async def root(self, request: Request) -> Response:
         """Answer `/` with the paths that lead on."""
-        groups = [item["name"] for item in discovery.group_list(self._registry)["groups"]]
+        groups = [item["name"] for item in discovery.group_list(self._types)["groups"]]
         paths = ["/api", "/api/v1", "/apis", *(f"/apis/{name}" for name in groups)]
         paths += ["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
         return value_answer({"paths": paths}, _plain(request))
@@ -77,11 +79,11 @@ class Documents:
 
     async def groups(self, request: Request) -> Response:
         """Answer `/apis`."""
-        return self._discovery(request, lambda: discovery.group_list(self._registry), core=False)
+        return self._discovery(request, lambda: discovery.group_list(self._types), core=False)
 
     async def group(self, request: Request) -> Response:
         """Answer `/apis/GROUP`."""
-        found = discovery.group(self._registry, request.path_params["group"])
+        found = discovery.group(self._types, request.path_params["group"])
         if found is None:
             raise NotFound.resource()
         return value_answer(found, _plain(request))
@@ -89,7 +91,7 @@ class Documents:
     async def resources(self, request: Request) -> Response:
         """Answer `/api/VERSION` and `/apis/GROUP/VERSION`."""
         group, version = request.path_params.get("group", ""), request.path_params["version"]
-        found = discovery.resource_list(self._registry, group, version)
+        found = discovery.resource_list(self._types, group, version)
         if found is None:
             raise NotFound.resource()
         return value_answer(found, _plain(request))
@@ -99,16 +101,20 @@ class Documents:
         wanted = {media_type for media_type, _ in accepted(request.headers.get("accept", ""))}
         if not wanted & {JSON, "*/*", "application/*"}:
             raise NotAcceptable(f"only the following media types are accepted: {JSON}")
-        return self._kept(request, lambda: openapi.document_v2(self._registry, release=self._release))
+        return self._kept(request, lambda: openapi.document_v2(self._types, release=self._release))
 
     async def openapi_v3_paths(self, request: Request) -> Response:
         """Answer `/openapi/v3`."""
-        return self._kept(request, lambda: openapi.paths_of(self._registry))
+        return self._kept(request, lambda: openapi.paths_of(self._types))
 
     async def openapi_v3(self, request: Request) -> Response:
         """Answer `/openapi/v3/…` for one group-version."""
         group, version = request.path_params.get("group", ""), request.path_params["version"]
-        return self._kept(request, lambda: openapi.document_v3(self._registry, group, version, release=self._release))
+        return self._kept(request, lambda: openapi.document_v3(self._types, group, version, release=self._release))
+
+    @property
+    def _types(self) -> tuple[ResourceType, ...]:
+        return (*self._registry.all(), *self._also)
 
     @property
     def _release(self) -> str:
@@ -118,7 +124,7 @@ class Documents:
         for media_type, parameters in accepted(request.headers.get("accept", "")):
             version = parameters.get("v", "")
             if parameters.get("as") == "APIGroupDiscoveryList" and version in _AGGREGATED and media_type == JSON:
-                content = write_body(discovery.aggregated(self._registry, core=core, version=version), JSON)
+                content = write_body(discovery.aggregated(self._types, core=core, version=version), JSON)
                 return Response(content, media_type=discovery.AGGREGATED_TYPE.format(version=version))
         return value_answer(legacy(), Form())
 

@@ -5,6 +5,7 @@ Owns Accept and Content-Type; must not know resources.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,14 @@ import yaml
 from starlette.requests import Request
 
 from atoll.kubeapi.errors import BadRequest, NotAcceptable, RequestTooLarge, UnsupportedMediaType
+from atoll.kubeapi.http import duplicates
+from atoll.kubeapi.http.yaml_bodies import read_yaml, repeated_in_yaml
 from atoll.kubeapi.patch import PATCH_TYPES, PatchKind
 from atoll.kubeapi.protobuf import CONTENT_TYPE as PROTOBUF
 from atoll.kubeapi.protobuf import Message, decode
 
 JSON, YAML = "application/json", "application/yaml"
+_APPLY = "application/apply-patch+yaml"
 MAX_BODY_BYTES = 3 * 1024 * 1024  # as kube-apiserver limits requests
 _FORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 
@@ -69,11 +73,11 @@ async def received(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def patch_kind(content_type: str) -> PatchKind:
+def patch_kind(content_type: str, supported: Sequence[str]) -> PatchKind:
     """Return the kind of patch that a Content-Type announces. Raises UnsupportedMediaType."""
     media_type = _media_type(content_type)
-    if media_type not in PATCH_TYPES:
-        known = ", ".join(PATCH_TYPES)
+    if media_type not in supported:
+        known = ", ".join(supported)
         message = f"the body of the request was in an unknown format - accepted media types include: {known}"
         raise UnsupportedMediaType(message)
     return PATCH_TYPES[media_type]
@@ -84,15 +88,23 @@ def read_body(body: bytes, content_type: str, *, shape: Message | None = None) -
 
     Raises UnsupportedMediaType, or BadRequest if it is malformed.
     """
-    media_type = _media_type(content_type)
-    if media_type == PROTOBUF and shape is not None:
+    form = _form_of(body, content_type)
+    if form == PROTOBUF and shape is not None:
         return decode(body, shape)
-    if media_type in ("", JSON) or (media_type in PATCH_TYPES and media_type != "application/apply-patch+yaml"):
+    if form == JSON:
         return _read_json(body)
-    if media_type in (YAML, "application/x-yaml", "text/yaml", "application/apply-patch+yaml"):
-        return _read_json(body) if body.lstrip().startswith(b"{") else _read_yaml(body)
+    if form == YAML:
+        return read_yaml(body, max_bytes=MAX_BODY_BYTES)
     message = f"the body of the request was in an unknown format - accepted media types include: {JSON}, {YAML}"
     raise UnsupportedMediaType(message)
+
+
+def repeated_fields(body: bytes, content_type: str, value: Any) -> list[str]:
+    """Return the paths of the fields that a body states twice; `value` is what read_body() made of it."""
+    form = _form_of(body, content_type)
+    if form == JSON:
+        return duplicates.in_json(body, value)
+    return repeated_in_yaml(body) if form == YAML else []
 
 
 def write_body(value: Any, media_type: str) -> bytes:
@@ -100,6 +112,16 @@ def write_body(value: Any, media_type: str) -> bytes:
     if media_type == YAML:
         return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).encode()
     return orjson.dumps(value)
+
+
+def _form_of(body: bytes, content_type: str) -> str:
+    """Return what a body is written in: JSON, YAML, protobuf, or something unknown."""
+    media_type = _media_type(content_type)
+    if media_type in ("", JSON) or (media_type in PATCH_TYPES and media_type != _APPLY):
+        return JSON
+    if media_type in (YAML, "application/x-yaml", "text/yaml", _APPLY):
+        return JSON if body.lstrip().startswith(b"{") else YAML
+    return media_type
 
 
 def _media_type(content_type: str) -> str:
@@ -111,22 +133,3 @@ def _read_json(body: bytes) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the object provided is unrecognized: it is not JSON: {error}") from None
-
-
-class _Loader(yaml.CSafeLoader):
-    """YAML as Kubernetes reads it: dates stay text, because JSON has no dates."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _read_yaml(body: bytes) -> Any:
-    try:
-        value = yaml.load(body, Loader=_Loader)  # noqa: S506 - a safe loader
-        return orjson.loads(orjson.dumps(value))
-    except (yaml.YAMLError, TypeError) as error:
-        text = " ".join(str(error).split())
-        raise BadRequest(f"the object provided is unrecognized: it is not YAML: {text}") from None
