@@ -29,6 +29,7 @@ MINIMAL_SPECS = {
     "Stream": STREAM_SPEC,
     "Trigger": {"job": {"name": "picks-{dataset}", "spec": JOB_SPEC}},
     "PolicySet": {"source": GIT},
+    "RoleBinding": {"role": "Viewer", "subjects": [{"kind": "Group", "name": "oidc:seismologists"}]},
 }
 
 
@@ -136,6 +137,28 @@ BAD = {
         manifest("Transfer", destination="a"),
         "spec",
         "source and destination are the same cluster",
+    ),
+    "an unknown role": (manifest("RoleBinding", role="Owner"), "spec.role", "'Owner': input should be 'Admin', "),
+    "a role for nobody": (manifest("RoleBinding", subjects=[]), "spec.subjects", "at least 1 item"),
+    "a role for a machine": (
+        manifest("RoleBinding", subjects=[{"kind": "ServiceAccount", "name": "x"}]),
+        "spec.subjects[0].kind",
+        "'ServiceAccount': input should be 'User' or 'Group'",
+    ),
+    "a role for a group without a name": (
+        manifest("RoleBinding", subjects=[{"kind": "Group", "name": ""}]),
+        "spec.subjects[0].name",
+        "'': ",
+    ),
+    "an admin of some namespaces": (
+        manifest("RoleBinding", role="Admin", namespaces=["seismology"]),
+        "spec.namespaces",
+        "an Admin is not limited to namespaces: leave namespaces out, or choose the role Operator",
+    ),
+    "a viewer of some queues": (
+        manifest("RoleBinding", queues=["default"]),
+        "spec.queues",
+        "only a Submitter is limited to queues, and the role is Viewer: leave queues out",
     ),
     "a Git option as repository": (
         manifest("PolicySet", source={"repository": "--upload-pack=x"}),

@@ -54,7 +54,15 @@ async def eventually(check: Callable[[], Awaitable[T]], *, seconds: float = SECO
 
 
 def settings(nats_url: str, folder: Path, **changes: Any) -> HubSettings:
-    defaults: dict[str, Any] = {"nats_url": nats_url, "state_dir": folder / "hub", "port": 0, "lease_seconds": 1.0}
+    """Give the settings of a hub that lets everybody in, unless changed: access has tests of its own."""
+    defaults: dict[str, Any] = {
+        "nats_url": nats_url,
+        "state_dir": folder / "hub",
+        "port": 0,
+        "lease_seconds": 1.0,
+        "insecure_http": True,
+        "no_auth": True,
+    }
     return HubSettings(**{**defaults, **changes})
 
 

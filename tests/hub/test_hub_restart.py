@@ -23,7 +23,10 @@ from pathlib import Path
 from atoll.hub.main import run
 from atoll.hub.settings import HubSettings
 url, folder, port = sys.argv[1:]
-asyncio.run(run(HubSettings(nats_url=url, state_dir=Path(folder), port=int(port), lease_seconds=1.5)))
+settings = HubSettings(
+    nats_url=url, state_dir=Path(folder), port=int(port), lease_seconds=1.5, insecure_http=True, no_auth=True
+)
+asyncio.run(run(settings))
 """
 
 

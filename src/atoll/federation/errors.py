@@ -2,6 +2,8 @@
 
     AtollError
     ├── InvalidInput      the caller: mend the input; `problems` names every field
+    ├── Unauthorized      the caller: show credentials that are good, or trust who answers
+    ├── Forbidden         the caller: ask for a role that allows it
     ├── NotFound          the caller: the thing named is not there
     ├── Conflict          the caller: read again, decide again; `current` is the revision that stands now
     ├── Unavailable       nobody: try again later; `retryable` is True
@@ -29,6 +31,18 @@ class InvalidInput(AtollError):
     def __init__(self, message: str, problems: Sequence[object] = ()) -> None:
         super().__init__(message)
         self.problems = tuple(problems)
+
+
+class Unauthorized(AtollError):
+    """One side could not prove to the other who it is; nothing was changed."""
+
+    reason = "Unauthorized"
+
+
+class Forbidden(AtollError):
+    """Who asks is known and may not do this; nothing was changed."""
+
+    reason = "Forbidden"
 
 
 class NotFound(AtollError):

@@ -14,6 +14,7 @@ from atoll import __version__
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.subjects import DESIRED_PREFIX, DESIRED_STREAM, OBSERVED_PREFIX, OBSERVED_STREAM
 from atoll.federation.resources import Cluster, Dataset, Job, Queue, Resource, Run
+from atoll.hub.access.service import AccessService
 from atoll.hub.client import Client, ExistingObjects
 from atoll.hub.controllers.clusters import ClusterController
 from atoll.hub.controllers.context import Context
@@ -32,9 +33,11 @@ from atoll.hub.controllers.streams import StreamController
 from atoll.hub.controllers.transfers import TransferController
 from atoll.hub.controllers.triggers import TriggerController
 from atoll.hub.events import Events
+from atoll.hub.http.audit import AuditRecords
 from atoll.hub.http.datasets import Datasets
 from atoll.hub.http.health import Health
 from atoll.hub.http.logs import Logs
+from atoll.hub.http.tokens import TokenRoutes
 from atoll.hub.kinds import build_registry
 from atoll.hub.leader import Lease, lead
 from atoll.hub.members import Desired, Observed
@@ -48,6 +51,9 @@ from atoll.kubeapi.http import create_app
 from atoll.kubeapi.store import Store
 
 Clock = Callable[[], datetime]
+
+KUBERNETES = "1.35"
+"""The Kubernetes whose API conventions the hub follows: clients read it, and warn of one that they do not know."""
 
 # The second figure lets changes gather: a cluster's every heartbeat concerns all policy sets, a sink commits twice a
 # second, and counting a queue or finding who needs a service reads many objects. Longer, and a person waits for what
@@ -86,15 +92,17 @@ class Hub:
     client: Client
     lease: Lease
     context: Context
+    access: AccessService
     app: Starlette
     metrics: Metrics
     clock: Clock = field(default=utc_now)
 
     async def run(self) -> None:
-        """Keep the members' tables up to date, and lead when it is this hub's turn; until cancelled."""
+        """Keep what others write up to date in memory, and lead when it is this hub's turn; until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.context.observed.run(), name="hub-observed")
             group.create_task(self.context.desired.run(), name="hub-desired")
+            group.create_task(self.access.run(), name="hub-access")
             group.create_task(lead(self.lease, self._lead), name="hub-leader")
 
     async def _lead(self) -> None:
@@ -121,7 +129,7 @@ async def build(settings: HubSettings, bus: Bus, *, clock: Clock = utc_now) -> H
     """Make the hub's streams if need be, load its objects, and put the parts together.
 
     Raises:
-        Unavailable: NATS does not answer.
+        Unavailable: NATS does not answer. InvalidInput: the settings of OIDC cannot be used.
     """
     await bus.ensure_table(DESIRED_STREAM, DESIRED_PREFIX)
     await bus.ensure_table(OBSERVED_STREAM, OBSERVED_PREFIX)
@@ -129,6 +137,7 @@ async def build(settings: HubSettings, bus: Bus, *, clock: Clock = utc_now) -> H
     storage = await JetStreamStorage.open(bus)
     store = Store(build_registry(existing), storage, clock=clock, require_namespaces=True)
     existing.store = store
+    access = await AccessService.open(settings, bus, store, metrics)
     await store.start()
     await _ensure_namespace(store, "default")
     client = Client(store)
@@ -140,7 +149,8 @@ async def build(settings: HubSettings, bus: Bus, *, clock: Clock = utc_now) -> H
         client=client,
         lease=await Lease.open(bus, seconds=settings.lease_seconds),
         context=context,
-        app=_app(store, client, bus, metrics),
+        access=access,
+        app=_app(client, bus, metrics, access=access),
         metrics=metrics,
         clock=clock,
     )
@@ -162,12 +172,17 @@ def _context(settings: HubSettings, bus: Bus, client: Client, *, clock: Clock) -
     )
 
 
-def _app(store: Store, client: Client, bus: Bus, metrics: Metrics) -> Starlette:
-    parts = (Health(store, bus, metrics), Logs(client, bus), Datasets(client, bus))
+def _app(client: Client, bus: Bus, metrics: Metrics, *, access: AccessService) -> Starlette:
+    store = client.store
+    audit = AuditRecords(access.audit, is_admin=access.is_admin, clock=store.clock)
+    parts = (Health(store, bus, metrics, access), Logs(client, bus), Datasets(client, bus), audit)
     routes = [route for part in parts for route in part.routes()]
-    major, minor, _ = __version__.split(".", 2)
-    version = {"major": major, "minor": minor, "gitVersion": f"v{__version__}", "platform": "atoll"}
-    return create_app(store, store.registry, version=version, extra_routes=routes)
+    if access.tokens is not None:
+        routes += TokenRoutes(access.tokens, clock=store.clock).routes()
+    major, minor = KUBERNETES.split(".")
+    git_version = f"v{KUBERNETES}.0+atoll-{__version__}"
+    version = {"major": major, "minor": minor, "gitVersion": git_version, "platform": "atoll"}
+    return create_app(store, store.registry, version=version, access=access.access, extra_routes=routes)
 
 
 async def _wake(scheduler: SchedulerLoop, client: Client, model: type[Resource]) -> None:

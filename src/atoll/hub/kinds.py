@@ -12,7 +12,7 @@ from atoll.federation.resources import API_GROUP, API_VERSION, KINDS, Kind
 from atoll.hub.admission import KindStrategy
 from atoll.hub.references import Existing, why_kept
 from atoll.hub.schema import openapi_schema
-from atoll.kubeapi.protobuf import OBJECT_META, Field, Message
+from atoll.kubeapi.protobuf import EVENT, OBJECT_META, Field, Message
 from atoll.kubeapi.resource import Column, Object, Prepared, Registry, ResourceType
 
 NAMESPACE_FINALIZER = "atoll.dev/contents"
@@ -82,13 +82,15 @@ def event_type() -> ResourceType:
     """Describe core/v1 Event, with the columns of `kubectl get events`."""
     return ResourceType(
         group="", version="v1", kind="Event", plural="events", singular="event", namespaced=True, short_names=("ev",),
+        protobuf=EVENT,
         columns=(
             Column("LAST SEEN", "string", value=_last_seen),
             Column("TYPE", "string", ".type"),
             Column("REASON", "string", ".reason"),
             Column("OBJECT", "string", value=_about),
-            Column("COUNT", "integer", ".count", priority=1),
             Column("MESSAGE", "string", ".message"),
+            Column("COUNT", "integer", ".count", priority=1),
+            Column("Name", "string", ".metadata.name", priority=1, format="name"),
         ),
     )  # fmt: skip
 

@@ -28,6 +28,13 @@ class Metrics:
         self._is_leader = Gauge(
             "atoll_hub_leader", "1 while this hub runs the controllers, else 0.", registry=self._registry
         )
+        self._authentications = Counter(
+            "atoll_hub_authentications_total",
+            "Requests by what their sender showed (token, oidc, certificate, other, none) and by result: accepted, "
+            "refused, or unknown where nobody could tell.",
+            ["method", "result"],
+            registry=self._registry,
+        )
 
     def reconciled(self, controller: str, result: str, seconds: float) -> None:
         """Count one reconcile."""
@@ -37,6 +44,10 @@ class Metrics:
     def leads(self, is_leader: bool) -> None:
         """Say whether this hub leads."""
         self._is_leader.set(1 if is_leader else 0)
+
+    def authenticated(self, method: str, result: str) -> None:
+        """Count one attempt to say who one is."""
+        self._authentications.labels(method, result).inc()
 
     def expose(self) -> bytes:
         """Write all metrics for a scrape."""

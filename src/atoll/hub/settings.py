@@ -1,7 +1,37 @@
-"""What a hub is told when it starts. Owns the values only; the command line fills them in."""
+"""What a hub is told when it starts. Owns the values, and which of them contradict each other; the command line fills
+them in.
+"""
 
+import ipaddress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from atoll.federation.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """Where the certificate of the server is, its key, and the CA of its clients' certificates; all PEM."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+@dataclass(frozen=True)
+class OidcSettings:
+    """Whose ID tokens are taken. `keys` is a URL or a file of a JWK set; empty: what the issuer announces."""
+
+    issuer: str
+    audience: str
+    keys: str = ""
+    ca: Path | None = None
+    username_claim: str = "sub"
+    groups_claim: str = "groups"
+    # A group of the provider whose members are admins: without client certificates nobody could bind the first role.
+    admins: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,9 +61,83 @@ class HubSettings:
     # apply the Stream again, and they are lost to it; longer, and they hold up the gateway's other Streams.
     orphan_keep_seconds: float = 600.0
     event_retention_seconds: float = 3600.0
+    # Audit records go when they are this old, or when this much is full: of half a kilobyte each, two million.
+    audit_keep_seconds: float = 90 * 86_400.0
+    audit_bytes: int = 1_000_000_000
     log_level: str = "info"
+    # Without TLS the hub serves only if told that somebody else ends it before; without authentication, on loopback.
+    tls: TlsFiles | None = None
+    insecure_http: bool = False
+    no_auth: bool = False
+    oidc: OidcSettings | None = None
+
+    def check(self) -> None:
+        """Refuse what would expose the hub or cannot work.
+
+        Raises:
+            InvalidInput: each problem names the options to change.
+        """
+        problems = tuple(_exposures(self))
+        if problems:
+            raise InvalidInput("; ".join(problems))
 
     @property
     def nats_url_for_members(self) -> str:
         """Where members dial; the hub's own URL unless told otherwise."""
         return self.member_nats_url or self.nats_url
+
+
+def tls_files(certificate: Path | None, key: Path | None, *, client_ca: Path | None) -> TlsFiles | None:
+    """Put the options of TLS together; None if none is given.
+
+    Raises:
+        InvalidInput: one is missing.
+    """
+    if certificate is not None and key is not None:
+        return TlsFiles(certificate, key, client_ca)
+    if certificate is None and key is None and client_ca is None:
+        return None
+    raise InvalidInput("TLS needs both --tls-cert and --tls-key, and --client-ca needs TLS")
+
+
+def oidc_settings(issuer: str, audience: str, **others: Any) -> OidcSettings | None:
+    """Put the options of OIDC together; None if none is given.
+
+    Args:
+        others: the other fields of OidcSettings.
+
+    Raises:
+        InvalidInput: one is missing.
+    """
+    if issuer and audience:
+        return OidcSettings(issuer, audience, **others)
+    if not issuer and not audience and not others.get("keys"):
+        return None
+    raise InvalidInput("OIDC needs both --oidc-issuer and --oidc-audience, whatever else is given")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches an address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _exposures(settings: HubSettings) -> Iterator[str]:
+    if settings.tls is None and not settings.insecure_http:
+        yield (
+            "the hub has no certificate: give --tls-cert and --tls-key, "
+            "or --insecure-http if a proxy before it ends the TLS of its clients"
+        )
+    if settings.tls is not None and settings.insecure_http:
+        yield "--insecure-http contradicts --tls-cert: leave one out"
+    if not settings.no_auth:
+        return
+    if not is_loopback(settings.host):
+        yield (
+            f"--no-auth on {settings.host} would let everybody in who reaches it: "
+            "listen on 127.0.0.1, or leave --no-auth out"
+        )
+    if settings.oidc is not None or (settings.tls is not None and settings.tls.client_ca is not None):
+        yield "--no-auth contradicts --oidc-issuer and --client-ca: leave it out, or them"

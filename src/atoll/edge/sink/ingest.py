@@ -95,7 +95,7 @@ class StreamIngest:
                 return
 
     async def _take_all(self, after: int) -> None:
-        async with contextlib.aclosing(self._reader.read(after)) as batches:  # type: ignore[type-var]
+        async with contextlib.aclosing(self._reader.read(after)) as batches:
             async for entries in batches:
                 await self._take(entries)
 

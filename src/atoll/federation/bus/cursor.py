@@ -11,6 +11,7 @@ import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Entry:
 
 
 class Cursor:
-    """Reads what matches one subject filter, from a sequence on or the last per subject."""
+    """Reads what matches one subject filter, from a sequence or an instant on, or the last per subject."""
 
     def __init__(self, bus: "Bus", stream: str, subject_filter: str) -> None:
         self._bus, self._stream, self._filter = bus, stream, subject_filter
@@ -50,8 +51,8 @@ class Cursor:
         self._is_lost = False
 
     @contextlib.asynccontextmanager
-    async def open(self, start: int | None) -> AsyncIterator[int]:
-        """Start reading at a stream sequence, or with the last message of each subject if None.
+    async def open(self, start: int | datetime | None) -> AsyncIterator[int]:
+        """Start reading at a stream sequence or an instant, or with the last message of each subject if None.
 
         Gives the number of messages that wait.
 
@@ -66,22 +67,20 @@ class Cursor:
         finally:
             await self._bus.unsubscribe(subscription)
 
-    async def _create(self, inbox: str, start: int | None) -> int:
+    async def _create(self, inbox: str, start: int | datetime | None) -> int:
         name = secrets.token_hex(8)
         config: dict[str, Any] = {
             "name": name,
             "deliver_subject": inbox,
             "filter_subject": self._filter,
             "ack_policy": "none",
-            "deliver_policy": "last_per_subject" if start is None else "by_start_sequence",
+            **_start(start),
             "flow_control": True,
             "idle_heartbeat": int(HEARTBEAT_SECONDS * _SECOND),
             "inactive_threshold": _INACTIVE_SECONDS * _SECOND,
             "mem_storage": True,
             "num_replicas": 1,
         }
-        if start is not None:
-            config["opt_start_seq"] = max(1, start)
         # Stream, name and filter stand in the subject, so that permissions can restrict them (NATS.md 6).
         verb = f"CONSUMER.CREATE.{self._stream}.{name}.{self._filter}"
         answer = await self._bus.api(verb, {"stream_name": self._stream, "config": config, "action": "create"})
@@ -139,6 +138,15 @@ class Cursor:
         last = headers.get("Nats-Last-Consumer")
         if last is not None and int(last) != delivered:
             raise CursorLost(f"the consumer sent {last} messages, {delivered} arrived")
+
+
+def _start(start: int | datetime | None) -> dict[str, Any]:
+    match start:
+        case None:
+            return {"deliver_policy": "last_per_subject"}
+        case datetime():
+            return {"deliver_policy": "by_start_time", "opt_start_time": start.astimezone(UTC).isoformat()}
+    return {"deliver_policy": "by_start_sequence", "opt_start_seq": max(1, start)}
 
 
 def _entry(message: "Msg") -> tuple[Entry, int]:

@@ -9,14 +9,15 @@ import asyncio
 import base64
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
 
-from atoll.federation.bus.cursor import Cursor, CursorLost
+from atoll.federation.bus.cursor import Cursor, CursorLost, Entry
 from atoll.federation.errors import AtollError, NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -206,24 +207,34 @@ class LogReader:
         """
         return await LogExtent.read(self._bus, self._stream)
 
-    async def read(self, after: int) -> AsyncIterator[list[LogEntry]]:
-        """Give batches of entries with a stream sequence above `after`, for ever; recovers by itself.
+    async def read(self, after: int | datetime, *, through: int | None = None) -> AsyncGenerator[list[LogEntry], None]:
+        """Give batches of entries, for ever; recovers by itself. A stream that does not exist yet is waited for.
 
-        A stream that does not exist yet is waited for.
+        Args:
+            after: a stream sequence to begin above, or an instant: what was stored before it is left out.
+            through: end with this sequence, or when the log holds nothing more up to it.
         """
-        position = after
-        while True:
+        position, start = (0, after) if isinstance(after, datetime) else (after, after + 1)
+        while through is None or position < through:
             try:
                 cursor = Cursor(self._bus, self._stream, self._filter)
-                async with cursor.open(position + 1):
+                async with cursor.open(start) as waiting:
+                    if through is not None and not waiting:
+                        return
                     async for batch in cursor.batches():
-                        yield [LogEntry(entry.sequence, entry.subject, entry.payload) for entry in batch]
-                        position = batch[-1].sequence
+                        yield [_log_entry(one) for one in batch if through is None or one.sequence <= through]
+                        position, start = batch[-1].sequence, batch[-1].sequence + 1
+                        if through is not None and (position >= through or not batch[-1].pending):
+                            return
             except CursorLost as lost:
                 log.debug("a log is read again", stream=self._stream, reason=str(lost), position=position)
             except AtollError as error:
                 log.debug("a log cannot be read", stream=self._stream, reason=str(error))
                 await asyncio.sleep(_RETRY_SECONDS)
+
+
+def _log_entry(entry: Entry) -> LogEntry:
+    return LogEntry(entry.sequence, entry.subject, entry.payload)
 
 
 class LogTrimmer:

@@ -16,7 +16,7 @@ from atoll.federation.resources.base import (
     resolve,
 )
 from atoll.federation.resources.catalog import BY_NAME, KINDS, Kind, PrintColumn, find
-from atoll.federation.resources.cluster import Cluster, ClusterSpec, ClusterStatus, Inventory, MeshLink, NodeShape
+from atoll.federation.resources.cluster import Cluster, ClusterSpec, ClusterStatus, Inventory, NodeShape
 from atoll.federation.resources.dataset import (
     DATASET_CLAIM,
     Dataset,
@@ -28,8 +28,10 @@ from atoll.federation.resources.dataset import (
 )
 from atoll.federation.resources.gateway import Gateway, GatewaySpec, GatewayStatus, StreamLedger
 from atoll.federation.resources.job import FINISHED_JOB_PHASES, GpuDemand, Job, JobSpec, JobStatus
+from atoll.federation.resources.mesh import MeshCertificate, MeshFacts, MeshLink, MeshService
 from atoll.federation.resources.policyset import ClusterPolicyStatus, PolicySet, PolicySetSpec, PolicySetStatus
 from atoll.federation.resources.queue import Queue, QueueSpec, QueueStatus
+from atoll.federation.resources.rolebinding import Role, RoleBinding, RoleBindingSpec, RoleSubject
 from atoll.federation.resources.run import FINISHED_RUN_PHASES, Run, RunInput, RunSpec, RunStatus, Usage
 from atoll.federation.resources.stream import Stream, StreamSpec, StreamStatus
 from atoll.federation.resources.transfer import Transfer, TransferSpec, TransferStatus
@@ -38,10 +40,11 @@ from atoll.federation.resources.trigger import Trigger, TriggerSpec, TriggerStat
 __all__ = [
     "API_GROUP", "API_VERSION", "BY_NAME", "DATASET_CLAIM", "FINISHED_JOB_PHASES", "FINISHED_RUN_PHASES",
     "GROUP_VERSION", "KINDS", "Cluster", "ClusterPolicyStatus", "ClusterSpec", "ClusterStatus", "Condition",
-    "Dataset", "DatasetSpec", "DatasetStatus", "Gateway", "GatewaySpec", "GatewayStatus", "GpuDemand",
-    "Inventory", "Job", "JobSpec", "JobStatus", "Kind", "LabelSelector", "Ledger", "MeshLink", "Model",
-    "NodeShape", "ObjectMeta", "OwnerReference", "PolicySet", "PolicySetSpec", "PolicySetStatus", "PrintColumn",
-    "Queue", "QueueSpec", "QueueStatus", "Replica", "Resource", "Run", "RunInput", "RunSpec", "RunStatus",
-    "SourceLedger", "Stream", "StreamLedger", "StreamSpec", "StreamStatus", "Transfer", "TransferSpec",
-    "TransferStatus", "Trigger", "TriggerSpec", "TriggerStatus", "Usage", "find", "resolve",
+    "Dataset", "DatasetSpec", "DatasetStatus", "Gateway", "GatewaySpec", "GatewayStatus", "GpuDemand", "Inventory",
+    "Job", "JobSpec", "JobStatus", "Kind", "LabelSelector", "Ledger", "MeshCertificate", "MeshFacts", "MeshLink",
+    "MeshService", "Model", "NodeShape", "ObjectMeta", "OwnerReference", "PolicySet", "PolicySetSpec",
+    "PolicySetStatus", "PrintColumn", "Queue", "QueueSpec", "QueueStatus", "Replica", "Resource", "Role",
+    "RoleBinding", "RoleBindingSpec", "RoleSubject", "Run", "RunInput", "RunSpec", "RunStatus", "SourceLedger",
+    "Stream", "StreamLedger", "StreamSpec", "StreamStatus", "Transfer", "TransferSpec", "TransferStatus", "Trigger",
+    "TriggerSpec", "TriggerStatus", "Usage", "find", "resolve",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from atoll.federation.resources.gateway import Gateway
 from atoll.federation.resources.job import Job
 from atoll.federation.resources.policyset import PolicySet
 from atoll.federation.resources.queue import Queue
+from atoll.federation.resources.rolebinding import RoleBinding
 from atoll.federation.resources.run import Run
 from atoll.federation.resources.stream import Stream
 from atoll.federation.resources.transfer import Transfer
@@ -105,6 +106,10 @@ KINDS: tuple[Kind, ...] = (
         "COMMIT string .status.commit", "MANIFESTS integer .status.manifests",
         "CLUSTERS string .status.clusters[*].phase",
         "REPOSITORY string .spec.source.repository wide",
+    )),
+    Kind(RoleBinding, "rolebindings", ("rb",), False, _columns(
+        "ROLE string .spec.role", "SUBJECTS string .spec.subjects[*].name", "NAMESPACES string .spec.namespaces",
+        "QUEUES string .spec.queues",
     )),
 )  # fmt: skip
 
