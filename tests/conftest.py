@@ -28,6 +28,15 @@ from atoll.local.nats import mqtt_lines
 pytest_plugins = ["real_kube"]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nobodys_kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No test reads or writes the kubeconfig of who runs it."""
+    path = tmp_path_factory.mktemp("kubeconfig") / "config"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", str(path))
+        yield path
+
+
 def free_port() -> int:
     """Give a loopback port that nobody listens on."""
     with socket.socket() as probe:
@@ -113,6 +122,14 @@ def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
 def nats_mqtt_server(tmp_path: Path) -> Iterator[NatsServer]:
     """The same with its MQTT 3.1.1 listener."""
     server = NatsServer.launch(tmp_path / "nats-mqtt", with_mqtt=True)
+    yield server
+    server.kill9()
+
+
+@pytest.fixture(scope="session")
+def shared_nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """One nats-server for all tests that neither kill it nor mind what others store there."""
+    server = NatsServer.launch(tmp_path_factory.mktemp("nats") / "shared")
     yield server
     server.kill9()
 

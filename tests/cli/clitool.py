@@ -2,12 +2,15 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 from atoll.local.home import Home
 
@@ -16,16 +19,28 @@ ATOLL = (sys.executable, "-m", "atoll.cli")
 
 @dataclass(frozen=True)
 class Cli:
-    """The program with the environment of one home; `temporary` is where it makes temporary folders."""
+    """The program with the environment of one home.
+
+    `temporary` is where it makes temporary folders. With `names_home` off it is a person's environment who set nothing:
+    the home is found below $HOME, and the hub by the kubeconfig. `more` are further variables.
+    """
 
     root: Path
     temporary: Path | None = None
+    names_home: bool = True
+    more: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ATOLL_")}
         temporary = {"TMPDIR": str(self.temporary)} if self.temporary else {}
-        return {**kept, **temporary, "ATOLL_HOME": str(self.root), "COLUMNS": "120"}
+        home = {"ATOLL_HOME": str(self.root)} if self.names_home else {"HOME": str(self.root)}
+        return {**kept, **temporary, **home, "KUBECONFIG": str(self.kubeconfig), "COLUMNS": "120", **self.more}
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The user's kubeconfig of this environment; it need not be there."""
+        return self.root.with_name(f"{self.root.name}.kubeconfig")
 
     def __call__(self, *arguments: str, stdin: str = "", seconds: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
@@ -91,3 +106,11 @@ def read_until(process: subprocess.Popen[str], text: str) -> None:
     while text not in (line := process.stderr.readline()):
         read.append(line)
         assert line, "".join(read)
+
+
+def kubectl(*arguments: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run the kubectl of the wheel; the test is skipped if it is not there."""
+    program = shutil.which("kubectl", path=str(Path(sys.executable).parent))
+    if program is None:
+        pytest.skip("needs the kubectl wheel")
+    return subprocess.run([program, *arguments], capture_output=True, text=True, env=dict(environment), check=False)

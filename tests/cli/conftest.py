@@ -1,4 +1,4 @@
-"""The CLI's tests run the real program against a real hub: NATS and a hub of `atoll up` in a temporary home."""
+"""The CLI's tests run the real program against a real hub: `atoll up --hub-only` in a temporary home."""
 
 import signal
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from atoll.local.home import Home
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     """A CLI whose home has a running hub, shared by the tests of a process: they use namespaces of their own."""
     cli = Cli(tmp_path_factory.mktemp("home"))
-    with cli.running("up") as process:
+    with cli.running("up", "--hub-only") as process:
         wait_ready(Home(cli.root), process)
         yield cli
         process.send_signal(signal.SIGINT)

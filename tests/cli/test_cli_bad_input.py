@@ -159,7 +159,7 @@ def test_a_mistyped_command_is_one_clear_line(hub: Cli, arguments: tuple[str, ..
         ("get", "jobs", "-o", "xml"),
         ("job", "explain", "x", "-o", "wide"),
         ("sandbox", "status", "-o", "name"),
-        ("mesh", "status", "-o", "wide"),
+        ("policy", "status", "-o", "wide"),
     ],
 )
 def test_wrong_usage_exits_2(cli: Cli, arguments: tuple[str, ...]) -> None:
@@ -170,12 +170,14 @@ def test_wrong_usage_exits_2(cli: Cli, arguments: tuple[str, ...]) -> None:
 
 
 def test_without_a_hub_every_command_says_how_to_get_one(cli: Cli) -> None:
-    """No hub here: the line names the two ways on."""
+    """No hub here: the line names the ways on, and where it looked if the environment said so."""
     done = cli("get", "jobs")
     assert done.returncode == 1
-    assert done.stderr == (
-        "error: no hub runs on this machine: start one with 'atoll sandbox up', or name one with --server URL\n"
-    )
+    remedy = "start one with 'atoll up' or 'atoll sandbox up', or name one with --server URL\n"
+    assert done.stderr == f"error: no hub runs in {cli.root} ($ATOLL_HOME): {remedy}"
+    cli.root.mkdir()
+    done = Cli(cli.root, names_home=False)("get", "jobs")
+    assert done.stderr == f"error: no hub runs on this machine: {remedy}"
 
 
 @pytest.mark.parametrize("server", ["http://127.0.0.1:1", "http://no-such-host.invalid"])
@@ -190,7 +192,7 @@ def test_a_server_that_is_no_address_is_told_what_one_looks_like(cli: Cli) -> No
     """A host name without a scheme is not looked up."""
     done = cli("get", "jobs", "--server", "nonsense")
     assert done.returncode == 1
-    assert done.stderr == "error: --server nonsense: should be an address such as http://127.0.0.1:8700\n"
+    assert done.stderr == "error: nonsense: a hub's address is such as https://127.0.0.1:8700\n"
 
 
 def test_what_answers_but_is_no_hub_is_told_apart(cli: Cli) -> None:
@@ -213,6 +215,15 @@ def test_what_answers_but_is_no_hub_is_told_apart(cli: Cli) -> None:
         server.communicate()
     assert done.returncode == 1
     assert "answers, but is no Atoll hub" in done.stderr
+
+
+def test_a_kustomization_is_for_kubectl(cli: Cli, tmp_path: Path) -> None:
+    """Named as a file it is told whose it is; in a folder it is passed over, and the folder's manifests are read."""
+    text = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [queue.yaml]\n"
+    (tmp_path / "kustomization.yaml").write_text(text)
+    done = cli("apply", "-f", str(tmp_path / "kustomization.yaml"))
+    assert "Kustomization: apply its folder with 'kubectl apply -k'" in done.stderr
+    assert "no manifest found" in cli("apply", "-f", str(tmp_path)).stderr
 
 
 def test_a_second_up_on_the_same_home_is_one_clear_line(hub: Cli) -> None:

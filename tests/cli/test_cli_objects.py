@@ -175,7 +175,7 @@ def test_a_cluster_is_cordoned_and_uncordoned(hub: Cli) -> None:
 def test_home_finds_a_hub_that_does_not_run_in_the_default_home(cli: Cli, tmp_path: Path) -> None:
     """--home finds it, and so does the variable that `up` prints; a folder where no hub runs is named."""
     elsewhere = tmp_path / "some where"
-    with cli.running("up", "--home", str(elsewhere)) as process:
+    with cli.running("up", "--hub-only", "--home", str(elsewhere)) as process:
         read_until(process, f"export ATOLL_HOME='{elsewhere}'")
         wait_ready(Home(elsewhere), process)
         assert cli("get", "queues").returncode == 1

@@ -1,21 +1,29 @@
 """The sandbox by its commands: up, the examples, a job with data, down; and that it ends cleanly at any moment."""
 
 import json
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from clitool import Cli, wait_until_gone
+from clitool import Cli, kubectl, wait_until_gone
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+LAB_JOB = """
+apiVersion: atoll.dev/v1alpha1
+kind: Job
+metadata: {name: in-a-lab, namespace: weather}
+spec:
+  queue: weather.batch
+  expectedDuration: 5s
+  placement: {clusters: {matchLabels: {site: lab}}}
+  workload: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: m, image: x, command: [hostname]}]}}}}
+"""
 pytestmark = pytest.mark.demo
 
 
@@ -26,6 +34,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     try:
         cli.ok("sandbox", "up")
         cli.ok("apply", "-f", str(EXAMPLES))
+        cli.ok("apply", "-f", str(EXAMPLES / "instruments"))
         yield cli
     finally:
         cli("sandbox", "down")
@@ -65,29 +74,40 @@ def test_up_returns_when_everything_is_ready(sandbox: Cli) -> None:
 
 
 def test_kubectl_works_on_the_hub_and_on_the_clusters(sandbox: Cli) -> None:
-    """What speaks Kubernetes speaks to both."""
-    kubectl = shutil.which("kubectl", path=str(Path(sys.executable).parent))
-    if kubectl is None:
-        pytest.skip("needs the kubectl wheel")
+    """What speaks Kubernetes speaks to both: to the hub by the context that `up` made the current one."""
     state = json.loads(sandbox.ok("sandbox", "status", "-o", "json"))
-    environment = {**sandbox.environment, "HOME": str(sandbox.root)}
     for arguments, expected in (
-        (("--server", state["hubUrl"], "get", "clusters"), "onprem-gpu"),
+        (("get", "clusters"), "onprem-gpu"),
+        (("--context", "atoll-sandbox", "get", "clusters"), "onprem-gpu"),
+        (("--kubeconfig", state["hubKubeconfig"], "get", "clusters"), "onprem-gpu"),
         (("--kubeconfig", state["clusters"][0]["kubeconfig"], "get", "nodes"), "Ready"),
     ):
-        done = subprocess.run([kubectl, *arguments], capture_output=True, text=True, env=environment, check=False)
+        done = kubectl(*arguments, environment={**sandbox.environment, "HOME": str(sandbox.root)})
         assert done.returncode == 0, done.stderr
         assert expected in done.stdout
 
 
-def test_the_example_job_ran_where_its_labels_allow(sandbox: Cli) -> None:
-    """apply, wait, logs, explain."""
+def test_the_example_jobs_follow_each_other(sandbox: Cli) -> None:
+    """The first writes a dataset, whose completion starts the second where the data are."""
     assert sandbox("job", "wait", "hello", "-n", "weather", "--timeout", "40s").returncode == 0
     assert sandbox.ok("job", "logs", "hello", "-n", "weather").startswith("hello from ")
-    explained = sandbox.ok("job", "explain", "hello", "-n", "weather")
+    until(sandbox, ("get", "jobs", "-n", "weather"), "warmest-readings-v1")
+    assert sandbox("job", "wait", "warmest-readings-v1", "-n", "weather", "--timeout", "40s").returncode == 0
+    assert sandbox.ok("job", "logs", "warmest-readings-v1", "-n", "weather") == "15:00,20\n"
+    ran = [json.loads(sandbox.ok("get", "job", name, "-n", "weather", "-o", "json"))["status"]["cluster"] for name in (
+        "hello", "warmest-readings-v1"
+    )]  # fmt: skip
+    assert ran[0] == ran[1]
+
+
+def test_a_job_runs_where_its_labels_allow(sandbox: Cli) -> None:
+    """apply, wait, explain, describe."""
+    sandbox.ok("apply", "-f", "-", stdin=LAB_JOB)
+    assert sandbox("job", "wait", "in-a-lab", "-n", "weather", "--timeout", "40s").returncode == 0
+    explained = sandbox.ok("job", "explain", "in-a-lab", "-n", "weather")
     assert "selected" in explained
     assert "LabelMismatch" in explained
-    assert "run hello-1 on lab-" in sandbox.ok("describe", "job", "hello", "-n", "weather")
+    assert "run in-a-lab-1 on lab-" in sandbox.ok("describe", "job", "in-a-lab", "-n", "weather")
 
 
 def test_readings_become_a_dataset_and_a_job(sandbox: Cli, tmp_path: Path) -> None:

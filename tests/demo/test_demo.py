@@ -37,6 +37,7 @@ def test_a_kept_demo_goes_on_running_and_its_advice_works(tmp_path: Path) -> Non
     try:
         kept = cli("demo", "--keep", seconds=110)
         assert kept.returncode == 0, kept.stdout + kept.stderr
+        assert not cli.kubeconfig.exists()
         advice = kept.stdout[kept.stdout.index("Try:") :]
         assert "atoll job explain picks-uh-network-v1 -n seismology" in advice
         explained = cli.ok("job", "explain", "picks-uh-network-v1", "-n", "seismology")

@@ -88,7 +88,7 @@ def test_two_running_homes_must_be_chosen_from(tmp_path: Path) -> None:
     for home in homes:
         home.folder("logs")
         home.write_state(a_state())
-    with pytest.raises(Conflict, match=r"more than one hub .* choose one with --server or --home"):
+    with pytest.raises(Conflict, match=r"more than one hub .* choose one with --home, --context or --server"):
         running_state(homes, what="hub")
     with pytest.raises(Unavailable, match="no hub runs"):
         running_state([], what="hub")

@@ -72,9 +72,9 @@ async def test_a_stack_that_fails_says_why_in_its_state(tmp_path: Path) -> None:
 def test_a_launched_supervisor_that_ends_is_reported_with_its_last_line(tmp_path: Path) -> None:
     """The person who waits hears why, though the supervisor ran in the background."""
     home = Home(tmp_path)
-    argv = (sys.executable, "-S", "-c", "raise SystemExit('error: out of luck')")
+    argv = (sys.executable, "-S", "-c", "raise SystemExit('one\\nerror: out of luck\\n  see there')")
     supervisor = detach.launch(argv, home, outlives_us=False)
-    with pytest.raises(Unavailable, match=r"error: out of luck \(log: .*supervisor.log\)"):
+    with pytest.raises(Unavailable, match=r"^error: out of luck see there \(log: .*supervisor.log\)"):
         detach.wait_ready(supervisor, home, on_step=lambda _: None, seconds=10)
 
 

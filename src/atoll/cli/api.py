@@ -1,29 +1,48 @@
 """The door to HTTP: a Kubernetes-style API server seen as get, list, apply, patch, delete, watch and bytes.
 
 Speaks to the hub and, in the sandbox, to the simulated clusters. No httpx type or exception leaves this file: failures
-are NotFound, Conflict, InvalidInput (with the API's causes as problems), Unavailable or Internal.
+are Unauthorized, Forbidden, NotFound, Conflict, InvalidInput (with the API's causes as problems), Unavailable or
+Internal. TLS is verified always, and a token goes over nothing else unless it stays on this machine.
 """
 
 import contextlib
+import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 import orjson
 
-from atoll.federation.errors import AtollError, Conflict, Internal, InvalidInput, NotFound, Unavailable
+from atoll.cli.refusals import no_hub, refusal
+from atoll.cli.trust import tls_trouble
+from atoll.federation.errors import AtollError, InvalidInput, NotFound, Unavailable
+from atoll.local.credentials import Credentials, tls_context
 
 Json = dict[str, Any]
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 FIELD_MANAGER = "atoll-cli"
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Api:
     """A client of one API server."""
 
-    def __init__(self, server: str, *, timeout_seconds: float = 30.0) -> None:
+    def __init__(self, server: str, credentials: Credentials | None = None, *, timeout_seconds: float = 30.0) -> None:
+        """Open a client.
+
+        Raises:
+            InvalidInput: the credentials cannot be used with this server.
+        """
         self.server = server.rstrip("/")
-        self._client = httpx.Client(base_url=self.server, timeout=timeout_seconds, trust_env=False)
+        self.credentials = credentials or Credentials()
+        self._client = httpx.Client(
+            base_url=self.server,
+            timeout=timeout_seconds,
+            trust_env=False,
+            verify=_tls(self.server, self.credentials),
+            headers={"Authorization": f"Bearer {self.credentials.token}"} if self.credentials.token else {},
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -116,10 +135,10 @@ class Api:
     ) -> Json:
         given = {"Content-Type": "application/json", **(headers or {})}
         content = None if body is None else orjson.dumps(body)
-        with _reaching(self.server):
+        with self._reaching():
             response = self._client.request(method, path, params=dict(query), headers=given, content=content)
         if response.is_error:
-            raise _failure(self.server, response.status_code, response.content, path)
+            raise self._refusal(response, response.content, path)
         return _object(self.server, response.content)
 
     @contextlib.contextmanager
@@ -127,69 +146,48 @@ class Api:
         # No read limit: a watch or a followed log is quiet for as long as nothing happens.
         timeout = httpx.Timeout(10.0, read=None)
         request = self._client.build_request("GET", path, params=dict(query), headers=dict(headers), timeout=timeout)
-        with _reaching(self.server), contextlib.closing(self._client.send(request, stream=True)) as response:
+        with self._reaching(), contextlib.closing(self._client.send(request, stream=True)) as response:
             if response.is_error:
-                raise _failure(self.server, response.status_code, response.read(), path)
+                raise self._refusal(response, response.read(), path)
             yield response
+
+    def _refusal(self, response: httpx.Response, content: bytes, path: str) -> AtollError:
+        return refusal(self.server, self.credentials, response.status_code, content, path)
+
+    @contextlib.contextmanager
+    def _reaching(self) -> Iterator[None]:
+        server = self.server
+        try:
+            yield
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            if trouble := tls_trouble(server, error):
+                raise trouble from error
+            if isinstance(error, httpx.RemoteProtocolError):
+                hint = "; if it speaks TLS, its address begins with https://" if server.startswith("http:") else ""
+                what = f"answers, but not as an Atoll hub does, or it ended just now: {error}{hint}"
+                raise Unavailable(f"{server} {what}") from error
+            what = str(error) or type(error).__name__
+            raise Unavailable(f"cannot reach {server}: {what}; is it running? ('atoll sandbox status')") from error
 
 
 def _dry(dry_run: bool) -> dict[str, str]:
     return {"dryRun": "All"} if dry_run else {}
 
 
-@contextlib.contextmanager
-def _reaching(server: str) -> Iterator[None]:
-    try:
-        yield
-    except httpx.RemoteProtocolError as error:
-        raise Unavailable(f"{server} answers, but not as an Atoll hub does, or it ended just now: {error}") from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        what = str(error) or type(error).__name__
-        raise Unavailable(f"cannot reach {server}: {what}; is it running? ('atoll sandbox status')") from error
+def _tls(server: str, credentials: Credentials) -> ssl.SSLContext:
+    address = urlsplit(server)
+    if address.scheme == "https":
+        return tls_context(credentials)
+    if credentials.token and address.hostname not in _LOOPBACK:
+        raise InvalidInput(f"{server} has no TLS: a token sent there could be read on the way; use https://")
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used: httpx would load every CA of the system for it
 
 
 def _object(server: str, content: bytes) -> Json:
     try:
         value = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise _no_hub(server) from error
+        raise no_hub(server) from error
     if not isinstance(value, dict):
-        raise _no_hub(server)
+        raise no_hub(server)
     return value
-
-
-def _no_hub(server: str) -> AtollError:
-    return Internal(f"{server} answers, but is no Atoll hub: 'atoll sandbox status' shows the address of the one here")
-
-
-def _failure(server: str, code: int, content: bytes, path: str) -> AtollError:
-    """Turn a Kubernetes Status into the error of who must act."""
-    try:
-        status = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        if code in (404, 405, 501):  # what a server says that does not know our paths at all
-            return _no_hub(server)
-        status = {}
-    message = status.get("message") if isinstance(status, dict) else None
-    text = str(message or f"{path}: the server answered {code}")
-    if code == 404:
-        return NotFound(text)
-    if code == 409:
-        return Conflict(text)
-    if code in (400, 415, 422):
-        causes = _causes(status)
-        return InvalidInput(f"{_named(status)} is invalid:" if causes else text, causes)
-    if code in (429, 502, 503, 504):
-        return Unavailable(text)
-    return Internal(text)
-
-
-def _named(status: Any) -> str:
-    details = status["details"]
-    return f"{details.get('kind', 'the object')}/{details.get('name', '')}".rstrip("/")
-
-
-def _causes(status: Any) -> list[str]:
-    details = status.get("details") if isinstance(status, dict) else None
-    causes = details.get("causes") if isinstance(details, dict) else None
-    return [f"{cause.get('field', '')}: {cause.get('message', '')}" for cause in causes or []]

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from atoll.cli.options import DryRun, HubHome, Namespace, Server
+from atoll.cli.choosing import HubChoice, chooses_hub
+from atoll.cli.options import DryRun, Namespace
 
 Files = Annotated[list[str], typer.Option("--filename", "-f", metavar="FILE", help="File, folder, or - for stdin.")]
 Recursive = Annotated[bool, typer.Option("--recursive", "-R", help="Folders with all that is below them.")]
@@ -16,14 +17,15 @@ def register(app: typer.Typer) -> None:
     app.command()(apply)
 
 
+@chooses_hub
 def apply(
     filename: Files,
     recursive: Recursive = False,
     namespace: Namespace = "default",
     force_conflicts: Force = False,
     dry_run: DryRun = False,
-    server: Server = None,
-    home: HubHome = None,
+    *,
+    hub: HubChoice,
 ) -> None:
     """Create objects, or bring them to what the manifests say.
 
@@ -39,6 +41,6 @@ def apply(
     from atoll.cli.hub import connect
 
     found = manifests.load(filename, recursive=recursive)
-    with connect(server, home) as api:
+    with connect(hub) as api:
         if not applying.apply_all(api, found, namespace=namespace, dry_run=dry_run, force=force_conflicts):
             raise typer.Exit(1)

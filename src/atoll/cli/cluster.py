@@ -4,54 +4,56 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.listings import show_all
-from atoll.cli.options import DryRun, HubHome, Output, OutputFormat, Server, Watch
+from atoll.cli.options import DryRun, Output, OutputFormat, Watch
 
 app = typer.Typer(no_args_is_help=True, help="Clusters: what they have, and whether new work goes there.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The cluster.")]
 
 
 @app.command("list")
-def list_(
-    output: OutputFormat = Output.TABLE, watch: Watch = False, server: Server = None, home: HubHome = None
-) -> None:
+@chooses_hub
+def list_(output: OutputFormat = Output.TABLE, watch: Watch = False, *, hub: HubChoice) -> None:
     """Show the clusters.
 
     \b
     Example:
       atoll cluster list -o wide
     """
-    show_all("clusters", output=output, watch=watch, server=server, home=home)
+    show_all("clusters", output=output, watch=watch, hub=hub)
 
 
 @app.command()
-def cordon(name: Name, dry_run: DryRun = False, server: Server = None, home: HubHome = None) -> None:
+@chooses_hub
+def cordon(name: Name, dry_run: DryRun = False, *, hub: HubChoice) -> None:
     """Place nothing new on a cluster; what runs there goes on.
 
     \b
     Example:
       atoll cluster cordon lab-k3s
     """
-    _set_unschedulable(name, True, dry_run=dry_run, server=server, home=home)
+    _set_unschedulable(name, True, dry_run=dry_run, hub=hub)
 
 
 @app.command()
-def uncordon(name: Name, dry_run: DryRun = False, server: Server = None, home: HubHome = None) -> None:
+@chooses_hub
+def uncordon(name: Name, dry_run: DryRun = False, *, hub: HubChoice) -> None:
     """Let new work go to a cluster again.
 
     \b
     Example:
       atoll cluster uncordon lab-k3s
     """
-    _set_unschedulable(name, False, dry_run=dry_run, server=server, home=home)
+    _set_unschedulable(name, False, dry_run=dry_run, hub=hub)
 
 
-def _set_unschedulable(name: str, value: bool, *, dry_run: bool, server: str | None, home: str | None) -> None:
+def _set_unschedulable(name: str, value: bool, *, dry_run: bool, hub: HubChoice) -> None:
     from atoll.cli import kinds
     from atoll.cli.hub import connect
     from atoll.cli.output import say
 
-    with connect(server, home) as api:
+    with connect(hub) as api:
         path = kinds.atoll("Cluster").path(None, name)
         api.merge(path, {"spec": {"unschedulable": value}}, dry_run=dry_run)
     say(f"cluster/{name} {'cordoned' if value else 'uncordoned'}{' (dry run)' if dry_run else ''}")

@@ -5,21 +5,23 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.listings import show_all
-from atoll.cli.options import AllNamespaces, HubHome, Namespace, Output, OutputFormat, Server, Watch
+from atoll.cli.options import AllNamespaces, Namespace, Output, OutputFormat, Watch
 
 app = typer.Typer(no_args_is_help=True, help="Datasets: named, versioned files with a ledger.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The dataset.")]
 
 
 @app.command("list")
+@chooses_hub
 def list_(
     namespace: Namespace = "default",
     all_namespaces: AllNamespaces = False,
     output: OutputFormat = Output.TABLE,
     watch: Watch = False,
-    server: Server = None,
-    home: HubHome = None,
+    *,
+    hub: HubChoice,
 ) -> None:
     """Show the datasets.
 
@@ -27,11 +29,12 @@ def list_(
     Example:
       atoll dataset list -A
     """
-    show_all("datasets", "" if all_namespaces else namespace, output=output, watch=watch, server=server, home=home)
+    show_all("datasets", "" if all_namespaces else namespace, output=output, watch=watch, hub=hub)
 
 
 @app.command()
-def ls(name: Name, namespace: Namespace = "default", server: Server = None, home: HubHome = None) -> None:
+@chooses_hub
+def ls(name: Name, namespace: Namespace = "default", *, hub: HubChoice) -> None:
     """Show the files of a dataset's newest version.
 
     \b
@@ -41,17 +44,18 @@ def ls(name: Name, namespace: Namespace = "default", server: Server = None, home
     from atoll.cli import datasets
     from atoll.cli.hub import connect
 
-    with connect(server, home) as api:
+    with connect(hub) as api:
         datasets.print_files(api, namespace, name)
 
 
 @app.command()
+@chooses_hub
 def get(
     name: Name,
     target: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; made if it is not there.")],
     namespace: Namespace = "default",
-    server: Server = None,
-    home: HubHome = None,
+    *,
+    hub: HubChoice,
 ) -> None:
     """Copy a dataset to a folder here; each file's SHA-256 is checked.
 
@@ -62,12 +66,13 @@ def get(
     from atoll.cli import datasets
     from atoll.cli.hub import connect
 
-    with connect(server, home) as api:
+    with connect(hub) as api:
         datasets.download(api, namespace, name, target)
 
 
 @app.command()
-def verify(name: Name, namespace: Namespace = "default", server: Server = None, home: HubHome = None) -> None:
+@chooses_hub
+def verify(name: Name, namespace: Namespace = "default", *, hub: HubChoice) -> None:
     """Read every file again and compare it with the ledger. Exit 3 if a byte or a reading is missing.
 
     \b
@@ -77,7 +82,7 @@ def verify(name: Name, namespace: Namespace = "default", server: Server = None, 
     from atoll.cli import datasets
     from atoll.cli.hub import connect
 
-    with connect(server, home) as api:
+    with connect(hub) as api:
         whole = datasets.verify(api, namespace, name)
     if not whole:
         raise typer.Exit(3)

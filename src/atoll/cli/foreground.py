@@ -2,7 +2,7 @@
 
 import asyncio
 
-from atoll.cli.hub import export_line
+from atoll.cli.joining import introduce
 from atoll.cli.logs import configure_logging
 from atoll.cli.output import hint, tell_interrupted
 from atoll.local.signals import run_until_signalled
@@ -11,27 +11,27 @@ from atoll.local.stack import Compose, Stack
 _POLL_SECONDS = 0.1
 
 
-def run(stack: Stack, compose: Compose) -> None:
-    """Run until told to end.
+def run(stack: Stack, compose: Compose, *, with_context: bool) -> None:
+    """Run until told to end; `with_context` puts the hub's context into the user's kubeconfig once it is ready.
 
     Raises:
         Conflict: the home or a port is in use.
         Unavailable: something did not start.
     """
     configure_logging("warning")
-    run_until_signalled(_run(stack, compose), tell=tell_interrupted)
+    run_until_signalled(_run(stack, compose, with_context=with_context), tell=tell_interrupted)
     hint("stopped")
 
 
-async def _run(stack: Stack, compose: Compose) -> None:
-    teller = asyncio.create_task(_tell(stack))
+async def _run(stack: Stack, compose: Compose, *, with_context: bool) -> None:
+    teller = asyncio.create_task(_tell(stack, with_context=with_context))
     try:
         await stack.run(compose)
     finally:
         teller.cancel()
 
 
-async def _tell(stack: Stack) -> None:
+async def _tell(stack: Stack, *, with_context: bool) -> None:
     told = 0
     while stack.state.phase == "Starting":
         told = _tell_steps(stack, told)
@@ -39,8 +39,7 @@ async def _tell(stack: Stack) -> None:
     _tell_steps(stack, told)
     if stack.state.phase == "Ready":
         hint(f"ready: the hub is at {stack.state.hub_url}; Ctrl-C stops it")
-        if export := export_line(stack.home):
-            hint(f"so that commands in other terminals find it: {export}")
+        await asyncio.to_thread(introduce, stack.home, with_context=with_context)
 
 
 def _tell_steps(stack: Stack, told: int) -> int:

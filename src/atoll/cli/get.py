@@ -4,15 +4,14 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.options import (
     AllNamespaces,
     DryRun,
-    HubHome,
     Namespace,
     Output,
     OutputFormat,
     Selector,
-    Server,
     ShowManagedFields,
     Watch,
 )
@@ -28,7 +27,8 @@ def register(app: typer.Typer) -> None:
     app.command()(delete)
 
 
-def get(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter to typer
+@chooses_hub
+def get(  # noqa: PLR0913 - an option of a command line is a parameter to typer
     kind: Kind,
     name: Name = None,
     namespace: Namespace = "default",
@@ -37,8 +37,8 @@ def get(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter 
     output: OutputFormat = Output.TABLE,
     watch: Watch = False,
     show_managed_fields: ShowManagedFields = False,
-    server: Server = None,
-    home: HubHome = None,
+    *,
+    hub: HubChoice,
 ) -> None:
     """Show objects of a kind.
 
@@ -52,13 +52,12 @@ def get(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter 
     from atoll.cli.hub import connect
 
     query = listing.Query.of(kind, name, namespace="" if all_namespaces else namespace, selector=selector)
-    with connect(server, home) as api:
+    with connect(hub) as api:
         listing.show(api, query, output, watch=watch, show_managed_fields=show_managed_fields)
 
 
-def describe(
-    kind: Kind, name: Name = None, namespace: Namespace = "default", server: Server = None, home: HubHome = None
-) -> None:
+@chooses_hub
+def describe(kind: Kind, name: Name = None, namespace: Namespace = "default", *, hub: HubChoice) -> None:
     """Show one object in full, with its conditions and events.
 
     \b
@@ -69,17 +68,18 @@ def describe(
     from atoll.cli.hub import connect
 
     query = listing.Query.of(kind, name, namespace=namespace)
-    with connect(server, home) as api:
+    with connect(hub) as api:
         describing.describe(api, query)
 
 
+@chooses_hub
 def delete(
     kind: Kind,
     name: Name = None,
     namespace: Namespace = "default",
     dry_run: DryRun = False,
-    server: Server = None,
-    home: HubHome = None,
+    *,
+    hub: HubChoice,
 ) -> None:
     """Delete one object.
 
@@ -92,6 +92,6 @@ def delete(
     from atoll.cli.output import say
 
     query = listing.Query.of(kind, name, namespace=namespace)
-    with connect(server, home) as api:
+    with connect(hub) as api:
         api.delete(query.object_path, dry_run=dry_run)
     say(f"{query.ref.qualified}/{query.name} deleted{' (dry run)' if dry_run else ''}")

@@ -4,17 +4,16 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.listings import show_all
 from atoll.cli.options import (
     AllNamespaces,
     DryRun,
-    HubHome,
     Namespace,
     Output,
     OutputFormat,
     RecordFormat,
     RecordOutput,
-    Server,
     Watch,
 )
 
@@ -25,6 +24,7 @@ Timeout = Annotated[str, typer.Option("--timeout", help="Longest wait, such as 9
 
 
 @app.command()
+@chooses_hub
 def run(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter to typer
     command: Command,
     name: Annotated[str, typer.Option("--name", help="Name of the job.")],
@@ -53,8 +53,8 @@ def run(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter 
     wait: Annotated[bool, typer.Option("--wait", help="Return when it has finished; exit 3 if it failed.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Print its log until it has finished.")] = False,
     dry_run: DryRun = False,
-    server: Server = None,
-    home: HubHome = None,
+    *,
+    hub: HubChoice,
 ) -> None:
     """Submit a command as a job.
 
@@ -72,7 +72,7 @@ def run(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter 
         gpu_models=tuple(gpu_models), cpu=cpu, memory=memory, expected=expected, priority=priority, image=image,
     )  # fmt: skip
     manifest = submitting.job_manifest(request, namespace)
-    with connect(server, home) as api:
+    with connect(hub) as api:
         submitting.submit(api, manifest, dry_run=dry_run)
         say(f"job.atoll.dev/{name} created{' (dry run)' if dry_run else ''}")
         if dry_run:
@@ -82,13 +82,14 @@ def run(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter 
 
 
 @app.command("list")
+@chooses_hub
 def list_(
     namespace: Namespace = "default",
     all_namespaces: AllNamespaces = False,
     output: OutputFormat = Output.TABLE,
     watch: Watch = False,
-    server: Server = None,
-    home: HubHome = None,
+    *,
+    hub: HubChoice,
 ) -> None:
     """Show the jobs.
 
@@ -96,16 +97,17 @@ def list_(
     Example:
       atoll job list -A -w
     """
-    show_all("jobs", "" if all_namespaces else namespace, output=output, watch=watch, server=server, home=home)
+    show_all("jobs", "" if all_namespaces else namespace, output=output, watch=watch, hub=hub)
 
 
 @app.command()
+@chooses_hub
 def explain(
     name: Name,
     namespace: Namespace = "default",
     output: RecordFormat = RecordOutput.TABLE,
-    server: Server = None,
-    home: HubHome = None,
+    *,
+    hub: HubChoice,
 ) -> None:
     """Show why a job went where it went, or why it waits: every cluster with its seconds or its reason.
 
@@ -116,18 +118,19 @@ def explain(
     from atoll.cli import explaining
     from atoll.cli.hub import connect
 
-    with connect(server, home) as api:
+    with connect(hub) as api:
         explaining.explain(api, namespace, name, Output(output))
 
 
 @app.command()
+@chooses_hub
 def logs(
     name: Name,
     namespace: Namespace = "default",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has finished.")] = False,
     tail: Annotated[int | None, typer.Option("--tail", min=0, help="Only the last lines.")] = None,
-    server: Server = None,
-    home: HubHome = None,
+    *,
+    hub: HubChoice,
 ) -> None:
     """Print what a job's newest run printed, wherever it runs.
 
@@ -138,14 +141,13 @@ def logs(
     from atoll.cli import jobs
     from atoll.cli.hub import connect
 
-    with connect(server, home) as api:
+    with connect(hub) as api:
         jobs.print_log(api, namespace, name, follow=follow, tail=tail)
 
 
 @app.command()
-def wait(
-    name: Name, namespace: Namespace = "default", timeout: Timeout = "1h", server: Server = None, home: HubHome = None
-) -> None:
+@chooses_hub
+def wait(name: Name, namespace: Namespace = "default", timeout: Timeout = "1h", *, hub: HubChoice) -> None:
     """Wait until a job has finished. Exit 0 if it succeeded, 3 if it did not or the time is over.
 
     \b
@@ -157,14 +159,13 @@ def wait(
     from atoll.federation.capacity import parse_duration
 
     seconds = parse_duration(timeout)
-    with connect(server, home) as api:
+    with connect(hub) as api:
         raise typer.Exit(jobs.wait(api, namespace, name, timeout_seconds=seconds))
 
 
 @app.command()
-def cancel(
-    name: Name, namespace: Namespace = "default", dry_run: DryRun = False, server: Server = None, home: HubHome = None
-) -> None:
+@chooses_hub
+def cancel(name: Name, namespace: Namespace = "default", dry_run: DryRun = False, *, hub: HubChoice) -> None:
     """Stop a job; its record stays.
 
     \b
@@ -175,6 +176,6 @@ def cancel(
     from atoll.cli.hub import connect
     from atoll.cli.output import say
 
-    with connect(server, home) as api:
+    with connect(hub) as api:
         api.merge(kinds.atoll("Job").path(namespace, name), {"spec": {"cancelled": True}}, dry_run=dry_run)
     say(f"job.atoll.dev/{name} cancelled{' (dry run)' if dry_run else ''}")

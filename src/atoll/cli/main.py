@@ -10,6 +10,7 @@ import typer
 
 from atoll.cli import (
     apply,
+    audit,
     cluster,
     dataset,
     demo,
@@ -17,9 +18,12 @@ from atoll.cli import (
     job,
     listings,
     local,
+    login,
+    mesh,
     policy,
     processes,
     sandbox,
+    token,
 )
 
 app = typer.Typer(
@@ -54,13 +58,15 @@ def root(
     """
 
 
-for commands in (demo, local, apply, get):
+for commands in (demo, local, apply, get, login, audit):
     commands.register(app)
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(job.app, name="job")
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(mesh.app, name="mesh")
 app.add_typer(policy.app, name="policy")
+app.add_typer(token.app, name="token")
 listings.register(app)
 processes.register(app)
 

@@ -16,6 +16,8 @@ from atoll.federation.resources import validation
 from atoll.policies.yamldoc import Document, YamlError, line_of, read_documents
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+# What `kubectl apply -k` reads: it lists manifests and is none.
+_KUSTOMIZATIONS = frozenset({"kustomization.yaml", "kustomization.yml"})
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,11 @@ def _files(path: Path, *, recursive: bool) -> list[Path]:
     if path.is_file():
         return [path]
     found = path.rglob("*") if recursive else path.glob("*")
-    return sorted(file for file in found if file.is_file() and file.suffix in _SUFFIXES)
+    return sorted(file for file in found if _is_manifest(file))
+
+
+def _is_manifest(file: Path) -> bool:
+    return file.is_file() and file.suffix in _SUFFIXES and file.name not in _KUSTOMIZATIONS
 
 
 def _text(path: Path) -> str:
@@ -121,7 +127,8 @@ def _checked(file: str, body: object, lines: Mapping[str, int]) -> Iterator[Mani
     ref = kinds.of_manifest(body)
     if ref is None:
         wanted = f"{body.get('apiVersion', '(no apiVersion)')} {body.get('kind', '(no kind)')}"
-        yield f"{file}:{lines.get('', 1)}: the hub serves no kind {wanted}"
+        remedy = ": apply its folder with 'kubectl apply -k'" if body.get("kind") == "Kustomization" else ""
+        yield f"{file}:{lines.get('', 1)}: the hub serves no kind {wanted}{remedy}"
         return
     manifest = Manifest(file, body, ref, lines)
     problems = list(_problems(manifest))

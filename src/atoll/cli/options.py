@@ -24,6 +24,15 @@ class RecordOutput(StrEnum):
     YAML = "yaml"
 
 
+class LogOutput(StrEnum):
+    """What `-o` takes where there are records without names, one after the other."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+
+
 class ObjectOutput(StrEnum):
     """What `-o` takes where a table has no wide columns."""
 
@@ -33,15 +42,12 @@ class ObjectOutput(StrEnum):
     NAME = "name"
 
 
-Server = Annotated[
-    str | None,
-    typer.Option("--server", envvar="ATOLL_SERVER", metavar="URL", help="The hub; default: the one on this machine."),
-]
 Namespace = Annotated[str, typer.Option("--namespace", "-n", envvar="ATOLL_NAMESPACE", help="Namespace.")]
 AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Every namespace.")]
 Selector = Annotated[str, typer.Option("--selector", "-l", metavar="LABELS", help="Label selector, as kubectl's.")]
 OutputFormat = Annotated[Output, typer.Option("--output", "-o", help="Form of the output.")]
 RecordFormat = Annotated[RecordOutput, typer.Option("--output", "-o", help="Form of the output.")]
+LogFormat = Annotated[LogOutput, typer.Option("--output", "-o", help="Form of the output.")]
 ObjectFormat = Annotated[ObjectOutput, typer.Option("--output", "-o", help="Form of the output.")]
 ShowManagedFields = Annotated[bool, typer.Option("--show-managed-fields", help="With who manages which field.")]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Keep printing changes until Ctrl-C.")]
@@ -49,7 +55,6 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Let the hub check it an
 HomeFolder = Annotated[
     str | None, typer.Option("--home", metavar="FOLDER", help="Home folder; default: $ATOLL_HOME or ~/.atoll.")
 ]
-HubHome = Annotated[
-    str | None,
-    typer.Option("--home", metavar="FOLDER", help="The hub that runs in this home folder, instead of --server."),
+NoContext = Annotated[
+    bool, typer.Option("--no-context", help="Leave the kubeconfig alone: add no context, make none current.")
 ]

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from atoll.cli.options import HubHome, ObjectFormat, ObjectOutput, Output, Server
+from atoll.cli.choosing import HubChoice, chooses_hub
+from atoll.cli.options import ObjectFormat, ObjectOutput, Output
 
 app = typer.Typer(no_args_is_help=True, help="Network policies: valid before Git, held after it.")
 Folder = Annotated[Path, typer.Argument(metavar="PATH", help="File or folder with policy manifests.", exists=True)]
@@ -26,9 +27,8 @@ def validate(path: Folder) -> None:
 
 
 @app.command()
-def status(
-    name: Name = None, output: ObjectFormat = ObjectOutput.TABLE, server: Server = None, home: HubHome = None
-) -> None:
+@chooses_hub
+def status(name: Name = None, output: ObjectFormat = ObjectOutput.TABLE, *, hub: HubChoice) -> None:
     """Show what each cluster holds of each policy set, and the last change by hand.
 
     Exit 3 if a cluster does not hold it, or if Git could not be read.
@@ -40,7 +40,7 @@ def status(
     from atoll.cli import policies
     from atoll.cli.hub import connect
 
-    with connect(server, home) as api:
+    with connect(hub) as api:
         held = policies.show_status(api, name, Output(output))
     if not held:
         raise typer.Exit(3)

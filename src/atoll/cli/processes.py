@@ -44,38 +44,59 @@ def print_version() -> None:
 
 
 @hub.command()
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter to typer
     nats: NatsUrl,
     state_dir: StateDir,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8700,
     member_nats: Annotated[str, typer.Option(metavar="URL", help="NATS as the clusters reach it.")] = "",
     data_command: Annotated[str, typer.Option(help="Program of the sink and mover containers.")] = "atoll",
+    tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate of the API, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key, PEM.")] = None,
+    client_ca: Annotated[Path | None, typer.Option(metavar="FILE", help="CA of the clients' certificates.")] = None,
+    oidc_issuer: Annotated[str, typer.Option(metavar="URL", help="Identity provider whose tokens are taken.")] = "",
+    oidc_audience: Annotated[str, typer.Option(metavar="ID", help="Client id for which they are made.")] = "",
+    oidc_jwks: Annotated[str, typer.Option(metavar="URL|FILE", help="Its keys; default: where it says they are.")] = "",
+    oidc_ca: Annotated[Path | None, typer.Option(metavar="FILE", help="CA of its own certificate.")] = None,
+    oidc_username_claim: Annotated[str, typer.Option(help="Claim that names the user.")] = "sub",
+    oidc_groups_claim: Annotated[str, typer.Option(help="Claim that names the groups.")] = "groups",
+    oidc_admins: Annotated[str, typer.Option(metavar="GROUP", help="Group whose members are admins.")] = "",
+    insecure_http: Annotated[bool, typer.Option("--insecure-http", help="No TLS: a proxy ends it before us.")] = False,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="Let everybody on this machine in.")] = False,
     log_level: LogLevel = "info",
 ) -> None:
     """Serve the API, schedule, reconcile.
 
     \b
     Example:
-      atoll hub serve --nats nats://127.0.0.1:4222 --state-dir /var/lib/atoll/hub
+      atoll hub serve --nats nats://127.0.0.1:4222 --state-dir /var/lib/atoll/hub \\
+        --tls-cert hub.crt --tls-key hub.key --client-ca ca.crt
     """
     from atoll.hub import main
-    from atoll.hub.settings import HubSettings
+    from atoll.hub.settings import HubSettings, oidc_settings, tls_files
 
     settings = HubSettings(
         nats_url=nats, state_dir=state_dir, host=host, port=port, member_nats_url=member_nats,
         data_command=tuple(shlex.split(data_command)), log_level=log_level,
+        tls=tls_files(tls_cert, tls_key, client_ca=client_ca), insecure_http=insecure_http, no_auth=no_auth,
+        oidc=oidc_settings(
+            oidc_issuer, oidc_audience, keys=oidc_jwks, ca=oidc_ca,
+            username_claim=oidc_username_claim, groups_claim=oidc_groups_claim, admins=oidc_admins,
+        ),
     )  # fmt: skip
     _run(main.run(settings), log_level)
 
 
-def agent(
+def agent(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter to typer
     cluster: ClusterName,
     nats: NatsUrl,
     state_dir: StateDir,
     kubeconfig: Annotated[Path | None, typer.Option(help="How to reach the API server; default: as a pod.")] = None,
     context: Annotated[str | None, typer.Option(help="Context of the kubeconfig.")] = None,
     cilium_socket: Annotated[Path | None, typer.Option(help="The Cilium agent's socket.")] = None,
+    cilium_exec: Annotated[
+        bool, typer.Option("--cilium-exec", help="Without a socket: ask Cilium by commands in its pods (pods/exec).")
+    ] = False,
     heartbeat_seconds: Annotated[float, typer.Option(min=0.1, help="How often the hub hears from it.")] = 10.0,
     log_level: LogLevel = "info",
 ) -> None:
@@ -92,7 +113,7 @@ def agent(
 
     settings = MemberSettings(
         cluster=cluster, nats_url=nats, kubeconfig=kubeconfig, context=context, state_dir=state_dir,
-        cilium_socket=cilium_socket, heartbeat_seconds=heartbeat_seconds,
+        cilium_socket=cilium_socket, cilium_exec=cilium_exec, heartbeat_seconds=heartbeat_seconds,
     )  # fmt: skip
     _run(main.run(settings), log_level)
 

@@ -5,18 +5,19 @@ from typing import Annotated
 
 import typer
 
-from atoll.cli.options import HomeFolder, Output, RecordFormat, RecordOutput
+from atoll.cli.options import HomeFolder, NoContext, Output, RecordFormat, RecordOutput
 
 app = typer.Typer(no_args_is_help=True, help="A federation of simulated clusters on this machine.")
 Foreground = Annotated[bool, typer.Option("--foreground", help="Stay here and stop with Ctrl-C.")]
 
 
 @app.command()
-def up(home: HomeFolder = None, foreground: Foreground = False) -> None:
+def up(home: HomeFolder = None, foreground: Foreground = False, no_context: NoContext = False) -> None:
     """Start NATS, a hub, four simulated clusters with their agents, and a lab gateway.
 
     Returns when all clusters are Ready. The clusters' API servers are simulated and their pods are processes of
-    this machine; NATS, hub, agents, gateway, jobs and files are real.
+    this machine; NATS, hub, agents, gateway, jobs and files are real. The hub becomes the current context of your
+    kubeconfig, so that kubectl finds it too.
 
     \b
     Example:
@@ -26,9 +27,9 @@ def up(home: HomeFolder = None, foreground: Foreground = False) -> None:
 
     place = sandboxes.home_of(home)
     if foreground:
-        sandboxes.run_here(place)
+        sandboxes.run_here(place, with_context=not no_context)
     else:
-        sandboxes.start(place)
+        sandboxes.start(place, with_context=not no_context)
 
 
 @app.command()

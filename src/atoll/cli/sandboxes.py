@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 
 from atoll.cli import foreground
-from atoll.cli.hub import export_line
+from atoll.cli.joining import introduce
 from atoll.cli.options import Output
 from atoll.cli.output import hint, say, tell_interrupted, to_yaml
 from atoll.cli.tables import print_table
@@ -26,12 +26,12 @@ def home_of(folder: str | None) -> Home:
     return Home.at(folder) if folder else Home(default_home() / "sandbox")
 
 
-def run_here(home: Home) -> None:
+def run_here(home: Home, *, with_context: bool) -> None:
     """Run the federation in this process until told to end."""
-    foreground.run(Stack(home, "sandbox"), compose())
+    foreground.run(Stack(home, "sandbox"), compose(), with_context=with_context)
 
 
-def start(home: Home) -> State:
+def start(home: Home, *, with_context: bool) -> State:
     """Start the federation in the background and wait until it is ready; interrupted, it is stopped again."""
     with (
         signals_raise(tell_interrupted),
@@ -39,8 +39,7 @@ def start(home: Home) -> State:
     ):
         state = detach.wait_ready(supervisor, home, on_step=hint, seconds=_START_SECONDS)
     hint(f"ready: the hub is at {state.hub_url}")
-    if export := export_line(home):
-        hint(f"so that other commands find it: {export}")
+    introduce(home, with_context=with_context)
     hint("try: atoll get clusters   atoll apply -f examples/   atoll sandbox down")
     return state
 
@@ -93,7 +92,8 @@ def _running() -> list[Home]:
 
 def _print(home: Home, state: State) -> None:
     say(f"{state.phase} in {home.root}, supervisor {state.pid}")
-    say(f"hub   {state.hub_url}\nNATS  {state.nats_url}\nMQTT  {state.mqtt_url}\nlogs  {home.logs}\n")
+    say(f"hub   {state.hub_url}\nNATS  {state.nats_url}\nMQTT  {state.mqtt_url}\nlogs  {home.logs}")
+    say(f"kubectl --kubeconfig {state.hub_kubeconfig}\n")
     print_table(("PROCESS", "PID", "RESTARTS"), _processes(state))
     say("")
     print_table(("CLUSTER", "API", "KUBECONFIG"), [(one.name, one.url, one.kubeconfig) for one in state.clusters])

@@ -66,9 +66,10 @@ def kill_session(leader: int) -> None:
 
 
 def last_line(log: Path) -> str:
-    """Give the last line that a process wrote, for messages; empty if it wrote none."""
+    """Give the last line that a process wrote and what is indented below it, for messages; empty if it wrote none."""
     try:
         lines = log.read_text(errors="replace").rstrip().splitlines()
     except FileNotFoundError:
         return ""
-    return lines[-1].strip()[:300] if lines else ""
+    begin = next((index for index in reversed(range(len(lines))) if not lines[index].startswith(" ")), 0)
+    return " ".join(line.strip() for line in lines[begin:])[:400]

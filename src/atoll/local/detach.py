@@ -129,7 +129,7 @@ def running_state(homes: Sequence[Home], *, what: str) -> tuple[Home, State]:
         raise Unavailable(f"no {what} runs on this machine")
     if len(found) > 1:
         names = ", ".join(str(home.root) for home, _ in found)
-        remedy = "--server or --home" if what == "hub" else "--home"
+        remedy = "--home, --context or --server" if what == "hub" else "--home"
         raise Conflict(f"more than one {what} runs on this machine ({names}): choose one with {remedy}")
     return found[0]
 

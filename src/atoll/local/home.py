@@ -53,6 +53,11 @@ class Home:
         """The ports that this home was given; they stay, so that clients find it after a restart."""
         return self.root / "ports.json"
 
+    @property
+    def kubeconfig(self) -> Path:
+        """How clients reach this home's hub as its administrator."""
+        return self.root / "kubeconfig"
+
     def folder(self, name: str) -> Path:
         """Make a folder of this home that one process owns."""
         path = self.root / name
@@ -127,15 +132,28 @@ def running_homes(root: Path) -> list[Home]:
     return [home for home in candidates if home.is_running()]
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, mode: int | None = None, durable: bool = False) -> None:
     """Write a file so that no reader ever sees half of it.
+
+    Args:
+        path: the file; it is replaced.
+        content: all of it.
+        mode: its permissions, exactly; None means those that the process gives to new files.
+        durable: return only when it would survive a power loss, which costs an fsync.
 
     Raises:
         Unavailable: the file system refuses, for instance because it is full.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        part.write_bytes(content)
+        part.unlink(missing_ok=True)
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if mode else 0o666), "wb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)

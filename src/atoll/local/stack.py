@@ -1,12 +1,12 @@
 """A stack: the supervised processes of one home, from its lock to its last process, with its state written down.
 
-What the processes are is the composer's business; `compose_hub` is the smallest one: NATS and a hub.
+What the processes are is the composer's business.
 """
 
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,6 @@ from atoll.federation.errors import AtollError, Unavailable
 from atoll.local import nats
 from atoll.local.home import Home
 from atoll.local.leftovers import end_leftovers
-from atoll.local.ports import LOOPBACK, assign
 from atoll.local.state import Phase, State
 from atoll.local.supervisor import ProcessSpec, Supervisor
 
@@ -121,38 +120,3 @@ async def start_nats(stack: Stack, ports: Mapping[str, int], *, with_mqtt: bool)
     )
     stack.note(nats_url=settings.url, mqtt_url=settings.mqtt_url)
     return settings
-
-
-def hub_process(stack: Stack, nats_url: str, port: int, *, options: Sequence[str] = ()) -> ProcessSpec:
-    """Describe the hub's process."""
-    state_dir = str(stack.home.folder("hub"))
-    arguments = ("hub", "serve", "--nats", nats_url, "--host", LOOPBACK, "--port", str(port), "--state-dir", state_dir)
-    return ProcessSpec("hub", atoll(*arguments, *options), environment(), is_ready=lambda: answers_http(port))
-
-
-def compose_hub(*, port: int | None = None) -> Compose:
-    """Compose `atoll up`: NATS and a hub, on ports that stay."""
-
-    async def compose(stack: Stack) -> None:
-        wanted = {"hub": port} if port else {}
-        ports = assign(stack.home.ports_file, ("nats", "hub"), wanted=wanted)
-        server = await start_nats(stack, ports, with_mqtt=False)
-        stack.step("starting the hub")
-        await stack.supervisor.start(hub_process(stack, server.url, ports["hub"]))
-        stack.note(hub_url=f"http://{LOOPBACK}:{ports['hub']}")
-
-    return compose
-
-
-async def answers_http(port: int, path: str = "/readyz") -> bool:
-    """Tell whether an HTTP server on this port answers 200."""
-    try:
-        async with asyncio.timeout(2.0):
-            reader, writer = await asyncio.open_connection(LOOPBACK, port)
-            try:
-                writer.write(f"GET {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\nConnection: close\r\n\r\n".encode())
-                return b" 200 " in await reader.readline()
-            finally:
-                writer.close()
-    except (OSError, TimeoutError):
-        return False

@@ -38,10 +38,16 @@ class State(Model):
     started_at: datetime
     steps: tuple[str, ...] = ()
     hub_url: str = ""
+    hub_kubeconfig: str = Field(default="", description="How kubectl reaches the hub as its administrator.")
     nats_url: str = ""
     mqtt_url: str = ""
     processes: tuple[ProcessState, ...] = ()
     clusters: tuple[ClusterAccess, ...] = ()
+
+    @property
+    def start_command(self) -> str:
+        """What a person types to start it."""
+        return "atoll sandbox up" if self.kind == "sandbox" else "atoll up"
 
     @property
     def stop_command(self) -> str:

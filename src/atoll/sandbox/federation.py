@@ -1,4 +1,4 @@
-"""The federation of the sandbox: which processes it is made of, which objects it begins with, and when it is ready.
+"""Federations on this machine: which processes one is made of, which objects it begins with, and when it is ready.
 
 A composition root. It uses the hub from outside, by its API; what the processes do is their rooms' business.
 """
@@ -6,7 +6,8 @@ A composition root. It uses the hub from outside, by its API; what the processes
 import asyncio
 import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import chain
@@ -17,9 +18,12 @@ from atoll.cli import kinds
 from atoll.cli.api import Api
 from atoll.federation.errors import Unavailable
 from atoll.federation.resources import GROUP_VERSION, Cluster, Gateway
+from atoll.local import hub as local_hub
 from atoll.local.home import Home, write_atomically
-from atoll.local.ports import LOOPBACK, assign
-from atoll.local.stack import Compose, Stack, atoll, environment, hub_process, start_nats
+from atoll.local.hub import LocalHub
+from atoll.local.nats import NatsSettings
+from atoll.local.ports import assign
+from atoll.local.stack import Compose, Stack, atoll, environment, start_nats
 from atoll.local.state import ClusterAccess
 from atoll.local.supervisor import ProcessSpec
 from atoll.sandbox.settings import SandboxSettings
@@ -34,38 +38,58 @@ _READY_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 
 
-def compose(specs: tuple[ClusterSpec, ...] = DEFAULT_CLUSTERS) -> Compose:
-    """Compose NATS with its MQTT listener, a hub, simulated clusters with an agent each, and one lab gateway."""
-    return partial(_compose, specs)
+@dataclass(frozen=True)
+class Federation:
+    """What is simulated beside a hub: some clusters, and perhaps a lab gateway with MQTT. `port` is the hub's."""
+
+    specs: tuple[ClusterSpec, ...]
+    gateway: str = ""
+    port: int | None = None
+
+
+SANDBOX = Federation(DEFAULT_CLUSTERS, GATEWAY)
+
+
+def compose(federation: Federation = SANDBOX) -> Compose:
+    """Compose NATS, a hub, simulated clusters with an agent each, and the lab gateway if there is one."""
+    return partial(_compose, federation)
 
 
 def supervisor_command(home: Home) -> tuple[str, ...]:
-    """Give the command line of a process that runs this federation in the background."""
-    return atoll("sandbox", "up", "--foreground", "--home", str(home.root))
+    """Give the command line of a process that runs this federation in the background, without anybody's kubeconfig."""
+    return atoll("sandbox", "up", "--foreground", "--no-context", "--home", str(home.root))
 
 
-async def _compose(specs: tuple[ClusterSpec, ...], stack: Stack) -> None:
-    ports = assign(stack.home.ports_file, ("nats", "mqtt", "hub", *(spec.name for spec in specs)))
-    server = await start_nats(stack, ports, with_mqtt=True)
-    stack.step("starting the hub and the simulated clusters")
-    hub = hub_process(stack, server.url, ports["hub"], options=("--data-command", shlex.join(atoll())))
-    clusters_home = stack.home.folder("clusters")
-    await stack.supervisor.start(hub, _clusters_process(clusters_home, specs, ports))
-    hub_url = f"http://{LOOPBACK}:{ports['hub']}"
-    clusters = read_state(clusters_home).clusters
-    stack.note(hub_url=hub_url, clusters=tuple(_access(cluster) for cluster in clusters))
-    await asyncio.to_thread(_create_objects, hub_url, specs)
-    stack.step("starting the agents and the gateway")
+async def _compose(federation: Federation, stack: Stack) -> None:
+    server, hub = await _start_hub(federation, stack)
+    clusters = read_state(stack.home.folder("clusters")).clusters
+    stack.note(clusters=tuple(_access(cluster) for cluster in clusters))
+    await asyncio.to_thread(_create_objects, hub, federation)
+    stack.step(f"starting the agents{' and the gateway' if federation.gateway else ''}")
     agents = [_agent_process(stack.home, cluster, server.url) for cluster in clusters]
-    await stack.supervisor.start(*agents, _gateway_process(stack.home, server.url, server.mqtt_url))
+    gateways = [_gateway_process(stack.home, server.url, server.mqtt_url)] if federation.gateway else []
+    await stack.supervisor.start(*agents, *gateways)
     stack.step("waiting until every cluster is Ready")
-    await _wait_ready(stack, hub_url, len(specs))
+    await _wait_ready(stack, hub, federation)
 
 
-def objects(specs: Iterable[ClusterSpec]) -> list[dict[str, Any]]:
+async def _start_hub(federation: Federation, stack: Stack) -> tuple[NatsSettings, LocalHub]:
+    """Start NATS, then the hub and the simulated clusters together."""
+    specs, with_mqtt = federation.specs, bool(federation.gateway)
+    names = ("nats", *(("mqtt",) if with_mqtt else ()), "hub", *(spec.name for spec in specs))
+    ports = assign(stack.home.ports_file, names, wanted={"hub": federation.port} if federation.port else {})
+    server = await start_nats(stack, ports, with_mqtt=with_mqtt)
+    stack.step("starting the hub and the simulated clusters")
+    hub = local_hub.prepare(stack, server.url, ports["hub"], options=("--data-command", shlex.join(atoll())))
+    await stack.supervisor.start(hub.process, _clusters_process(stack.home.folder("clusters"), specs, ports))
+    local_hub.note(stack, hub)
+    return server, hub
+
+
+def objects(federation: Federation) -> list[dict[str, Any]]:
     """Give what the platform engineer of this federation would write: its clusters and its gateway."""
-    gateway = _object("Gateway", GATEWAY, {"site": "lab"}, {})
-    return [*(_cluster_object(spec) for spec in specs), gateway]
+    gateways = [_object("Gateway", federation.gateway, {"site": "lab"}, {})] if federation.gateway else []
+    return [*(_cluster_object(spec) for spec in federation.specs), *gateways]
 
 
 def _cluster_object(spec: ClusterSpec) -> dict[str, Any]:
@@ -88,14 +112,14 @@ def _cluster_object(spec: ClusterSpec) -> dict[str, Any]:
 
 
 def _object(kind: str, name: str, spec: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
-    metadata = {"name": name, "labels": labels}
+    metadata = {"name": name, **({"labels": labels} if labels else {})}
     return {"apiVersion": GROUP_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
 
 
-def _create_objects(hub_url: str, specs: tuple[ClusterSpec, ...]) -> None:
+def _create_objects(hub: LocalHub, federation: Federation) -> None:
     """Apply the objects; on a home that was used before they are there already and stay what they were."""
-    with Api(hub_url) as api:
-        for manifest in objects(specs):
+    with Api(hub.context.server, hub.context.credentials) as api:
+        for manifest in objects(federation):
             ref = kinds.atoll(manifest["kind"])
             api.apply(ref.path(None, manifest["metadata"]["name"]), manifest)
 
@@ -142,22 +166,28 @@ def _access(cluster: ClusterState) -> ClusterAccess:
     )
 
 
-async def _wait_ready(stack: Stack, hub_url: str, clusters: int) -> None:
+async def _wait_ready(stack: Stack, hub: LocalHub, federation: Federation) -> None:
     """Wait until every cluster and the gateway have proven to the hub that they are there."""
     deadline = time.monotonic() + _READY_SECONDS
-    with Api(hub_url) as api:
-        while not await asyncio.to_thread(_is_ready, api, clusters, stack.state.started_at):
+    with Api(hub.context.server, hub.context.credentials) as api:
+        while not await asyncio.to_thread(_is_ready, api, federation, stack.state.started_at):
             if time.monotonic() > deadline:
                 raise Unavailable(f"not every cluster is Ready after {_READY_SECONDS:.0f} s: see {stack.home.logs}")
             await asyncio.sleep(_POLL_SECONDS)
 
 
-def _is_ready(api: Api, clusters: int, started_at: datetime) -> bool:
+def _is_ready(api: Api, federation: Federation, started_at: datetime) -> bool:
     """Count only what was proven since this start: a home that was used before remembers how it was then."""
+    names = {spec.name for spec in federation.specs}
     found = [Cluster.model_validate(item) for item in api.get(kinds.atoll("Cluster").collection())["items"]]
-    linked = [cluster for cluster in found if len(cluster.status.links) >= clusters - 1]
-    ready = [cluster for cluster in linked if cluster.status.phase == "Ready"]
-    gateway = Gateway.model_validate(api.get(kinds.atoll("Gateway").path(None, GATEWAY)))
-    proven = [*(cluster.status.last_proven_at for cluster in ready), gateway.status.last_proven_at]
+    ours = [cluster for cluster in found if cluster.metadata.name in names]
+    proven = [
+        cluster.status.last_proven_at
+        for cluster in ours
+        if cluster.status.phase == "Ready" and len(cluster.status.links) >= len(names) - 1
+    ]
+    if federation.gateway:
+        gateway = Gateway.model_validate(api.get(kinds.atoll("Gateway").path(None, federation.gateway)))
+        proven.append(gateway.status.last_proven_at if gateway.status.phase == "Ready" else None)
     is_fresh = all(at is not None and at >= started_at for at in proven)
-    return len(ready) >= clusters and gateway.status.phase == "Ready" and is_fresh
+    return len(proven) == len(names) + bool(federation.gateway) and is_fresh

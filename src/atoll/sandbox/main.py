@@ -17,6 +17,7 @@ import structlog
 
 from atoll.federation.errors import InvalidInput
 from atoll.sandbox.admin import Admin
+from atoll.sandbox.cilium import objects as mesh_objects
 from atoll.sandbox.cilium.agent import CiliumAgent
 from atoll.sandbox.cilium.links import Links
 from atoll.sandbox.cluster import SimulatedCluster, simulated
@@ -29,6 +30,7 @@ from atoll.sandbox.state import STATE_FILE, ClusterState, SandboxState, write_ku
 log = structlog.get_logger()
 
 _ADMIN_SOCKET = "admin.sock"
+_AGENT_SOCKET, _HEALTH_SOCKET = "cilium.sock", "health.sock"
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,10 @@ async def _start(settings: SandboxSettings, home: Path, stack: contextlib.AsyncE
     listeners = {name: listen(settings.ports.get(name, 0)) for name in specs}
     for listener in listeners.values():
         stack.callback(listener.close)
-    longest = max((f"{name}-cilium.sock" for name in specs), key=len)
+    longest = max((f"{name}/{_AGENT_SOCKET}" for name in specs), key=len)
     sockets = stack.enter_context(socket_folder(home / "sockets", longest))
     isolation = _Isolation(*await probe_isolation())
-    links = Links(tuple(specs), _now)
+    links, authority = Links(tuple(specs), _now), mesh_objects.new_authority(_now())
     clusters: dict[str, SimulatedCluster] = {}
     agents: dict[str, CiliumAgent] = {}
     for name, spec in specs.items():
@@ -74,8 +76,13 @@ async def _start(settings: SandboxSettings, home: Path, stack: contextlib.AsyncE
         clusters[name] = cluster
         agents[name] = CiliumAgent(spec, specs, links, cluster.store)
         await stack.enter_async_context(serving(cluster.app, listeners[name]))
-        agent_socket = listen_unix(_agent_socket(sockets, name))
-        await stack.enter_async_context(serving(agents[name].app(), agent_socket))
+        agent_socket = _agent_socket(sockets, name)
+        for app, path in (
+            (agents[name].app(), agent_socket),
+            (agents[name].health_app(), agent_socket.with_name(_HEALTH_SOCKET)),
+        ):
+            await stack.enter_async_context(serving(app, listen_unix(path)))
+        await mesh_objects.connect(cluster.store, spec, specs.values(), ca=authority, now=_now())
     admin_socket = sockets / _ADMIN_SOCKET
     await stack.enter_async_context(serving(Admin(clusters, agents, links).app(), listen_unix(admin_socket)))
     states = tuple(_state(spec, home, sockets, listeners[name]) for name, spec in specs.items())
@@ -100,7 +107,7 @@ def _state(spec: ClusterSpec, home: Path, sockets: Path, listener: socket.socket
 
 
 def _agent_socket(sockets: Path, name: str) -> Path:
-    return sockets / f"{name}-cilium.sock"
+    return sockets / name / _AGENT_SOCKET
 
 
 def _now() -> datetime:

@@ -71,9 +71,10 @@ def _cilium_config(spec: ClusterSpec) -> dict[str, str]:
         "identity-allocation-mode": "crd",
         "enable-policy": "default",
         "routing-mode": "tunnel",
+        "tunnel-protocol": "vxlan",
     }
-    is_local_default = tuple(map(int, spec.cilium_version.split(".")[:2])) >= (1, 19)  # Cilium PR #40609
-    return {**config, "policy-default-local-cluster": str(is_local_default).lower()}
+    # An option since 1.18 and the default from 1.19 on (cilium/cilium #39338, #40609): whoever meshes both sets it.
+    return {**config, "policy-default-local-cluster": "true"}
 
 
 def _index(spec: ClusterSpec, node: Object) -> int:

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from subprocess import Popen
 
-from atoll.cli.api import Api
+from atoll.cli.hub import open_context
 from atoll.cli.output import tell_interrupted
 from atoll.federation.errors import AtollError, Conflict
 from atoll.local import detach
 from atoll.local.home import Home, default_home
+from atoll.local.hub import context_of
 from atoll.local.signals import signals_raise
 from atoll.local.state import State
 from atoll.sandbox.demo import recording, report, repository, scenario
@@ -107,7 +108,7 @@ def _prepare(home: Home, supervisor: Popen[bytes], screen: Screen) -> World:
         policy_repository = repository.create(home.folder("git") / "policies")
         state = detach.wait_ready(supervisor, home, on_step=_teller(screen), seconds=_START_SECONDS)
         screen.detail(_FEDERATION, _describe(state))
-        return World(home, state, Api(state.hub_url), prepared.result(), policy_repository)
+        return World(home, state, open_context(context_of(home)), prepared.result(), policy_repository)
 
 
 def _teller(screen: Screen) -> Callable[[str], None]:

@@ -1,0 +1,53 @@
+"""The options by which every command that speaks to a hub lets a person choose it, spelled once."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+@dataclass(frozen=True)
+class HubChoice:
+    """What a command was told about the hub; at most one of server, home and context."""
+
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="The hub; default: $ATOLL_SERVER, the current context, this machine's."),
+    ] = None
+    home: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="The hub that runs in this home folder, instead of --server.")
+    ] = None
+    context: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The hub of this context of the kubeconfig, instead of --server.")
+    ] = None
+    certificate_authority: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="CA to trust with --server; default: $ATOLL_CA.")
+    ] = None
+
+
+def chooses_hub(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of HubChoice; it gets them together as its parameter `hub`."""
+    signature = inspect.signature(command)
+    added = [
+        inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option.type)
+        for option in fields(HubChoice)
+    ]
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in signature.parameters.items()
+        if name != "hub"
+    ]
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        chosen = HubChoice(**{option.name: values.pop(option.name) for option in added})
+        command(**values, hub=chosen)
+
+    # typer reads both: which parameters there are, and what they are annotated with.
+    run.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *added)}
+    return run

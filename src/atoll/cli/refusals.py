@@ -1,0 +1,65 @@
+"""What an answer other than success means: whose turn it is, in the server's words where it has some. Pure."""
+
+from typing import Any
+
+import orjson
+
+from atoll.federation.errors import (
+    AtollError,
+    Conflict,
+    Forbidden,
+    Internal,
+    InvalidInput,
+    NotFound,
+    Unauthorized,
+    Unavailable,
+)
+from atoll.local.credentials import Credentials
+
+
+def no_hub(server: str) -> AtollError:
+    """Say that something else listens there."""
+    return Internal(f"{server} answers, but is no Atoll hub: 'atoll sandbox status' shows the address of the one here")
+
+
+def refusal(server: str, credentials: Credentials, code: int, content: bytes, path: str) -> AtollError:
+    """Turn a Kubernetes Status into the error of who must act; the server's own words where it has some."""
+    try:
+        status = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        if code in (404, 405, 501):  # what a server says that does not know our paths at all
+            return no_hub(server)
+        status = {}
+    message = status.get("message") if isinstance(status, dict) else None
+    text = str(message or f"{path}: the server answered {code}")
+    if code == 401:
+        return Unauthorized(f"{_unknown(credentials)}: atoll login {server}")
+    if code == 403:
+        return Forbidden(text)
+    if code == 404:
+        return NotFound(text)
+    if code == 409:
+        return Conflict(text)
+    if code in (400, 415, 422):
+        causes = _causes(status)
+        return InvalidInput(f"{_named(status)} is invalid:" if causes else text, causes)
+    if code in (429, 502, 503, 504):
+        return Unavailable(text)
+    return Internal(text)
+
+
+def _unknown(credentials: Credentials) -> str:
+    if credentials.token:
+        return "your token has expired or was revoked"
+    return "the hub does not know your client certificate" if credentials.certificate else "you are not logged in"
+
+
+def _named(status: Any) -> str:
+    details = status["details"]
+    return f"{details.get('kind', 'the object')}/{details.get('name', '')}".rstrip("/")
+
+
+def _causes(status: Any) -> list[str]:
+    details = status.get("details") if isinstance(status, dict) else None
+    causes = details.get("causes") if isinstance(details, dict) else None
+    return [f"{cause.get('field', '')}: {cause.get('message', '')}" for cause in causes or []]

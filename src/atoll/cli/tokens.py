@@ -1,0 +1,116 @@
+"""What the `token` commands do: ask the hub for a token, show those there are, revoke one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from atoll.cli.api import Json
+from atoll.cli.choosing import HubChoice
+from atoll.cli.hub import connect, find, open_context
+from atoll.cli.identities import Role
+from atoll.cli.options import Output
+from atoll.cli.output import hint, say, to_yaml
+from atoll.cli.tables import print_table
+from atoll.federation.capacity import format_duration, parse_duration
+
+_PATH = "/access/tokens"
+_HEADERS = ("ID", "USER", "ROLE", "NAMESPACES", "QUEUES", "EXPIRES IN", "AGE")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A token as a person asks for it."""
+
+    user: str
+    role: str
+    namespaces: tuple[str, ...]
+    queues: tuple[str, ...]
+    groups: tuple[str, ...]
+    lifetime: str
+    description: str
+
+    def body(self) -> Json:
+        """Give the request, without what was left out.
+
+        Raises:
+            InvalidInput: the lifetime is no duration.
+        """
+        given: dict[str, Any] = {
+            "user": self.user,
+            "role": self.role,
+            "namespaces": list(self.namespaces),
+            "queues": list(self.queues),
+            "groups": list(self.groups),
+            "description": self.description,
+        }
+        seconds = int(parse_duration(self.lifetime))
+        return {**{key: value for key, value in given.items() if value}, "lifetimeSeconds": seconds}
+
+
+def issue(choice: HubChoice, wanted: Wanted, *, dry_run: bool) -> None:
+    """Issue a token: the secret alone goes to stdout, so that it can be piped; what it is goes to stderr."""
+    body = wanted.body()
+    context = find(choice)
+    with open_context(context) as api:
+        made = api.create(_PATH, body, dry_run=dry_run)
+    if dry_run:
+        hint(f"a token for {_facts(made)} would be issued (dry run)")
+        return
+    say(made["token"])
+    hint(f"token {made['id']} for {_facts(made)}; nobody can show it again")
+    hint(f"  use it: atoll login {context.server}   revoke it: atoll token revoke {made['id']}")
+
+
+def show(choice: HubChoice, output: Output) -> None:
+    """Print the tokens."""
+    with connect(choice) as api:
+        answer = api.get(_PATH)
+    if output is Output.JSON:
+        say(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
+    elif output is Output.YAML:
+        say(to_yaml(answer).rstrip())
+    elif answer["items"]:
+        print_table(_HEADERS, _rows(answer["items"], datetime.now(UTC)))
+    else:
+        hint("no tokens: 'atoll token issue' makes one")
+
+
+def revoke(choice: HubChoice, token_id: str, *, dry_run: bool) -> None:
+    """Revoke a token.
+
+    Raises:
+        NotFound: there is none of this id.
+    """
+    with connect(choice) as api:
+        api.delete(f"{_PATH}/{token_id}", dry_run=dry_run)
+    say(f"token/{token_id} revoked{' (dry run)' if dry_run else ''}")
+
+
+def _facts(made: Json) -> str:
+    groups = f", in {', '.join(made['groups'])}" if made.get("groups") else ""
+    role = _role(made)
+    return f"{made['user']}{groups}: {role or 'what RoleBindings grant'}; good until {made['expiresAt']}"
+
+
+def _role(token: Json) -> str:
+    if not token.get("role"):
+        return ""
+    return str(Role(token["role"], tuple(token.get("namespaces", ())), tuple(token.get("queues", ()))))
+
+
+def _rows(items: list[Json], now: datetime) -> Iterator[tuple[object, ...]]:
+    for token in sorted(items, key=lambda one: (one["user"], one["createdAt"])):
+        left = (datetime.fromisoformat(token["expiresAt"]) - now).total_seconds()
+        age = (now - datetime.fromisoformat(token["createdAt"])).total_seconds()
+        limits = token.get("namespaces") or "all", token.get("queues") or "all"
+        granted = (token["role"], *limits) if token.get("role") else ("by bindings", "", "")
+        yield token["id"], token["user"], *granted, _short(left) if left > 0 else "over", _short(max(age, 0))
+
+
+def _short(seconds: float) -> str:
+    """Write the two largest units of a time, as kubectl writes an age."""
+    unit = next((size for size in (86_400, 3_600, 60) if seconds >= 10 * size), 1)
+    return format_duration(seconds // unit * unit)
