@@ -40,7 +40,7 @@ def issue(  # noqa: PLR0913 - an option of a command line is a parameter to type
     from atoll.cli import tokens
 
     wanted = tokens.Wanted(
-        user=user, role=role, namespaces=tuple(namespaces), queues=tuple(queues), groups=tuple(groups),
+        user=user, role=role.capitalize(), namespaces=tuple(namespaces), queues=tuple(queues), groups=tuple(groups),
         lifetime=lifetime, description=description,
     )  # fmt: skip
     tokens.issue(hub, wanted, dry_run=dry_run)
