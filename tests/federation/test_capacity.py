@@ -340,3 +340,96 @@ def test_pods_go_to_the_fullest_node_that_has_room_so_that_large_ones_still_fit(
     after, rest = capacity.take(ResourceVector(1000, 0, 1), shapes, 1)
     assert rest == 0
     assert capacity.fits(ResourceVector(1000, 0, 4), after, 1)
+
+
+def asking(name="c", *, cpu="1", **more):
+    return {"name": name, "resources": {"requests": {"cpu": cpu, "example.com/fpga": "1"}}, **more}
+
+
+PODS = {
+    "containers run together": ({"containers": [asking(), asking(cpu="500m")]}, {}, 1500),
+    "an init container counts if it needs more": (
+        {"containers": [asking()], "initContainers": [asking(cpu="3")]},
+        {},
+        3000,
+    ),
+    "a sidecar runs beside both": (
+        {
+            "containers": [asking()],
+            "initContainers": [asking(cpu="2", restartPolicy="Always"), asking(cpu="3")],
+        },
+        {},
+        5000,
+    ),
+    "a sidecar started later is not beside an earlier init container": (
+        {
+            "containers": [asking()],
+            "initContainers": [asking(cpu="3"), asking(cpu="2", restartPolicy="Always")],
+        },
+        {},
+        3000,
+    ),
+    "requests of the pod as a whole stand above": (
+        {"containers": [asking()], "resources": {"requests": {"cpu": "4"}}, "overhead": {"cpu": "250m"}},
+        {},
+        4250,
+    ),
+    "a container that is shrunk has what it has": (
+        {"containers": [asking()]},
+        {"containerStatuses": [{"name": "c", "resources": {"requests": {"cpu": "2"}}}]},
+        2000,
+    ),
+    "a status of another container says nothing": (
+        {"containers": [asking()]},
+        {"containerStatuses": [{"name": "x", "resources": {"requests": {"cpu": "2"}}}]},
+        1000,
+    ),
+    "a sidecar is resized as well": (
+        {"initContainers": [asking("s", restartPolicy="Always")]},
+        {"initContainerStatuses": [{"name": "s", "resources": {"requests": {"cpu": "2"}}}]},
+        2000,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PODS)
+def test_a_pod_asks_for_what_the_scheduler_counts(what):
+    """The rule of component-helpers, for every resource."""
+    spec, status, millicores = PODS[what]
+    requests = capacity.requests_of_pod(spec, status)
+    assert requests["cpu"] == millicores
+    assert requests["example.com/fpga"] >= 1
+    if not status:
+        assert capacity.demand_of_pod_spec(spec) == capacity.vector_of(requests)
+
+
+def test_a_malformed_pod_is_refused_by_the_field():
+    """Neither statuses nor containers may be of another form."""
+    with pytest.raises(InvalidInput, match="containerStatuses is no list"):
+        capacity.requests_of_pod({}, {"containerStatuses": "x"})
+    with pytest.raises(InvalidInput, match="is no quantity"):
+        capacity.amounts_of({"example.com/fpga": "many"})
+
+
+vectors = st.builds(ResourceVector, st.integers(0, 2**17), st.integers(0, 2**40), st.integers(0, 2))
+
+
+@given(st.lists(st.builds(Shape, st.integers(1, 3), vectors, vectors), max_size=30), st.integers(1, 10))
+@settings(deadline=None)
+def test_bounded_shapes_keep_every_node_and_promise_nothing_that_is_not_there(shapes, at_most):
+    """Nodes and GPUs stay the same number; CPU and memory only ever become less, and not for nothing."""
+    bounded = capacity.bounded_shapes(shapes, at_most)
+    assert sum(shape.nodes for shape in bounded) == sum(shape.nodes for shape in shapes)
+    before, after = summed(shapes, "free"), summed(bounded, "free")
+    assert after.gpus == before.gpus
+    assert before.covers(after)
+    if len(capacity.group_shapes(shapes)) <= at_most:
+        assert bounded == capacity.group_shapes(shapes)
+
+
+@given(st.integers(0, 2**62), st.integers(1, 63))
+def test_rounding_down_keeps_the_leading_bits(amount, bits):
+    """Never more, and never less by more than one part in 2^(bits-1); rounded again it stays."""
+    rounded = capacity.round_down(amount, bits)
+    assert 0 <= amount - rounded <= amount >> (bits - 1)
+    assert capacity.round_down(rounded, bits) == rounded

@@ -145,7 +145,7 @@ async def test_a_run_away_from_its_data_waits_for_the_copy_before_it_is_ordered(
 
         async def is_complete() -> bool:
             answer = await hub.http.get(f"{API}/namespaces/{LAB}/datasets/anmo.1")
-            return answer.status_code == 200 and answer.json()["status"].get("complete", False)
+            return answer.status_code == 200 and answer.json().get("status", {}).get("complete", False)
 
         assert await eventually(is_complete)
         labels = {"metadata": {"labels": {"at": "cloud"}}}

@@ -41,6 +41,7 @@ from atoll.federation.resources import (
     Trigger,
 )
 from atoll.hub.controllers import clusters, datasets, gateways, jobs, policy_plan, queues, streams, transfers, triggers
+from atoll.hub.controllers.meshes import MeshEvidence
 from atoll.hub.members import Held, proven_at
 from hub.support import inventory, job_spec
 
@@ -113,7 +114,8 @@ def test_a_lost_cluster_keeps_what_was_known_with_the_time_it_was_lost() -> None
 
 def test_broken_mesh_links_are_named_and_unknown_when_the_cluster_is_lost() -> None:
     links = (MeshLink(peer="b", is_ready=True), MeshLink(peer="c"))
-    seen = clusters.Evidence(evidence().heartbeat, evidence().inventory, MeshReport(links=links, at=NOW), ago(1))
+    told = MeshEvidence(MeshReport(links=links, at=NOW), NOW)
+    seen = clusters.Evidence(evidence().heartbeat, evidence().inventory, told, ago(1))
     status = clusters.plan_status(ClusterStatus(), seen, judgement=judged(seen, NOW), now=NOW, generation=1)
     mesh = next(condition for condition in status.conditions if condition.type == "MeshReady")
     assert (mesh.status, mesh.message) == ("False", "no link to c")

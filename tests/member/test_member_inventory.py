@@ -1,55 +1,16 @@
 """The inventory as tables: from nodes, pods and storage objects as an API server gives them to what the hub hears."""
 
-from typing import Any
-
 import pytest
 
-from atoll.edge.member.facts import (
-    distribution_of,
-    project_capacity,
-    project_node,
-    project_pod,
-    project_storage_class,
-)
-from atoll.edge.member.inventory import ClusterFacts, build_inventory
+from atoll.edge.member.inventory.distribution import distribution_of
+from atoll.edge.member.inventory.facts import ClusterFacts
+from atoll.edge.member.inventory.storage import project_capacity, project_storage_class
+from atoll.edge.member.inventory.summary import build_inventory
 from atoll.edge.member.settings import MemberSettings
 from atoll.federation.bus.messages import InventoryReport
 from member.harness import HubSide, on_any_cluster, running_agent
+from member.nodes import A100, GIB, facts, offering, pod, with_condition, with_spec
 from member.world import Cluster, Json, node
-
-GIB = 2**30
-A100 = {
-    "nvidia.com/gpu.product": "NVIDIA-A100-SXM4-40GB",
-    "nvidia.com/gpu.memory": "40960",
-    "nvidia.com/gpu.count": "4",
-}
-
-
-def pod(where: str, *, gpus: int = 0, cpu: str = "1", phase: str = "Running", **labels: str) -> Json:
-    resources = {"requests": {"cpu": cpu, "memory": "1Gi"}, "limits": {"nvidia.com/gpu": str(gpus)} if gpus else {}}
-    return {
-        "metadata": {"name": "p", "namespace": "ns", "labels": labels},
-        "spec": {"nodeName": where, "containers": [{"name": "c", "image": "i", "resources": resources}]},
-        "status": {"phase": phase},
-    }
-
-
-def facts(*nodes: Json, pods: tuple[Json, ...] = (), **rest: Any) -> ClusterFacts:
-    return ClusterFacts(
-        nodes={item["metadata"]["name"]: project_node(item) for item in nodes},
-        pods={str(number): project_pod(item) for number, item in enumerate(pods)},
-        **rest,
-    )
-
-
-def without(item: Json, **spec: Any) -> Json:
-    """A node on which ordinary pods may not be put."""
-    return {**item, "spec": spec}
-
-
-def not_ready(item: Json) -> Json:
-    conditions = [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]
-    return {**item, "status": {**item["status"], "conditions": conditions}}
 
 
 def test_equal_nodes_make_one_shape_and_pods_take_from_it() -> None:
@@ -73,13 +34,16 @@ def test_equal_nodes_make_one_shape_and_pods_take_from_it() -> None:
 TAINT = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
 GPU_TAINT = {"key": "nvidia.com/gpu", "effect": "NoSchedule"}
 SOFT_TAINT = {"key": "x", "effect": "PreferNoSchedule"}
+UNINITIALIZED = {"key": "node.cloudprovider.kubernetes.io/uninitialized", "effect": "NoSchedule"}
 OFFERS: dict[str, tuple[Json, int]] = {
     "a plain node": (node(), 1),
-    "a cordoned node": (without(node(), unschedulable=True), 0),
-    "a control-plane node": (without(node(), taints=[TAINT]), 0),
-    "a GPU node's own taint": (without(node(gpus=1), taints=[GPU_TAINT]), 1),
-    "a soft taint": (without(node(), taints=[SOFT_TAINT]), 1),
-    "a node that is not ready": (not_ready(node()), 0),
+    "a cordoned node": (with_spec(node(), unschedulable=True), 0),
+    "a control-plane node": (with_spec(node(), taints=[TAINT]), 0),
+    "a GPU node's own taint": (with_spec(node(gpus=1), taints=[GPU_TAINT]), 1),
+    "a soft taint": (with_spec(node(), taints=[SOFT_TAINT]), 1),
+    "a node that is full of pods": (offering("n1", {"pods": "0"}), 0),
+    "a node that the cloud provider has not initialised": (with_spec(node(), taints=[UNINITIALIZED]), 0),
+    "a node that is not ready": (with_condition(node(), "Ready", "Unknown", "NodeStatusUnknown"), 0),
 }
 
 
@@ -107,9 +71,13 @@ def test_a_model_that_is_all_in_use_is_listed_with_zero() -> None:
     assert [gpu.count for gpu in inventory.free_gpus] == [0]
 
 
-def distributed(version: str = "v1.33.1", **parts: Json) -> Json:
+def distributed(version: str = "v1.33.1", *, os_image: str = "Linux", **parts: Json) -> Json:
     metadata = {"name": "n", "labels": parts.get("labels", {}), "annotations": parts.get("annotations", {})}
-    return {"metadata": metadata, "spec": parts.get("spec", {}), "status": {"nodeInfo": {"kubeletVersion": version}}}
+    return {
+        "metadata": metadata,
+        "spec": parts.get("spec", {}),
+        "status": {"nodeInfo": {"kubeletVersion": version, "osImage": os_image}},
+    }
 
 
 DISTRIBUTIONS: dict[str, Json] = {
@@ -119,7 +87,11 @@ DISTRIBUTIONS: dict[str, Json] = {
     "EKS": distributed("v1.33.1-eks-5e0fdde"),
     "GKE": distributed("v1.33.1-gke.1200"),
     "AKS": distributed(labels={"kubernetes.azure.com/cluster": "x"}),
-    "OpenShift": distributed(labels={"node.openshift.io/os_id": "rhcos"}),
+    "OpenShift": distributed(labels={"node.openshift.io/os_id": "rhcos", "node-role.kubernetes.io/edge": ""}),
+    "MicroK8s": distributed("v1.33.1", labels={"microk8s.io/cluster": "true"}),
+    "k0s": distributed("v1.33.1+k0s"),
+    "Talos": distributed(os_image="Talos (v1.11.1)", annotations={"kubeadm.alpha.kubernetes.io/cri-socket": "x"}),
+    "minikube": distributed(labels={"minikube.k8s.io/name": "m"}),
     "kind": distributed(spec={"providerID": "kind://docker/kind/kind-control-plane"}),
     "kubeadm": distributed(annotations={"kubeadm.alpha.kubernetes.io/cri-socket": "unix:///run/containerd.sock"}),
     "": distributed(),
@@ -138,10 +110,8 @@ def test_one_edge_node_makes_a_kubeedge_cluster() -> None:
     assert build_inventory(facts(DISTRIBUTIONS["K3s"], edge)).distribution == "KubeEdge"
 
 
-def with_network(reason: str) -> Json:
-    item = node()
-    conditions = [*item["status"]["conditions"], {"type": "NetworkUnavailable", "status": "False", "reason": reason}]
-    return {**item, "status": {**item["status"], "conditions": conditions}}
+def networked(reason: str) -> ClusterFacts:
+    return facts(with_condition(node(), "NetworkUnavailable", "False", reason))
 
 
 def cilium_pod(image: str) -> Json:
@@ -152,9 +122,18 @@ def cilium_pod(image: str) -> Json:
 
 CNIS: dict[str, tuple[ClusterFacts, tuple[str, str]]] = {
     "none that is known": (facts(node()), ("", "")),
-    "flannel by its condition": (facts(with_network("FlannelIsUp")), ("flannel", "")),
-    "calico by its condition": (facts(with_network("CalicoIsUp")), ("calico", "")),
-    "cilium by its condition": (facts(with_network("CiliumIsUp")), ("cilium", "")),
+    "flannel by its condition": (
+        networked("FlannelIsUp"),
+        ("flannel", ""),
+    ),
+    "calico by its condition": (
+        networked("CalicoIsUp"),
+        ("calico", ""),
+    ),
+    "cilium by its condition": (
+        networked("CiliumIsUp"),
+        ("cilium", ""),
+    ),
     "cilium by its pods, amid an upgrade": (
         facts(
             node(),

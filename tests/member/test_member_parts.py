@@ -171,6 +171,12 @@ def test_delays_double_up_to_the_longest_and_start_again_after_a_success() -> No
     assert backoff.next_seconds() == 1
 
 
+def test_delays_are_spread_over_their_second_half() -> None:
+    """By chance, so that those who failed together do not come back together; never earlier than half the delay."""
+    delays = {chance: Backoff(2, 5, chance=lambda chance=chance: chance).next_seconds() for chance in (0.0, 0.5, 1.0)}
+    assert delays == {0.0: 2.0, 0.5: 1.5, 1.0: 1.0}
+
+
 def test_an_allowance_is_per_key_and_comes_back_with_time() -> None:
     """Two in ten seconds: the third waits, another key does not, and time gives it back."""
     allowance = Allowance(2, 10)

@@ -6,6 +6,7 @@ There is no scheduler and no kubelet: the test itself is both, so that it decide
 import asyncio
 import contextlib
 import json
+import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from atoll.kubeapi.errors import NotFound
 from atoll.kubeapi.gc import GarbageCollector
 from atoll.kubeapi.http import create_app
 from atoll.kubeapi.patch import Patch
+from atoll.kubeapi.resource import ResourceType
 from atoll.kubeapi.storage import MemoryStorage
 from atoll.kubeapi.store import Store
 from atoll.sandbox.controllers import runtime
@@ -43,6 +45,10 @@ class Faults:
         self.throttle_next = 0
         self.expire_next_watches = 0
         self.end_watches = False
+        self.fail_next = 0
+        self.expire_next_pages = 0
+        self.forbidden: set[str] = set()  # paths
+        self.chaos: random.Random | None = None
         self.requests: list[tuple[str, str]] = []
         self.authorization = b""
 
@@ -61,10 +67,34 @@ class Faults:
                 self.expire_next_watches -= 1
                 await _refuse(send, 410, "Expired", {})
                 return
+            if self.chaos is not None and await self._misbehave(self.chaos, send):
+                return
+            if scope["path"] in self.forbidden:
+                await _refuse(send, 403, "Forbidden", {})
+                return
+            if self.fail_next > 0:
+                self.fail_next -= 1
+                await _refuse(send, 500, "InternalError", {})
+                return
+            if b"continue=" in scope["query_string"] and self.expire_next_pages > 0:
+                self.expire_next_pages -= 1
+                await _refuse(send, 410, "Expired", {})
+                return
             if is_watch and self.end_watches:
                 await _answer(send, 200, b"", {})
                 return
         await self.app(scope, receive, send)
+
+    async def _misbehave(self, chaos: random.Random, send: Send) -> bool:
+        """Do to every second request one of the things that API servers and proxies do in bad times."""
+        fault = chaos.choice(("", "", "", "", "500", "503", "410", "429", "hang", "nonsense"))
+        if fault == "hang":
+            await asyncio.sleep(60)
+        elif fault == "nonsense":
+            await _answer(send, 200, b"<html>please wait", {})
+        elif fault:
+            await _refuse(send, int(fault), "InBadTimes", {b"retry-after": b"0"} if fault == "429" else {})
+        return bool(fault)
 
 
 async def _refuse(send: Send, code: int, reason: str, headers: dict[bytes, bytes]) -> None:
@@ -142,6 +172,17 @@ class Cluster:
             connection.transport.abort()
         await self._serving
         self._listener.close()
+
+    def cut(self) -> None:
+        """Cut every connection that is; new ones are taken."""
+        assert self._server
+        for connection in list(self._server.server_state.connections):
+            connection.transport.abort()
+
+    def serve(self, *types: ResourceType) -> None:
+        """Serve more kinds from now on, as after the installation of what provides them."""
+        for rt in types:
+            self.store.registry.register(rt)
 
     # --- the test's own hands, past the API server
 

@@ -42,11 +42,18 @@ class Kubectl:
     kubeconfig: Path
     namespace: str = "default"
 
-    def run(self, *args: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.kubeconfig.parent)}
-        command = [KUBECTL, "--namespace", self.namespace, *args]
-        output = {"capture_output": True, "text": True, "env": environment, "timeout": 60}
-        done = subprocess.run(command, check=False, input=stdin, **output)
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.kubeconfig.parent)}
+
+    def command(self, *args: str) -> list[str]:
+        return [str(KUBECTL), "--namespace", self.namespace, *args]
+
+    def run(
+        self, *args: str, stdin: str = "", check: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        output = {"capture_output": True, "text": True, "env": {**self.environment, **environment}, "timeout": 60}
+        done = subprocess.run(self.command(*args), check=False, input=stdin, **output)
         assert not check or done.returncode == 0, f"kubectl {' '.join(args)}: {done.stderr}"
         return done
 

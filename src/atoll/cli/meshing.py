@@ -2,36 +2,189 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
+
+import orjson
 
 from atoll.cli import kinds
 from atoll.cli.api import Api
 from atoll.cli.options import Output
-from atoll.cli.output import hint, print_objects
+from atoll.cli.output import hint, plural, say, to_yaml
 from atoll.cli.tables import print_table
 from atoll.federation.capacity import format_duration
-from atoll.federation.resources import Cluster
+from atoll.federation.errors import Forbidden
+from atoll.federation.mesh import Direction, LinkState, Matrix, Member, Pair, matrix, measured_rates, members_of
+from atoll.federation.mesh.rates import Rate, Way
+from atoll.federation.resources import Cluster, Transfer
+
+# Beside names and ages, so many columns stay readable; a larger mesh is told by what is wrong with it.
+_WIDEST_MATRIX = 12
+_CELLS = {
+    LinkState.CONNECTED: "syncing",
+    LinkState.STALE: "stale",
+    LinkState.DOWN: "down",
+    LinkState.UNKNOWN: "?",
+}
+_UNITS = ("", "k", "M", "G", "T")
+
+
+def read_members(api: Api) -> tuple[Member, ...]:
+    """Read the clusters of the mesh."""
+    answer = api.get(kinds.atoll("Cluster").collection())
+    return members_of(Cluster.model_validate(item) for item in answer["items"])
 
 
 def show(api: Api, output: Output) -> bool:
-    """Print every directed link; tell whether all of them are ready."""
-    ref = kinds.atoll("Cluster")
-    answer = api.get(ref.collection())
-    clusters = [Cluster.model_validate(item) for item in answer["items"]]
-    if output in (Output.JSON, Output.YAML, Output.NAME):
-        print_objects(answer, output, ref)
-    elif any(cluster.status.links for cluster in clusters):
-        print_table(("FROM", "TO", "STATE", "NODES", "FAILURES", "PROVEN", "REASON"), _rows(clusters))
-    else:
+    """Print every link; tell whether all that are expected are ready."""
+    members = read_members(api)
+    rates = {} if output is Output.TABLE else _rates(api)
+    whole = matrix(members, now=datetime.now(UTC), rates=rates)
+    if output in (Output.JSON, Output.YAML):
+        print_record(document(whole), output)
+    elif not whole.pairs:
         hint("no cluster has reported a mesh link")
-    return all(link.is_connected and link.is_ready for cluster in clusters for link in cluster.status.links)
+    elif output is Output.WIDE:
+        headers = ("FROM", "TO", "STATE", "LATENCY", "NODES", "FAILURES", "RATE", "SEEN", "PROVEN", "REASON")
+        print_table(headers, _directions(whole))
+    else:
+        _print_matrix(whole)
+    for member in members:
+        for problem in (member.facts.message, *member.facts.problems):
+            if problem and output not in (Output.JSON, Output.YAML):
+                hint(f"{member.cluster}: {problem}")
+    return not whole.broken
 
 
-def _rows(clusters: list[Cluster]) -> Iterator[tuple[object, ...]]:
-    for cluster in sorted(clusters, key=lambda item: item.metadata.name):
-        for link in sorted(cluster.status.links, key=lambda item: item.peer):
-            state = "connected" if link.is_connected and link.is_ready else "unreachable"
-            proven = age(link.last_proven_at or cluster.status.last_proven_at)
-            yield cluster.metadata.name, link.peer, state, link.remote_nodes, link.failures, proven, link.reason
+def print_record(record: object, output: Output) -> None:
+    """Print something that is no object of the API, as JSON or YAML."""
+    say(
+        orjson.dumps(record, option=orjson.OPT_INDENT_2).decode() if output is Output.JSON else to_yaml(record).rstrip()
+    )
+
+
+def document(whole: Matrix) -> dict[str, Any]:
+    """Give the matrix as JSON has it."""
+    return {
+        "clusters": list(whole.clusters),
+        "outsiders": list(whole.outsiders),
+        "links": [
+            {
+                "clusters": list(pair.link.clusters),
+                "state": str(pair.link.state),
+                "message": pair.link.message,
+                "isMissing": pair.is_missing,
+                "latencySeconds": pair.latency_seconds,
+                "provenAt": instant(pair.link.proven_at),
+                "directions": [_direction(side) for side in (pair.there, pair.back) if side is not None],
+            }
+            for pair in whole.pairs.values()
+        ],
+    }
+
+
+def _direction(side: Direction) -> dict[str, Any]:
+    view = side.view.wire() if side.view is not None else None
+    rate = side.rate
+    return {
+        "from": side.source,
+        "to": side.destination,
+        "isExpected": side.is_expected,
+        "view": view,
+        "bytesPerSecond": rate.bytes_per_second if rate is not None else None,
+        "measuredAt": instant(rate.measured_at) if rate is not None else None,
+    }
+
+
+def _rates(api: Api) -> dict[Way, Rate]:
+    """Read what transfers measured; somebody who may not list all of them sees links without it."""
+    try:
+        answer = api.get(kinds.atoll("Transfer").collection())
+    except Forbidden:
+        return {}
+    return measured_rates(Transfer.model_validate(item) for item in answer["items"])
+
+
+def _print_matrix(whole: Matrix) -> None:
+    names = (*whole.clusters, *whole.outsiders)
+    if len(names) <= _WIDEST_MATRIX:
+        numbers = [str(number) for number in range(1, len(names) + 1)]
+        print_table(("CLUSTER", "PROVEN", *numbers), _rows(whole, names))
+    if whole.broken:
+        if len(names) <= _WIDEST_MATRIX:
+            say("")
+        print_table(("LINK", "STATE", "PROVEN", "REASON"), map(_broken, whole.broken))
+    hint(f"{len(whole.pairs) - len(whole.broken)} of {plural(len(whole.pairs), 'link')} are ready")
+
+
+def _rows(whole: Matrix, names: tuple[str, ...]) -> Iterator[tuple[object, ...]]:
+    digits = len(str(len(names)))
+    for number, name in enumerate(names, start=1):
+        cells = (_cell(whole.pair(name, other), name) if other != name else "·" for other in names)
+        yield f"{number:{digits}} {name}", _proven(whole, name), *cells
+
+
+def _proven(whole: Matrix, name: str) -> str:
+    """Tell the age of a cluster's own oldest proof."""
+    views = [side.view for side, _ in whole.directions() if side.source == name and side.view is not None]
+    if not views:
+        return "-" if name in whole.outsiders else "never"
+    dates = [view.last_proven_at for view in views if view.last_proven_at is not None]
+    return age(min(dates)) if len(dates) == len(views) else "never"
+
+
+def _cell(pair: Pair | None, source: str) -> str:
+    """Tell how a cluster sees another one, in a few characters."""
+    if pair is None:
+        return "-"
+    side = pair.there if pair.there.source == source else pair.back
+    if side is None:
+        return "-"
+    if pair.link.state is LinkState.READY:
+        latency = side.view.latency_seconds if side.view is not None else None
+        return "ok" if latency is None else _milliseconds(latency)
+    if pair.link.state is LinkState.ASYMMETRIC:
+        return "ok" if side.view is not None and side.view.is_connected else "down"
+    return _CELLS[pair.link.state]
+
+
+def _broken(pair: Pair) -> tuple[object, ...]:
+    one, other = pair.link.clusters
+    return f"{one} - {other}", str(pair.link.state), age(pair.link.proven_at), pair.link.message
+
+
+def _directions(whole: Matrix) -> Iterator[tuple[object, ...]]:
+    for side, pair in whole.directions():
+        view, rate = side.view, side.rate
+        state = str(pair.link.state)
+        if view is None:
+            yield side.source, side.destination, state, "", "", "", "", "never", "never", pair.link.message
+            continue
+        nodes = (
+            f"{view.remote_nodes - view.unreachable_nodes}/{view.remote_nodes}"
+            if view.unreachable_nodes
+            else view.remote_nodes
+        )
+        latency = _milliseconds(view.latency_seconds) if view.latency_seconds is not None else ""
+        speed = f"{_bytes(rate.bytes_per_second)}/s" if rate is not None else ""
+        seen, proven = age(view.seen_at or view.last_proven_at), age(view.last_proven_at)
+        reason = view.reason or view.cache_problem or pair.link.message
+        yield side.source, side.destination, state, latency, nodes, view.failures, speed, seen, proven, reason
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.1f}ms" if seconds < 0.01 else f"{seconds * 1000:.0f}ms"
+
+
+def _bytes(amount: float) -> str:
+    unit = 0
+    while amount >= 1000 and unit < len(_UNITS) - 1:
+        amount, unit = amount / 1000, unit + 1
+    return f"{amount:.3g}{_UNITS[unit]}B"
+
+
+def instant(at: datetime | None) -> str | None:
+    """Write an instant as JSON has it."""
+    return at.isoformat() if at is not None else None
 
 
 def age(instant: datetime | None) -> str:

@@ -9,9 +9,15 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-_GOOD = frozenset({"Ready", "Succeeded", "Applied", "Complete", "True", "connected"})
-_WORKING = frozenset({"Pending", "Placed", "Running", "Staging", "Starting", "Committing", "Copying", "Drifted"})
-_BAD = frozenset({"Failed", "Unreachable", "Unenforceable", "Degraded", "Cancelled", "unreachable"})
+_GOOD = frozenset({"Ready", "Succeeded", "Applied", "Complete", "True", "connected", "Served", "ok"})
+_WORKING = frozenset(
+    {"Pending", "Placed", "Running", "Staging", "Starting", "Committing", "Copying", "Drifted"}
+    | {"Connected", "syncing", "FailedOver", "Partial"}
+)
+_BAD = frozenset(
+    {"Failed", "Unreachable", "Unenforceable", "Degraded", "Cancelled", "unreachable"}
+    | {"Down", "down", "Asymmetric", "Stale", "stale"}
+)
 # Columns that explain. They come last; where the terminal is too narrow they are written below their row.
 _EXPLAINING = frozenset({"MESSAGE", "REASON", "KUBECONFIG", "WHY", ""})
 _WIDE_GAP, _NARROW_GAP, _LEAST_GAP, _INDENT = 3, 2, 1, "    "

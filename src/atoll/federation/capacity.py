@@ -5,6 +5,7 @@ by the member agent to report free capacity. Pure and standard library only; it 
 """
 
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -180,34 +181,112 @@ class ResourceVector:
         )
 
 
-def demand_of_pod_spec(spec: Mapping[str, Any]) -> ResourceVector:
-    """Tell what a pod asks a node for, by Kubernetes' rule: the larger of what runs together and what initialises it.
+# Amounts by resource name: cpu in millicores, everything else in bytes or pieces.
+Amounts = Mapping[str, int]
+# What a pod may ask for as a whole (KEP-2837); huge pages have their size in the name.
+_POD_LEVEL_RESOURCES = ("cpu", "memory", "hugepages-")
 
-    Containers and sidecars (init containers with restartPolicy Always, KEP-753) run together; every other init
-    container runs beside the sidecars before it. A limit counts where no request is given; overhead is added.
+
+def amounts_of(resources: Mapping[str, Any]) -> dict[str, int]:
+    """Read a resource list such as a container's requests or a node's allocatable.
+
+    Raises:
+        InvalidInput: a quantity is malformed or negative.
+    """
+    return {
+        name: parse_millicores(quantity) if name == "cpu" else parse_bytes(quantity)
+        for name, quantity in resources.items()
+    }
+
+
+def vector_of(amounts: Amounts) -> ResourceVector:
+    """Take what placement weighs out of amounts."""
+    return ResourceVector(amounts.get("cpu", 0), amounts.get("memory", 0), amounts.get(GPU_RESOURCE, 0))
+
+
+def demand_of_pod_spec(spec: Mapping[str, Any]) -> ResourceVector:
+    """Tell what a pod asks a node for, of what placement weighs: `requests_of_pod` as a vector.
 
     Raises:
         InvalidInput: a quantity is malformed or negative, or the spec is not of a pod's form.
     """
-    sidecars, peak = ResourceVector(), ResourceVector()
-    for container in _containers(spec, "initContainers"):
-        own = _demand_of_container(container)
-        if container.get("restartPolicy") == "Always":
-            sidecars += own
-            own = ResourceVector()
-        peak = peak.at_least(sidecars + own)
-    together = sum((_demand_of_container(container) for container in _containers(spec, "containers")), sidecars)
-    return together.at_least(peak) + _vector(_mapping(spec, "overhead"))
+    return vector_of(requests_of_pod(spec))
+
+
+def requests_of_pod(spec: Mapping[str, Any], status: Mapping[str, Any] | None = None) -> dict[str, int]:
+    """Tell what a pod asks a node for, by Kubernetes' rule (component-helpers/resource/helpers.go, PodRequests).
+
+    The larger of what runs together and what initialises it: containers and sidecars (init containers with
+    restartPolicy Always, KEP-753) run together; every other init container runs beside the sidecars before it. A limit
+    counts where no request is given; requests of the pod as a whole stand above its containers'; overhead is added.
+
+    Args:
+        spec: the pod's.
+        status: the pod's; while a container is resized (KEP-1287) it takes the most of what it wants and has, and if
+            its node can never give what it wants, only what it has.
+
+    Raises:
+        InvalidInput: a quantity is malformed or negative, or the spec is not of a pod's form.
+    """
+    held = _held_by_container(status or {})
+    is_infeasible = _is_resize_infeasible(status or {})
+    sidecars: dict[str, int] = {}
+    peak: dict[str, int] = {}
+    for container in _entries(spec, "initContainers"):
+        is_sidecar = container.get("restartPolicy") == "Always"
+        own = _requests_of_container(container, held if is_sidecar else {}, is_infeasible=is_infeasible)
+        if is_sidecar:
+            sidecars, own = _sum(sidecars, own), {}
+        peak = _most(peak, _sum(sidecars, own))
+    together = sidecars
+    for container in _entries(spec, "containers"):
+        together = _sum(together, _requests_of_container(container, held, is_infeasible=is_infeasible))
+    whole = amounts_of(_mapping(_mapping(spec, "resources"), "requests"))
+    whole = {name: amount for name, amount in whole.items() if name.startswith(_POD_LEVEL_RESOURCES)}
+    return _sum(_most(together, peak) | whole, amounts_of(_mapping(spec, "overhead")))
 
 
 def unknown_resources(spec: Mapping[str, Any]) -> tuple[str, ...]:
     """Name the resources that a pod asks for and that placement knows nothing of, such as other vendors' devices."""
-    containers = (*_containers(spec, "initContainers"), *_containers(spec, "containers"))
+    containers = (*_entries(spec, "initContainers"), *_entries(spec, "containers"))
     return tuple(sorted({name for container in containers for name in _requests(container)} - _ORDINARY_RESOURCES))
 
 
-def _demand_of_container(container: Mapping[str, Any]) -> ResourceVector:
-    return _vector(_requests(container))
+def _held_by_container(status: Mapping[str, Any]) -> dict[str, Mapping[str, int]]:
+    """Tell what each container has been given, where the kubelet says so."""
+    statuses = (*_entries(status, "initContainerStatuses"), *_entries(status, "containerStatuses"))
+    return {
+        str(entry.get("name", "")): _most(
+            amounts_of(_mapping(_mapping(entry, "resources"), "requests")),
+            amounts_of(_mapping(entry, "allocatedResources")),
+        )
+        for entry in statuses
+        if entry.get("resources")
+    }
+
+
+def _is_resize_infeasible(status: Mapping[str, Any]) -> bool:
+    return any(
+        entry.get("type") == "PodResizePending" and entry.get("reason") == "Infeasible"
+        for entry in _entries(status, "conditions")
+    )
+
+
+def _requests_of_container(
+    container: Mapping[str, Any], held: Mapping[str, Amounts], *, is_infeasible: bool
+) -> Mapping[str, int]:
+    has = held.get(str(container.get("name", "")))
+    if has is not None and is_infeasible:
+        return has
+    return _most(amounts_of(_requests(container)), has or {})
+
+
+def _sum(one: Amounts, other: Amounts) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in one.keys() | other.keys()}
+
+
+def _most(one: Amounts, other: Amounts) -> dict[str, int]:
+    return {name: max(one.get(name, 0), other.get(name, 0)) for name in one.keys() | other.keys()}
 
 
 def _requests(container: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,10 +294,10 @@ def _requests(container: Mapping[str, Any]) -> dict[str, Any]:
     return {**_mapping(resources, "limits"), **_mapping(resources, "requests")}
 
 
-def _containers(spec: Mapping[str, Any], field: str) -> Sequence[Mapping[str, Any]]:
+def _entries(spec: Mapping[str, Any], field: str) -> Sequence[Mapping[str, Any]]:
     value = spec.get(field) or ()
     if not isinstance(value, Sequence) or not all(isinstance(container, Mapping) for container in value):
-        raise InvalidInput(f"{field} is no list of containers")
+        raise InvalidInput(f"{field} is no list of objects")
     return value
 
 
@@ -227,14 +306,6 @@ def _mapping(parent: Mapping[str, Any], field: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidInput(f"{field} is no mapping")
     return value
-
-
-def _vector(requests: Mapping[str, Any]) -> ResourceVector:
-    return ResourceVector(
-        parse_millicores(requests.get("cpu", 0)),
-        parse_bytes(requests.get("memory", 0)),
-        parse_bytes(requests.get(GPU_RESOURCE, 0)),
-    )
 
 
 # Suffixes that GPU Feature Discovery gives to the product of a shared or sliced GPU: less than the model it names.
@@ -301,6 +372,67 @@ def group_shapes(shapes: Iterable[Shape]) -> tuple[Shape, ...]:
         counts[replace(shape, nodes=1)] += shape.nodes
     merged = (replace(shape, nodes=nodes) for shape, nodes in counts.items() if nodes > 0)
     return tuple(sorted(merged, key=_shape_order))
+
+
+# Twelve bits are a part in two thousand, and nobody asks for capacity more exactly.
+_MOST_BITS = 12
+
+
+def bounded_shapes(shapes: Iterable[Shape], at_most: int) -> tuple[Shape, ...]:
+    """Merge equal shapes, and if they are more than `at_most`, nearly equal ones too, as little as is needed.
+
+    CPU and memory are rounded down to ever fewer leading bits, GPUs never: no node looks larger than it is, and the
+    error is at most one part in 2^(bits-1).
+    """
+    rows: Counter[_Row] = Counter()
+    for shape in shapes:
+        rows[_row(shape)] += shape.nodes
+    if len(rows) > at_most:
+
+        def count(bits: int) -> int:
+            return len({_rounded(row, bits) for row in rows})
+
+        bits = max(1, bisect_right(range(1, _MOST_BITS + 1), at_most, key=count))
+        exact, rows = rows, Counter()
+        for row, nodes in exact.items():
+            rows[_rounded(row, bits)] += nodes
+    merged = (_shape(row, nodes) for row, nodes in rows.items() if nodes > 0)
+    return tuple(sorted(merged, key=_shape_order))
+
+
+# A shape but for its nodes, as a tuple: thousands are compared for each report, and tuples are compared fastest. First
+# the amounts that may be rounded: free and allocatable CPU, free and allocatable memory.
+_Row = tuple[int, int, int, int, tuple[int, int, str | None, int, frozenset[tuple[str, str]]]]
+
+
+def _row(shape: Shape) -> _Row:
+    free, whole = shape.free, shape.allocatable
+    kept = (free.gpus, whole.gpus, shape.gpu_model, shape.gpu_memory_bytes, shape.labels)
+    return free.millicores, whole.millicores, free.memory_bytes, whole.memory_bytes, kept
+
+
+def _rounded(row: _Row, bits: int) -> _Row:
+    free_cpu, whole_cpu, free_memory, whole_memory, kept = row
+    return (
+        round_down(free_cpu, bits),
+        round_down(whole_cpu, bits),
+        round_down(free_memory, bits),
+        round_down(whole_memory, bits),
+        kept,
+    )
+
+
+def _shape(row: _Row, nodes: int) -> Shape:
+    free_cpu, whole_cpu, free_memory, whole_memory, (free_gpus, whole_gpus, gpu_model, gpu_memory, labels) = row
+    free = ResourceVector(free_cpu, free_memory, free_gpus)
+    whole = ResourceVector(whole_cpu, whole_memory, whole_gpus)
+    return Shape(nodes, free, whole, gpu_model, gpu_memory, labels)
+
+
+def round_down(amount: int, bits: int) -> int:
+    """Keep the leading bits of an amount: two amounts that differ by less often become equal."""
+    spare = amount.bit_length() - bits
+    return amount >> spare << spare if spare > 0 else amount
 
 
 def _shape_order(shape: Shape) -> tuple[object, ...]:

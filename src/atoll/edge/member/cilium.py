@@ -1,115 +1,104 @@
-"""The Cilium agent of a node: the only door to its API over the unix socket, and to httpx.
+"""The Cilium agent of a node: the only door to its APIs over unix sockets, and to httpx.
 
-Reads how this cluster sees the other clusters of the mesh. The socket serves one node's agent; which node is the
-installer's choice. It must not raise: a mesh that cannot be read is a message.
+Gives the agent's own JSON; reading it is mesh/'s. No httpx type or exception leaves: failures are Unavailable, Refused
+and Internal.
 
-Facts of the API (Cilium api/v1/openapi.yaml): absent means false, zero or empty; `cluster-mesh` is absent when Cluster
-Mesh is off; a disabled API answers 403.
+Facts of the APIs (Cilium api/v1/openapi.yaml and api/v1/health/openapi.yaml): absent means false, zero or empty; 404
+means that nothing was found; a disabled API answers 403, one asked too often 429.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from atoll.federation.resources.cluster import MeshLink
+from atoll.edge.member.errors import Refused
+from atoll.federation.errors import Internal, Unavailable
 
 TIMEOUT_SECONDS = 10.0
 # Cilium's API shares the node's agent with the datapath: below this it would be felt (rate limits of its own API).
 SHORTEST_POLL_SECONDS = 5.0
-_SYNCED = ("nodes", "endpoints", "identities", "services")
-# Null or absent means "not watched", which is no failure.
-_SYNCED_IF_WATCHED = ("service-exports", "endpoint-slices")
-
-
-@dataclass(frozen=True)
-class Mesh:
-    """What the Cilium agent says; `message` tells why there are no links."""
-
-    links: tuple[MeshLink, ...] = ()
-    message: str = ""
-    version: str = ""
+_FIRST_RETRY_SECONDS = 0.25
+_STATUS, _HEALTH = "/v1/healthz", "/v1beta/status"
+_SWITCHES = {
+    _STATUS: "allow GetHealthz in --enable-cilium-api-server-access",
+    _HEALTH: "allow GetStatus in --enable-cilium-health-api-server-access",
+}
 
 
 class CiliumAgent:
-    """One Cilium agent. Close it when done."""
+    """The Cilium agent of one node. Close it when done."""
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
-        transport = httpx.AsyncHTTPTransport(uds=str(socket))
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://localhost/v1", timeout=TIMEOUT_SECONDS)
+    def __init__(self, socket: Path, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        """Speak to an agent by its `cilium.sock`; the health API is the `health.sock` beside it, if there is one."""
+        self._timeout_seconds = timeout_seconds
+        self._sockets = {_STATUS: socket, _HEALTH: socket.with_name("health.sock")}
+        self._clients = {path: _client(socket, timeout_seconds) for path, socket in self._sockets.items()}
 
     async def close(self) -> None:
-        """Close the connection."""
-        await self._client.aclose()
+        """Close the connections."""
+        for client in self._clients.values():
+            await client.aclose()
 
-    async def mesh(self, now: datetime) -> Mesh:
-        """Read the links to all other clusters."""
-        try:
-            response = await self._client.get("/healthz")
+    async def status(self) -> Any:
+        """Give the StatusResponse: the agent itself, and its view of each remote cluster.
+
+        Raises:
+            Unavailable: no answer in time. Refused: the API is disabled. Internal: what came is no JSON.
+        """
+        return await self._get(_STATUS)
+
+    async def health(self) -> Any:
+        """Give the HealthStatusResponse: the node's probes of all nodes; None where the node serves none.
+
+        Raises:
+            Unavailable, Refused, Internal: as `status`.
+        """
+        return await self._get(_HEALTH) if self._sockets[_HEALTH].exists() else None
+
+    async def _get(self, path: str) -> Any:
+        """Ask until there is an answer that is not 429, for as long as may be waited."""
+        delay = _FIRST_RETRY_SECONDS
+        async with self._reaching(path):
+            while (response := await self._clients[path].get(path)).status_code == 429:
+                await asyncio.sleep(_asked_patience(response, delay))
+                delay *= 2
+            if response.status_code == 404:
+                return None
+            if response.status_code == 403:
+                raise Refused(f"the Cilium agent's API is disabled (403): {_SWITCHES[path]}")
             if response.status_code != 200:
-                return Mesh(message=_refusal(response.status_code))
-            return read_mesh(response.json(), now)
-        except httpx.TimeoutException:
-            return Mesh(message=f"the Cilium agent did not answer within {TIMEOUT_SECONDS:g} s")
-        except (httpx.HTTPError, OSError) as error:
-            return Mesh(message=f"the Cilium agent cannot be reached at {self._socket}: {error}")
-        except ValueError:
-            return Mesh(message="the Cilium agent answered with something that is no status")
+                raise Unavailable(f"the Cilium agent answered with HTTP status {response.status_code}")
+            try:
+                return response.json()
+            except ValueError as error:
+                raise Internal("the Cilium agent answered with something that is no JSON") from error
+
+    @contextlib.asynccontextmanager
+    async def _reaching(self, path: str) -> AsyncIterator[None]:
+        """Bound the whole exchange: a socket that answers drop by drop is as bad as one that hangs."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                yield
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise Unavailable(f"the Cilium agent did not answer within {self._timeout_seconds:g} s") from error
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            where = self._sockets[path]
+            raise Unavailable(
+                f"the Cilium agent cannot be reached at {where}: {error or type(error).__name__}"
+            ) from error
 
 
-def read_mesh(status: Any, now: datetime) -> Mesh:
-    """Read the StatusResponse of `GET /healthz`.
+def _client(socket: Path, timeout_seconds: float) -> httpx.AsyncClient:
+    transport = httpx.AsyncHTTPTransport(uds=str(socket))
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=timeout_seconds, trust_env=False)
 
-    Raises:
-        ValueError: it is no such thing.
-    """
+
+def _asked_patience(response: httpx.Response, delay: float) -> float:
     try:
-        # "1.18.2 (v1.18.2-0ec01a8e)": the agent's own line of status
-        version = str((status.get("cilium") or {}).get("msg", "")).partition(" ")[0]
-        clusters = (status.get("cluster-mesh") or {}).get("clusters") or ()
-        links = tuple(_link(cluster, now) for cluster in clusters)
-    except (AttributeError, TypeError) as error:
-        raise ValueError("no StatusResponse") from error
-    if "cluster-mesh" not in status:
-        return Mesh(message="Cluster Mesh is not enabled in this cluster's Cilium", version=version)
-    return Mesh(tuple(sorted(links, key=lambda link: link.peer)), version=version)
-
-
-def _link(cluster: Mapping[str, Any], now: datetime) -> MeshLink:
-    is_ready = bool(cluster.get("ready"))
-    return MeshLink(
-        peer=str(cluster.get("name", "")),
-        is_connected=bool(cluster.get("connected")),
-        is_ready=is_ready,
-        reason="" if is_ready else why_not_ready(cluster),
-        failures=int(cluster.get("num-failures") or 0),
-        remote_nodes=int(cluster.get("num-nodes") or 0),
-        last_proven_at=now if is_ready else None,
-    )
-
-
-def why_not_ready(cluster: Mapping[str, Any]) -> str:
-    """Say why a remote cluster is not ready, in the order in which cilium-cli decides (clustermesh/clustermesh.go)."""
-    if not cluster.get("connected"):
-        return str(cluster.get("status") or "not connected")
-    config = cluster.get("config")
-    if config is None:
-        return "retrieval of the remote cluster configuration is unknown"
-    if config.get("required") and not config.get("retrieved"):
-        return "remote cluster configuration missing: KVStoreMesh is not connected, or the cluster name is wrong"
-    synced = cluster.get("synced")
-    if synced is None:
-        return "synchronization status unknown"
-    behind = [name for name in _SYNCED if not synced.get(name)]
-    behind += [name for name in _SYNCED_IF_WATCHED if synced.get(name) is False]
-    return f"synchronization in progress for {', '.join(behind)}" if behind else "not ready"
-
-
-def _refusal(code: int) -> str:
-    if code == 403:
-        return "the Cilium agent's API is disabled (403): allow GetHealthz in --enable-cilium-api-server-access"
-    return f"the Cilium agent answered with HTTP status {code}"
+        return max(delay, float(response.headers["Retry-After"]))
+    except (KeyError, ValueError):  # absent, or a date, which Cilium does not send
+        return delay

@@ -84,7 +84,7 @@ class Orders:
         self._orders = orders.load()
         saved = meta.load().get(_META)
         self.store = _store_of(saved) if saved else Store()
-        self._handlers: dict[str, Callable[[str], None]] = {}
+        self._handlers: dict[str, list[Callable[[str], None]]] = {}
         self.has_synced = asyncio.Event()
 
     def get(self, kind: str, key: str) -> bytes | None:
@@ -101,7 +101,7 @@ class Orders:
 
     def on_change(self, kind: str, handler: Callable[[str], None]) -> None:
         """Call a handler with each key of a kind whose order came, changed or ended; at once with those that hold."""
-        self._handlers[kind] = handler
+        self._handlers.setdefault(kind, []).append(handler)
         for key in self.keys(kind):
             handler(key)
 
@@ -150,7 +150,7 @@ class Orders:
 
     def _tell(self, key: str) -> None:
         kind, _, rest = key.partition("/")
-        if handler := self._handlers.get(kind):
+        for handler in self._handlers.get(kind, ()):
             handler(rest)
 
 

@@ -6,7 +6,7 @@ It must not know what the objects mean. 429 and Retry-After are waited out here;
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -18,6 +18,7 @@ from kubernetes.aio import client, config
 
 from atoll.edge.member.discovery import Discovery
 from atoll.edge.member.errors import Expired, Throttled, error_of
+from atoll.edge.member.execution import run_command
 from atoll.edge.member.objects import EVERYTHING, FIELD_MANAGER, Kind, Object, ObjectRef, Selection
 from atoll.federation.errors import Internal, InvalidInput, NotFound, Unavailable
 
@@ -222,6 +223,16 @@ class Kube:
         async with self._open("GET", f"{await self._path(pod)}/log", query=query, timeout=timeout) as response:
             async for chunk in response.content.iter_any():
                 yield chunk
+
+    async def execute(self, pod: ObjectRef, container: str, command: Sequence[str]) -> bytes:
+        """Run a command in a container and give its standard output.
+
+        Raises:
+            Refused: no right to `create pods/exec`. Unavailable: it failed, or did not end in time.
+        """
+        with _translated(f"exec in {pod}"):
+            async with asyncio.timeout(REQUEST_SECONDS):
+                return await run_command(self._api, f"{await self._path(pod)}/exec", container, command)
 
     async def _path(self, ref: ObjectRef) -> str:
         return (await self._discovery.endpoint(ref.kind)).path(ref.namespace, ref.name)

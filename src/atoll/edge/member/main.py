@@ -10,12 +10,17 @@ import structlog
 from atoll.edge.member.cilium import CiliumAgent
 from atoll.edge.member.desired import POLICYSETS, RUNS, SERVICES, Orders
 from atoll.edge.member.informer import Informer
+from atoll.edge.member.inventory.view import ClusterView
 from atoll.edge.member.kube import Kube
 from atoll.edge.member.logs import Logs
+from atoll.edge.member.mesh.pulse import MeshPulse
+from atoll.edge.member.mesh.services import SharedServices
+from atoll.edge.member.mesh.settings import MeshSettings
+from atoll.edge.member.mesh.sources import MeshSource, PodSource, SocketSource
 from atoll.edge.member.objects import RUN_LABEL, Kind, Selection
 from atoll.edge.member.policies import PolicyController
 from atoll.edge.member.policy_objects import PolicyObjects
-from atoll.edge.member.pulse import ClusterView, Pulse
+from atoll.edge.member.pulse import Pulse
 from atoll.edge.member.records import PolicyRecord, Records, RunRecord, ServiceRecord
 from atoll.edge.member.reporter import Reporter
 from atoll.edge.member.runs import RunController, recall
@@ -63,7 +68,7 @@ class _Agent:
         self._orders = Orders(self._shelf("orders"), self._shelf("store"))
         self._run_records = Records(self._shelf("runs"), RunRecord)
         self._reporter = Reporter()
-        self._view = ClusterView(kube)
+        self._view = ClusterView(kube, has_order=self._orders.has)
         self._pulse = Pulse(kube, self._view, orders=self._orders, reporter=self._reporter, now=_now)
 
     def _shelf(self, name: str) -> Shelf:
@@ -162,13 +167,19 @@ class _Agent:
             worker.add(key)
 
     async def _mesh(self) -> None:
-        if self._settings.cilium_socket is None:
-            return
-        agent = CiliumAgent(self._settings.cilium_socket)
+        """Report the mesh, as far as the agent was given a way to see it."""
+        kube, source = self._kube, self._mesh_source()
+        pulse = MeshPulse(source, MeshSettings(kube), SharedServices(kube), reports=self._reporter, now=_now)
         try:
-            await self._pulse.meshes(agent, self._settings.heartbeat_seconds)
+            await pulse.run(self._settings.heartbeat_seconds, lambda version: self._view.learn(cilium_version=version))
         finally:
-            await agent.close()
+            if source is not None:
+                await source.close()
+
+    def _mesh_source(self) -> MeshSource | None:
+        if self._settings.cilium_socket is not None:
+            return SocketSource(CiliumAgent(self._settings.cilium_socket))
+        return PodSource(self._kube) if self._settings.cilium_exec else None
 
 
 async def _all(*work: Coroutine[None, None, None]) -> None:

@@ -14,7 +14,8 @@ class MemberSettings:
         kubeconfig: how to reach the API server; None means the pod's service account.
         context: of the kubeconfig; None means its current one.
         state_dir: a folder of this agent alone, on a disk that survives restarts.
-        cilium_socket: the Cilium agent's socket; None means that the cluster has no mesh.
+        cilium_socket: the Cilium agent's socket; its health API is the `health.sock` beside it.
+        cilium_exec: see the mesh by commands in Cilium's pods, if there is no socket. It takes `create pods/exec`.
         heartbeat_seconds: how often the hub hears from the agent.
     """
 
@@ -24,4 +25,5 @@ class MemberSettings:
     kubeconfig: Path | None = None
     context: str | None = None
     cilium_socket: Path | None = None
+    cilium_exec: bool = False
     heartbeat_seconds: float = 10.0

@@ -12,9 +12,10 @@ from pydantic import Field, ValidationError
 
 from atoll.federation.errors import Internal
 from atoll.federation.resources.base import Model, NonNegative
-from atoll.federation.resources.cluster import Inventory, MeshLink
+from atoll.federation.resources.cluster import Inventory
 from atoll.federation.resources.dataset import Ledger
 from atoll.federation.resources.gateway import StreamLedger
+from atoll.federation.resources.mesh import MeshFacts, MeshLink
 from atoll.federation.resources.run import RunPhase, Usage
 from atoll.federation.resources.stream import StreamSpec
 from atoll.federation.resources.transfer import TransferPhase
@@ -221,9 +222,10 @@ class InventoryReport(Message):
 
 
 class MeshReport(Message):
-    """observed: mesh."""
+    """observed: mesh. `facts` are without addresses and services, which are reported by themselves."""
 
     links: tuple[MeshLink, ...] = ()
+    facts: MeshFacts | None = None
     message: str = ""
     at: datetime
 

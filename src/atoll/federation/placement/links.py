@@ -20,8 +20,13 @@ class Links:
 
     @classmethod
     def of(cls, views: Sequence[ClusterView], now: datetime) -> "Links":
-        """Collect the link views of clusters."""
-        return cls({view.name: view.links for view in views}, now)
+        """Collect the link views of clusters, each under the name that its peer has in the federation."""
+        called = {view.mesh_name: view.name for view in views if view.mesh_name not in ("", view.name)}
+        if not called:
+            return cls({view.name: view.links for view in views}, now)
+        return cls(
+            {view.name: {called.get(peer, peer): link for peer, link in view.links.items()} for view in views}, now
+        )
 
     def between(self, cluster: str, peer: str) -> Link:
         """Judge one link from both sides. A cluster always reaches itself."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from atoll.federation.capacity import ResourceVector, Shape, group_shapes, take
-from atoll.federation.mesh import LinkView, Uplink
+from atoll.federation.mesh import LinkView, Uplink, mesh_name_of
 from atoll.federation.placement.demand import PodDemand
 from atoll.federation.resources import Cluster, Inventory, NodeShape
 from atoll.federation.resources.cluster import Costs
@@ -35,7 +35,7 @@ class StorageView:
 
 @dataclass(frozen=True)
 class ClusterView:
-    """One cluster at one moment. `trouble` says why it is not ready.
+    """One cluster at one moment. `trouble` says why it is not ready; links are by the peers' names in the mesh.
 
     `storage` None: it has no StorageClass of the name that the operator chose, or no default one.
     """
@@ -54,6 +54,7 @@ class ClusterView:
     costs: Costs = field(default_factory=Costs)
     uplink: Uplink = field(default_factory=lambda: Uplink(125_000_000))
     links: Mapping[str, LinkView] = field(default_factory=dict)
+    mesh_name: str = ""  # empty: its own name
 
     @property
     def is_ready(self) -> bool:
@@ -93,6 +94,7 @@ def view_of_cluster(cluster: Cluster, occupations: Iterable[Occupation] = ()) ->
         costs=spec.costs,
         uplink=Uplink(spec.network.uplink_bytes_per_second, spec.network.round_trip_seconds),
         links=_links(cluster),
+        mesh_name=mesh_name_of(cluster),
     )
     for occupation in held:
         if not occupation.is_counted:

@@ -6,12 +6,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from atoll.federation.resources.base import Condition, DnsLabel, Labels, Model, NonNegative, Resource
+from atoll.federation.resources.inventory import ClusterForm, DeviceInfo, NodeTrouble
+from atoll.federation.resources.mesh import MeshFacts, MeshLink
 
 ClusterPhase = Literal["Pending", "Ready", "Degraded", "Unreachable"]
 
 
 class MeshMembership(Model):
-    """The cluster's place in the Cilium Cluster Mesh; ids are 1..511 and unique (CILIUM.md B)."""
+    """The cluster's place in the Cilium Cluster Mesh; ids are 1..511 and unique."""
 
     name: str | None = None
     id: Annotated[int, Field(ge=1, le=511)]
@@ -98,18 +100,18 @@ class Inventory(Model):
     storage_classes: tuple[StorageClassInfo, ...] = ()
     cni: str = ""
     cni_version: str = ""
-
-
-class MeshLink(Model):
-    """This cluster's view of one remote cluster, out of its own Cilium agents."""
-
-    peer: str
-    is_connected: bool = False
-    is_ready: bool = False
-    reason: str = ""
-    failures: NonNegative = 0
-    remote_nodes: NonNegative = 0
-    last_proven_at: datetime | None = None
+    form: ClusterForm = Field(
+        default="Cluster", description="Edge and Device come and go: silence of theirs is no failure."
+    )
+    node_states: dict[str, NonNegative] = Field(default_factory=dict)
+    kubelet_versions: dict[str, NonNegative] = Field(default_factory=dict)
+    devices: tuple[DeviceInfo, ...] = Field(
+        default=(), description="All extended resources and DRA devices by sort; `gpus` counts nvidia.com/gpu only."
+    )
+    troubled_nodes: tuple[NodeTrouble, ...] = Field(default=(), description="The first few by name.")
+    stale_kinds: tuple[str, ...] = Field(
+        default=(), description="Kinds that the agent cannot follow just now: what stems from them may be of the past."
+    )
 
 
 class ClusterStatus(Model):
@@ -118,6 +120,7 @@ class ClusterStatus(Model):
     phase: ClusterPhase = "Pending"
     inventory: Inventory | None = None
     links: tuple[MeshLink, ...] = ()
+    mesh: MeshFacts | None = Field(default=None, description="The cluster's own place in the mesh.")
     conditions: tuple[Condition, ...] = ()
     last_proven_at: datetime | None = None
     lost_since: datetime | None = None

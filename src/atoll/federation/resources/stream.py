@@ -47,7 +47,7 @@ class StreamSpec(Model):
     gateway: DnsLabel
     topics: Annotated[tuple[TopicFilter, ...], Field(min_length=1)]
     qos: Annotated[int, Field(ge=0, le=1)] = Field(
-        default=1, description="QoS 2 is taken as 1: paho forgets a payload between PUBREC and PUBREL (NATS.md 7)."
+        default=1, description="QoS 2 is taken as 1: the client forgets a payload between PUBREC and PUBREL."
     )
     dataset: DatasetTemplate = Field(
         description="Name template: {date} is the UTC day of arrival, {topic[N]} a topic level from 0."

@@ -8,11 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from atoll.federation.bus.inventory_messages import NetworkReport
+from atoll.federation.bus.mesh_messages import MeshServicesReport
 from atoll.federation.bus.messages import Heartbeat, InventoryReport, MeshReport
-from atoll.federation.resources import Cluster, ClusterStatus, Condition, MeshLink
+from atoll.federation.resources import Cluster, ClusterStatus
 from atoll.federation.resources.cluster import ClusterPhase
 from atoll.hub.conditions import with_condition
+from atoll.hub.controllers import meshes
 from atoll.hub.controllers.context import Context
+from atoll.hub.controllers.meshes import MeshEvidence
 from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, RequeueAfter, Source, own_key
 from atoll.hub.members import Path, proven_at
 
@@ -27,7 +31,7 @@ class Evidence:
 
     heartbeat: Heartbeat | None = None
     inventory: InventoryReport | None = None
-    mesh: MeshReport | None = None
+    mesh: MeshEvidence | None = None
     proven_at: datetime | None = None
     received_at: datetime | None = None
 
@@ -81,31 +85,20 @@ def plan_status(
     conditions = with_condition(
         old.conditions, "Ready", claim, reason=judgement.reason, message=judgement.message, now=now
     )
-    links = evidence.mesh.links if evidence.mesh is not None else ()
+    mesh = evidence.mesh or MeshEvidence()
     return old.model_copy(
         update={
             "phase": judgement.phase,
             "inventory": evidence.inventory.inventory if evidence.inventory is not None else old.inventory,
-            "links": links,
-            "conditions": _mesh_condition(conditions, links, now, is_lost=is_lost),
+            "links": meshes.links_of(mesh),
+            "mesh": meshes.facts_of(mesh),
+            "conditions": meshes.with_mesh_condition(conditions, mesh, now, is_lost=is_lost),
             "last_proven_at": _stepped(old.last_proven_at, evidence.proven_at),
             "lost_since": (old.lost_since or evidence.proven_at) if is_lost else None,
             "agent_version": evidence.heartbeat.agent_version if evidence.heartbeat is not None else "",
             "observed_generation": generation,
         }
     )
-
-
-def _mesh_condition(
-    conditions: tuple[Condition, ...], links: Sequence[MeshLink], now: datetime, *, is_lost: bool
-) -> tuple[Condition, ...]:
-    if not links:
-        return tuple(condition for condition in conditions if condition.type != "MeshReady")
-    broken = sorted(link.peer for link in links if not link.is_ready)
-    claim = None if is_lost else not broken
-    reason = "HeartbeatStale" if is_lost else ("LinksDown" if broken else "AllLinksReady")
-    message = f"no link to {', '.join(broken)}" if broken else f"{len(links)} links are ready"
-    return with_condition(conditions, "MeshReady", claim, reason=reason, message=message, now=now)
 
 
 def _stepped(old: datetime | None, new: datetime | None) -> datetime | None:
@@ -158,9 +151,19 @@ class ClusterController:
         return Evidence(
             heartbeat,
             observed.read(InventoryReport, Path("cluster", name, "inventory")),
-            observed.read(MeshReport, Path("cluster", name, "mesh")),
+            self._mesh_evidence(name, now),
             proven or cluster.status.last_proven_at,
             held.received_at if held is not None else None,
+        )
+
+    def _mesh_evidence(self, name: str, now: datetime) -> MeshEvidence:
+        observed, path = self._context.observed, Path("cluster", name, "mesh")
+        report = observed.read(MeshReport, path)
+        return MeshEvidence(
+            report,
+            proven_at(observed.held(path), report.at if report is not None else None, now),
+            observed.read(NetworkReport, Path("cluster", name, "inventory/network")),
+            observed.read(MeshServicesReport, Path("cluster", name, "mesh/services")),
         )
 
     async def _forget(self, name: str) -> Outcome:

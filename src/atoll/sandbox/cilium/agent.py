@@ -6,7 +6,8 @@ nodes. It reports endpoints and links truthfully and enforces nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 import orjson
 from starlette.applications import Starlette
@@ -18,8 +19,8 @@ from starlette.routing import Route
 
 from atoll.kubeapi.resource import Object
 from atoll.kubeapi.store import Store
-from atoll.sandbox.cilium import answers
-from atoll.sandbox.cilium.links import Links
+from atoll.sandbox.cilium import answers, health
+from atoll.sandbox.cilium.links import Link, Links
 from atoll.sandbox.kinds.catalog import NAMESPACE, POD
 from atoll.sandbox.spec import ClusterSpec
 
@@ -29,15 +30,24 @@ _FIRST_CLIENT = 1
 class CiliumAgent:
     """The agent API of one cluster."""
 
-    def __init__(self, spec: ClusterSpec, mesh: Mapping[str, ClusterSpec], links: Links, store: Store) -> None:
+    def __init__(
+        self,
+        spec: ClusterSpec,
+        mesh: Mapping[str, ClusterSpec],
+        links: Links,
+        store: Store,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         """Report `links` to the other clusters of `mesh`, and the pods in `store`."""
+        self._clock = clock
         self._spec = spec
         self._others = [other for other in mesh.values() if other.name != spec.name]
         self._links = links
         self._store = store
         self._clients: dict[int, tuple[str, ...]] = {}  # which nodes a client has been told
         self.forbidden: set[str] = set()
-        """Paths below /v1 that answer 403, as with --enable-cilium-api-server-access."""
+        """Paths below /v1 or /v1beta that answer 403, as with --enable-cilium-api-server-access."""
 
     def app(self) -> Starlette:
         """Return the application."""
@@ -49,19 +59,36 @@ class CiliumAgent:
             Route("/v1/endpoint/{id:int}", self._endpoint),
             Route("/v1/identity", self._identities),
         ]
+        return self._guarded(routes)
+
+    def health_app(self) -> Starlette:
+        """Return the application of the health prober, which has a socket of its own."""
+        return self._guarded(
+            [
+                Route("/v1beta/status", self._probes),
+                Route("/v1beta/status/probe", self._probes, methods=["PUT"]),
+            ]
+        )
+
+    def _guarded(self, routes: list[Route]) -> Starlette:
         return Starlette(routes=routes, middleware=[Middleware(BaseHTTPMiddleware, dispatch=self._guard)])
 
     async def _guard(self, request: Request, answer: RequestResponseEndpoint) -> Response:
-        if request.url.path.removeprefix("/v1") in self.forbidden:
+        if request.url.path.removeprefix("/v1beta").removeprefix("/v1") in self.forbidden:
             return Response(status_code=403)
         return await answer(request)
 
     async def _health(self, request: Request) -> Response:
         if request.headers.get("brief") == "true":
             return _json({"cilium": {"state": "Ok"}, "kubernetes": {"state": "Ok"}})
-        remotes = [(other, self._links.view(self._spec.name, other.name)) for other in self._others]
         namespaces = len((await self._store.list(NAMESPACE)).items)
-        return _json(answers.health(self._spec, remotes, namespaces))
+        return _json(answers.health(self._spec, self._remotes(), namespaces))
+
+    async def _probes(self, _: Request) -> Response:
+        return _json(health.status(self._spec, self._remotes(), self._clock()))
+
+    def _remotes(self) -> list[tuple[ClusterSpec, Link]]:
+        return [(other, self._links.view(self._spec.name, other.name)) for other in self._others]
 
     async def _config(self, _: Request) -> Response:
         return _json(answers.configuration(self._spec))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from atoll.kubeapi.resource import Registry, ResourceType
 from atoll.sandbox.kinds.core import CONFIG_MAP, EVENT, LEASE, NAMESPACE, NODE, SECRET, SERVICE, SERVICE_ACCOUNT
+from atoll.sandbox.kinds.mesh import ENDPOINT_SLICE, SERVICE_EXPORT
 from atoll.sandbox.kinds.network import (
     CILIUM_CIDR_GROUP,
     CILIUM_CLUSTER_POLICY,
@@ -23,7 +24,7 @@ from atoll.sandbox.kinds.workloads import DEPLOYMENT, JOB
 
 EXTENSIONS: tuple[ResourceType, ...] = (
     *(CILIUM_POLICY, CILIUM_CLUSTER_POLICY, CILIUM_CIDR_GROUP, CILIUM_NODE, CILIUM_ENDPOINT, CILIUM_IDENTITY),
-    CLUSTER_NETWORK_POLICY,
+    *(CLUSTER_NETWORK_POLICY, SERVICE_EXPORT),
 )
 """Kinds that a real cluster has from CustomResourceDefinitions; here they are served from the start, but shallowly.
 
@@ -33,7 +34,7 @@ the objects too, as in a real cluster. When it is gone, these are served again.
 
 KINDS: tuple[ResourceType, ...] = (
     *(NAMESPACE, NODE, POD, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, SERVICE, EVENT, CLAIM, VOLUME),
-    *(DEPLOYMENT, JOB, LEASE),
+    *(DEPLOYMENT, JOB, LEASE, ENDPOINT_SLICE),
     *(STORAGE_CLASS, CSI_DRIVER, CSI_CAPACITY),
     *(NETWORK_POLICY, *EXTENSIONS),
 )
@@ -60,6 +61,7 @@ __all__ = [
     "CSI_CAPACITY",
     "CSI_DRIVER",
     "DEPLOYMENT",
+    "ENDPOINT_SLICE",
     "EVENT",
     "EXTENSIONS",
     "JOB",
@@ -72,6 +74,7 @@ __all__ = [
     "SECRET",
     "SERVICE",
     "SERVICE_ACCOUNT",
+    "SERVICE_EXPORT",
     "STORAGE_CLASS",
     "VOLUME",
     "registry",

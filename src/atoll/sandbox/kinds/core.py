@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from atoll.kubeapi import protobuf
 from atoll.kubeapi.errors import Cause
 from atoll.kubeapi.resource import Column, Object
 from atoll.sandbox.kinds import wire
@@ -245,8 +247,17 @@ def _event_object(event: Mapping[str, Any], _: datetime) -> str:
     return f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}"
 
 
-EVENT = native(
-    Names("v1", "Event", "events", short=("ev",)),
+_EVENT_COLUMNS = (
+    Column("Last Seen", "date", ".lastTimestamp"),
+    Column("Type", "string", ".type"),
+    Column("Reason", "string", ".reason"),
+    Column("Object", "string", value=_event_object),
+    Column("Message", "string", ".message"),
+    Column("Count", "integer", ".count", priority=1),
+    Column("Name", "string", ".metadata.name", priority=1, format="name"),
+)
+_EVENT = native(
+    Names("v1", "Event", "events", short=("ev",), shape=protobuf.EVENT),
     {
         "involvedObject": OBJECT_REFERENCE,
         "related": OBJECT_REFERENCE,
@@ -263,14 +274,8 @@ EVENT = native(
         "reportingComponent": STRING,
         "reportingInstance": STRING,
     },
-    columns=(
-        Column("Last Seen", "date", ".lastTimestamp"),
-        Column("Type", "string", ".type"),
-        Column("Reason", "string", ".reason"),
-        Column("Object", "string", value=_event_object),
-        Column("Message", "string", ".message"),
-    ),
 )
+EVENT = replace(_EVENT, columns=_EVENT_COLUMNS)  # an event has no age of its own, and nobody asks for its name
 
 LEASE = native(
     Names("coordination.k8s.io/v1", "Lease", "leases"),

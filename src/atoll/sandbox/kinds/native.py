@@ -12,6 +12,7 @@ from typing import Any
 from atoll.kubeapi.protobuf import Message
 from atoll.kubeapi.resource import Column, ResourceType, Scale
 from atoll.sandbox.kinds.admission import Admission, Default, Rule
+from atoll.sandbox.kinds.descriptions import KINDS, PARTS
 from atoll.sandbox.kinds.shape import Schema, struct
 
 AGE = Column("Age", "date", ".metadata.creationTimestamp")
@@ -43,7 +44,8 @@ def native(
 ) -> ResourceType:
     """Return the type of a kind with these top-level fields; a field `status` makes the status subresource."""
     group, _, version = names.api_version.rpartition("/")
-    schema: dict[str, Any] = struct(fields)
+    parts = {name: {"description": words, **fields[name]} for name, words in PARTS.items() if name in fields}
+    schema: dict[str, Any] = {**struct({**fields, **parts}), "description": KINDS[names.kind]}
     narrow = tuple(column for column in columns if column.priority == 0)
     wide = tuple(column for column in columns if column.priority > 0)
     return ResourceType(

@@ -5,12 +5,13 @@ Owns no behaviour: the controllers do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from atoll.kubeapi.errors import Cause
 from atoll.kubeapi.resource import Column, Object, Scale
+from atoll.kubeapi.selectors import selector_text
 from atoll.sandbox.kinds import wire
 from atoll.sandbox.kinds.native import Names, native, with_scale
 from atoll.sandbox.kinds.pods import POD_TEMPLATE, default_pod_spec
@@ -59,6 +60,19 @@ def _ready(deployment: Mapping[str, Any], _: datetime) -> str:
     return f"{deployment.get('status', {}).get('readyReplicas', 0)}/{deployment['spec'].get('replicas', 1)}"
 
 
+def _of_containers(field: str) -> Callable[[Mapping[str, Any], datetime], str]:
+    def cell(obj: Mapping[str, Any], _: datetime) -> str:
+        return ",".join(str(container.get(field, "")) for container in obj["spec"]["template"]["spec"]["containers"])
+
+    return cell
+
+
+_TEMPLATE_COLUMNS = (
+    Column("Containers", "string", priority=1, value=_of_containers("name")),
+    Column("Images", "string", priority=1, value=_of_containers("image")),
+    Column("Selector", "string", priority=1, value=lambda obj, _: selector_text(obj["spec"]["selector"])),
+)
+
 DEPLOYMENT = with_scale(
     native(
         Names("apps/v1", "Deployment", "deployments", short=("deploy",), categories=("all",), shape=wire.DEPLOYMENT),
@@ -101,9 +115,10 @@ DEPLOYMENT = with_scale(
             Column("Ready", "string", value=_ready),
             Column("Up-to-date", "integer", value=lambda o, _: o.get("status", {}).get("updatedReplicas", 0)),
             Column("Available", "integer", value=lambda o, _: o.get("status", {}).get("availableReplicas", 0)),
+            *_TEMPLATE_COLUMNS,
         ),
     ),
-    Scale(),
+    Scale(selector="spec.selector"),
 )
 
 
@@ -209,5 +224,6 @@ JOB = native(
         Column("Status", "string", value=_job_state),
         Column("Completions", "string", value=_completions),
         Column("Duration", "string", value=_duration),
+        *_TEMPLATE_COLUMNS,
     ),
 )

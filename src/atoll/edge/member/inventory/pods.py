@@ -1,0 +1,148 @@
+"""Pods: what the agent keeps of each, and what they take of their nodes. Pure.
+
+A pod is some hundred bytes here, and pods of one template share what they ask for, so that 100,000 fit in memory.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from functools import lru_cache
+from sys import intern
+from typing import Any, Self
+
+import orjson
+
+from atoll.edge.member.objects import labels_of
+from atoll.edge.member.workload import JOB_NAME_LABEL
+from atoll.federation.capacity import requests_of_pod
+from atoll.federation.errors import InvalidInput
+
+Json = Mapping[str, Any]
+Amounts = Mapping[str, int]
+
+_HELD = ("name", "resources", "allocatedResources")
+POD = {"pods": 1}  # beside what it asks for, a pod takes one of the places that its kubelet has
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """One pod: what it takes from which node, and of which Job (`namespace/name`) it is.
+
+    `cilium_version` is set on the pods of Cilium's agent only.
+    """
+
+    node: str
+    requests: Amounts
+    is_live: bool
+    job: str
+    cilium_version: str = ""
+
+
+def project_pod(pod: Json) -> PodFacts:
+    """Keep what an inventory and the runs need of a pod; one that has ended takes nothing."""
+    spec, status, labels = pod.get("spec") or {}, pod.get("status") or {}, labels_of(pod)
+    is_live = status.get("phase") not in ("Succeeded", "Failed")
+    return PodFacts(
+        node=intern(str(spec.get("nodeName") or "")),
+        requests=_requests(spec, status) if is_live else {},
+        is_live=is_live,
+        job=f"{pod['metadata']['namespace']}/{labels[JOB_NAME_LABEL]}" if JOB_NAME_LABEL in labels else "",
+        cilium_version=_image_version(spec) if labels.get("k8s-app") == "cilium" else "",
+    )
+
+
+class PodTally:
+    """What all pods together take, kept up to date pod by pod: to sum up 100,000 at every change would cost a core.
+
+    A pod that is deleted takes its share until it is gone.
+    """
+
+    def __init__(self) -> None:
+        self._counted: dict[str, PodFacts] = {}
+        self._used: dict[str, dict[str, int]] = {}
+        self._jobs: Counter[str] = Counter()
+        self._cilium_versions: Counter[str] = Counter()
+
+    @classmethod
+    def of(cls, pods: Mapping[str, PodFacts]) -> Self:
+        """Count pods by their keys."""
+        tally = cls()
+        for key, pod in pods.items():
+            tally.put(key, pod)
+        return tally
+
+    def put(self, key: str, pod: PodFacts | None) -> None:
+        """Count a pod as it is now; None says that it is gone."""
+        if old := self._counted.pop(key, None):
+            self._add(old, -1)
+        if pod is not None and pod.is_live and pod.node:
+            self._counted[key] = pod
+            self._add(pod, 1)
+
+    def used(self, node: str) -> Amounts:
+        """Tell what is taken of a node."""
+        return self._used.get(node, {})
+
+    @property
+    def jobs(self) -> Set[str]:
+        """The Jobs that have live pods on nodes."""
+        return self._jobs.keys()
+
+    @property
+    def cilium_versions(self) -> Set[str]:
+        """Which versions of Cilium's agent run."""
+        return self._cilium_versions.keys()
+
+    def _add(self, pod: PodFacts, times: int) -> None:
+        used = self._used.setdefault(pod.node, {})
+        for name, amount in pod.requests.items():
+            used[name] = used.get(name, 0) + amount * times
+        if not used.get("pods"):
+            del self._used[pod.node]
+        for counter, name in ((self._jobs, pod.job), (self._cilium_versions, pod.cilium_version)):
+            if name:
+                counter[name] += times
+                if not counter[name]:
+                    del counter[name]
+
+
+def _requests(spec: Json, status: Json) -> Amounts:
+    said = {
+        "spec": {
+            "initContainers": _each(spec, "initContainers", ("name", "resources", "restartPolicy")),
+            "containers": _each(spec, "containers", ("name", "resources")),
+            "resources": spec.get("resources"),
+            "overhead": spec.get("overhead"),
+        },
+        "status": {
+            "initContainerStatuses": _each(status, "initContainerStatuses", _HELD),
+            "containerStatuses": _each(status, "containerStatuses", _HELD),
+            "conditions": [
+                {"type": entry.get("type"), "reason": entry.get("reason")}
+                for entry in status.get("conditions") or ()
+                if entry.get("type") == "PodResizePending"
+            ],
+        },
+    }
+    return _requests_of(orjson.dumps(said))
+
+
+def _each(parent: Json, field: str, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [{name: entry[name] for name in names if name in entry} for entry in parent.get(field) or ()]
+
+
+@lru_cache(maxsize=4096)
+def _requests_of(said: bytes) -> Amounts:
+    """Compute once what the pods of one template ask for: reading quantities is most of the cost of reading a pod."""
+    pod = orjson.loads(said)
+    try:
+        return requests_of_pod(pod["spec"], pod["status"]) | POD
+    except InvalidInput:  # no API server admits such a pod
+        return POD
+
+
+def _image_version(spec: Json) -> str:
+    """Read `1.18.2` out of `quay.io/cilium/cilium:v1.18.2@sha256:…`."""
+    image = str((spec.get("containers") or [{}])[0].get("image", "")).partition("@")[0]
+    tag = image.rpartition("/")[2].partition(":")[2]
+    return tag.removeprefix("v")

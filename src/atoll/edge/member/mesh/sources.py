@@ -1,0 +1,150 @@
+"""Where the agent's view of the mesh comes from: the socket of the node that it runs on, or commands in Cilium's pods.
+
+The commands are those that cilium-cli runs (k8s/client.go there): `cilium status`, `cilium-health status`, and
+`clustermesh-apiserver kvstoremesh-dbg status`. They need `list pods` and `get` and `create` of pods/exec in Cilium's
+namespace, which is as much as root on every node: they are run only where an operator has asked for it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import islice
+from typing import Any, Protocol, TypeVar
+
+import orjson
+
+from atoll.edge.member.cilium import CiliumAgent
+from atoll.edge.member.kube import Listing
+from atoll.edge.member.mesh.health import Probe, read_health
+from atoll.edge.member.mesh.merging import Look
+from atoll.edge.member.mesh.reading import AgentStatus, RemoteView, read_remotes, read_status
+from atoll.edge.member.mesh.settings import CILIUM_NAMESPACE
+from atoll.edge.member.objects import Kind, Object, ObjectRef, Selection
+from atoll.federation.errors import AtollError, Internal
+
+T = TypeVar("T")
+
+# Nodes that are asked at one look, in turn: more would be felt by the API server through which the commands go.
+AGENTS_PER_LOOK = 8
+_POD = Kind("v1", "Pod")
+_AGENTS = Selection(CILIUM_NAMESPACE, "k8s-app=cilium", "status.phase=Running")
+_CACHES = Selection(CILIUM_NAMESPACE, "k8s-app=clustermesh-apiserver", "status.phase=Running")
+_STATUS = ("cilium", "status", "-o", "json")
+_HEALTH = ("cilium-health", "status", "-o", "json")
+_CACHE = ("/usr/bin/clustermesh-apiserver", "kvstoremesh-dbg", "status", "-o", "json")
+
+
+class MeshSource(Protocol):
+    """Something that sees the mesh from inside the cluster."""
+
+    async def look(self) -> Look:
+        """See the mesh now; what cannot be seen is a problem of the look, not an exception."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections."""
+        ...
+
+
+class SocketSource:
+    """The agent of one node, by its socket."""
+
+    def __init__(self, agent: CiliumAgent) -> None:
+        self._agent = agent
+
+    async def look(self) -> Look:
+        """Ask the agent and its health prober."""
+        problems: list[str] = []
+        status = await _tried(self._status(), problems)
+        probes = await _tried(self._probes(), problems) if status is not None else ()
+        return Look({"": status} if status is not None else {}, probes or (), problems=tuple(problems))
+
+    async def _status(self) -> AgentStatus:
+        return read_status(await self._agent.status())
+
+    async def _probes(self) -> tuple[Probe, ...]:
+        answer = await self._agent.health()
+        return () if answer is None else read_health(answer)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._agent.close()
+
+
+class PodApi(Protocol):
+    """What is needed of an API server."""
+
+    async def list(self, kind: Kind, selection: Selection = ..., *, project: Callable[[Object], T]) -> Listing[T]:
+        """Read all objects, each as `project` makes it."""
+        ...
+
+    async def execute(self, pod: ObjectRef, container: str, command: Sequence[str]) -> bytes:
+        """Run a command in a container and give what it printed."""
+        ...
+
+
+class PodSource:
+    """The agents of all nodes, some at each look in turn, and KVStoreMesh, by commands in their pods."""
+
+    def __init__(self, kube: PodApi, *, per_look: int = AGENTS_PER_LOOK) -> None:
+        self._kube, self._per_look = kube, per_look
+        self._next = 0
+
+    async def look(self) -> Look:
+        """Ask the next few agents at once, and KVStoreMesh."""
+        problems: list[str] = []
+        pods = await _tried(self._pods(_AGENTS), problems) or {}
+        turn = self._turn(sorted(pods))
+        statuses = await asyncio.gather(*(_tried(self._status(pods[node]), problems, node) for node in turn))
+        probes = await asyncio.gather(*(_tried(self._probes(pods[node]), problems, node) for node in turn[:1]))
+        seen = {node: status for node, status in zip(turn, statuses, strict=True) if status is not None}
+        cache = await _tried(self._cache(), problems, "KVStoreMesh") if _is_cached(seen) else None
+        return Look(seen, tuple(each for found in probes for each in found or ()), cache, tuple(problems))
+
+    async def close(self) -> None:
+        """Nothing is open between looks."""
+
+    def _turn(self, nodes: Sequence[str]) -> list[str]:
+        """Give the nodes whose turn it is."""
+        if not nodes:
+            return []
+        first, self._next = self._next % len(nodes), self._next + self._per_look
+        return list(islice((*nodes[first:], *nodes[:first]), self._per_look))
+
+    async def _pods(self, selection: Selection) -> dict[str, ObjectRef]:
+        listing = await self._kube.list(_POD, selection, project=_place)
+        return {node: ObjectRef(_POD, CILIUM_NAMESPACE, name) for node, name in listing.items}
+
+    async def _status(self, pod: ObjectRef) -> AgentStatus:
+        return read_status(await self._json(pod, "cilium-agent", _STATUS))
+
+    async def _probes(self, pod: ObjectRef) -> tuple[Probe, ...]:
+        return read_health(await self._json(pod, "cilium-agent", _HEALTH))
+
+    async def _cache(self) -> tuple[RemoteView, ...] | None:
+        for pod in (await self._pods(_CACHES)).values():
+            return read_remotes(await self._json(pod, "kvstoremesh", _CACHE))
+        return None
+
+    async def _json(self, pod: ObjectRef, container: str, command: Sequence[str]) -> Any:
+        output = await self._kube.execute(pod, container, command)
+        try:
+            return orjson.loads(output)
+        except orjson.JSONDecodeError as error:
+            raise Internal(f"'{' '.join(command)}' in {pod} printed something that is no JSON") from error
+
+
+def _place(pod: Object) -> tuple[str, str]:
+    return str((pod.get("spec") or {}).get("nodeName", "")), str(pod["metadata"]["name"])
+
+
+def _is_cached(statuses: Mapping[str, AgentStatus]) -> bool:
+    return any(view.is_cached for status in statuses.values() for view in status.views or ())
+
+
+async def _tried(asking: Awaitable[T], problems: list[str], whom: str = "") -> T | None:
+    """Give an answer, or None and a problem that says whose answer is missing."""
+    try:
+        return await asking
+    except AtollError as error:
+        problems.append(f"{whom}: {error}" if whom else str(error))
+        return None
