@@ -2,8 +2,8 @@
 
 Owns what reads and watches are served from; must not write, nor know selectors or HTTP.
 
-Objects are kept as encoded JSON with their resourceVersion: a list is a join of bytes, a reader that decodes gets a
-value of its own, and an object costs its bytes. A change is decoded at most once and encoded once for all watchers.
+Objects are kept as encoded JSON with their resourceVersion, packed: a list is a join of bytes, a reader that decodes
+gets a value of its own. A change is decoded at most once and encoded once for all watchers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from functools import cached_property
 
 import orjson
 
-from atoll.kubeapi.errors import Gone, Timeout, Unavailable
+from atoll.kubeapi.errors import Cause, Gone, Timeout, Unavailable
+from atoll.kubeapi.packing import Packer, Packing
 from atoll.kubeapi.resource import Object
 from atoll.kubeapi.storage import Change, Storage, Synced
 
@@ -28,16 +29,29 @@ log = logging.getLogger(__name__)
 HISTORY = 4096
 """Changes kept per resource. Fewer make slow watchers list again; more cost memory, one old and one new object each."""
 _FOLLOW_AGAIN_SECONDS = 0.5
+_METADATA, _VERSION = b'"metadata":{"', b'"resourceVersion"'
 _WAIT_SECONDS = 3.0  # as kube-apiserver waits for a resourceVersion of the future before it answers 504
 
 
-@dataclass(frozen=True, slots=True)
 class Entry:
-    """One live object: its key, the revision of its last write, and its JSON with that resourceVersion in it."""
+    """One live object: its key, the revision of its last write, and its JSON with that resourceVersion in it.
 
-    key: str
-    revision: int
-    raw: bytes
+    There is one of these per object of the store, and nobody changes it.
+    """
+
+    __slots__ = ("_packing", "_text", "key", "revision")
+
+    def __init__(self, key: str, revision: int, text: bytes, packing: Packing | None = None) -> None:
+        """Hold JSON: as it is, or as `packing` has packed it."""
+        self.key = key
+        self.revision = revision
+        self._text = text
+        self._packing = packing
+
+    @property
+    def raw(self) -> bytes:
+        """The JSON."""
+        return self._text if self._packing is None else self._packing.unpack(self._text)
 
     def decode(self) -> Object:
         """Return the object as a value of the caller's own."""
@@ -71,8 +85,21 @@ class Event:
         return self.after.decode() if self.after else None
 
 
+def stored(obj: Object) -> bytes:
+    """Return the JSON of an object that is stored: its metadata stands before all that is deep, and has no version."""
+    metadata = {name: value for name, value in obj["metadata"].items() if name != "resourceVersion"}
+    return orjson.dumps({"apiVersion": "", "kind": "", "metadata": {}} | obj | {"metadata": metadata})
+
+
 def encode(value: bytes, revision: int) -> bytes:
-    """Put `revision` into the metadata of stored JSON."""
+    """Put `revision` into the metadata of stored JSON.
+
+    In what `stored` gives this is one insertion. A text that may say something else is decoded: one that holds a
+    resourceVersion of any kind, or an object before its metadata.
+    """
+    head, found, tail = value.partition(_METADATA)
+    if found and head.count(b"{") == 1 and _VERSION not in value:
+        return b"".join((head, b'"metadata":{"resourceVersion":"', b"%d" % revision, b'","', tail))
     obj = orjson.loads(value)
     obj["metadata"]["resourceVersion"] = str(revision)
     return orjson.dumps(obj)
@@ -86,10 +113,15 @@ class Bucket:
         self.entries: dict[str, Entry] = {}
         self.floor = floor
         self.changed = asyncio.Event()
+        self._packer = Packer()
         self._events: list[Event] = []
         self._history = history
         self._dropped = 0  # events that were dropped before the first of _events: a cursor is an absolute position
         self._ordered: list[str] | None = None  # sorted keys, made when first asked for
+
+    def entry(self, key: str, revision: int, value: bytes) -> Entry:
+        """Make the entry of a stored value."""
+        return Entry(key, revision, *self._packer.pack(encode(value, revision)))
 
     def apply(self, key: str, entry: Entry | None, revision: int) -> None:
         """Take in one live change and wake the watchers."""
@@ -176,7 +208,7 @@ class WatchCache:
         self._buckets: dict[str, Bucket] = {}
         self._task: asyncio.Task[None] | None = None
         self._synced = asyncio.Event()
-        self._progress = asyncio.Event()
+        self._waiting: dict[asyncio.Future[None], int] = {}  # readers, and the revisions that they wait for
         self._floor = 0
         self.revision = 0
         self.is_closed = False
@@ -197,6 +229,9 @@ class WatchCache:
         self._synced.clear()
         for bucket in self._buckets.values():
             bucket.wake()
+        for arrived in self._waiting:
+            if not arrived.done():
+                arrived.set_exception(_closing())
 
     @property
     def is_synced(self) -> bool:
@@ -218,15 +253,19 @@ class WatchCache:
         """Return when everything up to `revision` is here. Raises Timeout after some seconds."""
         if self.revision >= revision:
             return
+        if self.is_closed:
+            raise _closing()
+        arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[arrived] = revision
         try:
             async with asyncio.timeout(_WAIT_SECONDS):
-                while self.revision < revision:
-                    if self.is_closed:
-                        raise Unavailable("the store is closing", retry_after_seconds=1)
-                    await self._progress.wait()
+                await arrived
         except TimeoutError:
             message = f"Too large resource version: {revision}, current: {self.revision}"
-            raise Timeout(message, retry_after_seconds=1) from None
+            too_new = Cause("", "Too large resource version", "ResourceVersionTooLarge")  # client-go looks for it
+            raise Timeout(message, causes=[too_new], retry_after_seconds=1) from None
+        finally:
+            del self._waiting[arrived]
 
     async def _run(self) -> None:
         while True:
@@ -254,7 +293,7 @@ class WatchCache:
             return
         prefix = _prefix(change.key)
         bucket = fresh.get(prefix) or fresh.setdefault(prefix, Bucket(0, self._history))
-        bucket.place(change.key, Entry(change.key, change.revision, encode(change.value, change.revision)))
+        bucket.place(change.key, bucket.entry(change.key, change.revision, change.value))
 
     def _replace(self, fresh: dict[str, Bucket], revision: int) -> None:
         """Begin a history at `revision`; watches of the history before it are told that it is gone."""
@@ -266,16 +305,20 @@ class WatchCache:
         self._synced.set()
 
     def _take(self, change: Change) -> None:
-        entry = None
-        if change.value is not None:
-            entry = Entry(change.key, change.revision, encode(change.value, change.revision))
-        self.bucket(_prefix(change.key)).apply(change.key, entry, change.revision)
+        bucket = self.bucket(_prefix(change.key))
+        entry = None if change.value is None else bucket.entry(change.key, change.revision, change.value)
+        bucket.apply(change.key, entry, change.revision)
         self._advance(change.revision)
 
     def _advance(self, revision: int) -> None:
         self.revision = max(self.revision, revision)
-        waiting, self._progress = self._progress, asyncio.Event()
-        waiting.set()
+        for arrived, wanted in self._waiting.items():
+            if wanted <= self.revision and not arrived.done():
+                arrived.set_result(None)
+
+
+def _closing() -> Unavailable:
+    return Unavailable("the store is closing", retry_after_seconds=1)
 
 
 def _prefix(key: str) -> str:

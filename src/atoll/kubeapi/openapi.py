@@ -78,6 +78,19 @@ def document_v2(types: Sequence[ResourceType], *, release: str) -> dict[str, Any
     return {"swagger": "2.0", "info": info, "paths": {}, "definitions": definitions}
 
 
+def frame_v2(*, release: str) -> bytes:
+    """Return the OpenAPI v2 document in protobuf (gnostic's `Document`), its frame only: it defines no type.
+
+    kubectl has the schemas from v3, and asks for this where v3 has none, before it says that nobody serves the kind.
+    """
+    return _field(1, b"2.0") + _field(2, _field(1, b"Kubernetes") + _field(2, release.encode()))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    assert len(content) < 128, "a length of one byte"
+    return bytes((number << 3 | 2, len(content))) + content
+
+
 def schema_name(rt: ResourceType) -> str:
     """Return the name of a type's schema: the group backwards, version and kind."""
     group = ".".join(reversed(rt.group.split("."))) if rt.group else "io.k8s.api.core"

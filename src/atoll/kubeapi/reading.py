@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from atoll.kubeapi import options
 from atoll.kubeapi.cache import Bucket, Entry, WatchCache
 from atoll.kubeapi.errors import BadRequest, Gone
 from atoll.kubeapi.resource import ResourceType
@@ -35,22 +36,21 @@ class Query:
     continue_token: str = ""
     resource_version: str = ""
     resource_version_match: str = ""
+    send_initial: bool | None = None  # for watches only: said here, it is refused
 
     def check(self) -> None:
-        """Raise BadRequest if parameters contradict each other."""
+        """Raise Invalid or BadRequest if parameters contradict each other."""
+        causes = options.list_causes(
+            version=self.resource_version,
+            match=self.resource_version_match,
+            continue_token=self.continue_token,
+            send_initial=self.send_initial,
+        )
+        options.refuse("ListOptions", causes)
         if self.limit < 0:
             raise BadRequest(f"limit: Invalid value: {self.limit}: must not be negative")
         if self.continue_token and self.resource_version not in ("", "0"):
             raise BadRequest("specifying resource version is not allowed when using continue")
-        match = self.resource_version_match
-        if match and self.continue_token:
-            raise BadRequest("resourceVersionMatch: Forbidden: is forbidden when continue is provided")
-        if match and not self.resource_version:
-            raise BadRequest("resourceVersionMatch: Forbidden: is forbidden unless resourceVersion is provided")
-        if match not in ("", "Exact", "NotOlderThan"):
-            raise BadRequest(f"resourceVersionMatch: Unsupported value: {match!r}: use Exact or NotOlderThan")
-        if match == "Exact" and self.resource_version == "0":
-            raise BadRequest('resourceVersionMatch: Forbidden: "Exact" is forbidden for resourceVersion "0"')
 
     @property
     def is_exact(self) -> bool:
@@ -85,13 +85,15 @@ class Reader:
         wanted = parse_revision(resource_version) or await self._storage.revision()
         await self._cache.reach(wanted)
 
-    async def entry(self, rt: ResourceType, namespace: str | None, name: str) -> Entry | None:
-        """Return one object as of the newest write, or None."""
-        await self.reach()
+    async def entry(
+        self, rt: ResourceType, namespace: str | None, name: str, resource_version: str = ""
+    ) -> Entry | None:
+        """Return one object, or None, at least as new as asked: see reach()."""
+        await self.reach(resource_version)
         return self._cache.get(rt.prefix, rt.key(namespace, name))
 
     async def page(self, rt: ResourceType, query: Query) -> Page:
-        """Return a page of a list. Raises BadRequest, Gone or Timeout."""
+        """Return a page of a list. Raises BadRequest, Invalid, Gone or Timeout."""
         query.check()
         selector = Selector.parse(query.label_selector, query.field_selector)
         prefix = key_prefix(rt, query.namespace)

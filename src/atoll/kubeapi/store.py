@@ -6,6 +6,7 @@ in the pure modules it calls. Values are plain dicts of JSON types, and every re
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,13 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Unpack
 
-import orjson
-
 from atoll.kubeapi import deletion, watching
 from atoll.kubeapi.arguments import DeleteArguments, ListArguments, WatchArguments, WriteArguments
-from atoll.kubeapi.cache import HISTORY, Entry, WatchCache
+from atoll.kubeapi.cache import HISTORY, Entry, WatchCache, stored
 from atoll.kubeapi.deletion import DeleteRequest
-from atoll.kubeapi.errors import AlreadyExists, ApiError, Conflict, Forbidden
+from atoll.kubeapi.errors import AlreadyExists, ApiError, Cause, Conflict, Forbidden, Timeout
 from atoll.kubeapi.metadata import generate_name, timestamp
 from atoll.kubeapi.patch import Patch
 from atoll.kubeapi.reading import Page, Query, Reader, key_prefix
@@ -93,9 +92,12 @@ class Store:
         """Return one object as of the newest write. Raises NotFound."""
         return rt.decode((await self.entry(rt, namespace, name)).raw)
 
-    async def entry(self, rt: ResourceType, namespace: str | None, name: str) -> Entry:
-        """Return one object in its encoded form. Raises NotFound."""
-        entry = await self._reader.entry(rt, namespace, name)
+    async def entry(self, rt: ResourceType, namespace: str | None, name: str, resource_version: str = "") -> Entry:
+        """Return one object in its encoded form: the newest, or one not older than a version ("0": as is known here).
+
+        Raises NotFound, BadRequest for what is no version, Timeout for a version of the future.
+        """
+        entry = await self._reader.entry(rt, namespace, name, resource_version)
         if entry is None:
             raise rt.not_found(name)
         return entry
@@ -103,7 +105,10 @@ class Store:
     async def list(
         self, rt: ResourceType, namespace: str | None = None, **options: Unpack[ListArguments]
     ) -> ListResult:
-        """Return the objects of a namespace, or of all, at one revision. Raises BadRequest, Gone or Timeout."""
+        """Return the objects of a namespace, or of all, at one revision.
+
+        Raises BadRequest, Invalid, Gone or Timeout.
+        """
         page = await self.page(rt, namespace, **options)
         items = [rt.decode(entry.raw) for entry in page.entries]
         return ListResult(items, str(page.revision), page.continue_token, page.remaining)
@@ -228,12 +233,17 @@ class Store:
         namespaces = self.registry.by_kind("", "Namespace") if self._require_namespaces and rt.namespaced else None
         if namespaces is None:
             return
-        namespace = await self.get(namespaces, None, draft["metadata"]["namespace"])
+        name = draft["metadata"]["namespace"]
+        known = self.cache.get(namespaces.prefix, namespaces.key(None, name))
+        # As in kube-apiserver's NamespaceLifecycle: what is known here will do, and only what is not is asked for.
+        namespace = known.decode() if known is not None else await self.get(namespaces, None, name)
         if "deletionTimestamp" in namespace["metadata"]:
             where = namespace["metadata"]["name"]
             raise Forbidden(
                 f'{rt.plural} "{draft["metadata"].get("name", "")}" is forbidden: unable to create new content in '
-                f"namespace {where} because it is being terminated"
+                f"namespace {where} because it is being terminated",
+                causes=[Cause("metadata.namespace", f"namespace {where} is being terminated", "NamespaceTerminating")],
+                subject=rt.subject(str(draft["metadata"].get("name", ""))),
             )
 
     async def _settle(
@@ -287,10 +297,10 @@ class Store:
         if writer.options.dry_run:
             return created
         try:
-            revision = await self._storage.write(key, orjson.dumps(created), expected=0)
+            revision = await self._storage.write(key, stored(created), expected=0)
         except RevisionConflict:
             raise AlreadyExists.of(rt.group, rt.plural, name) from None
-        await self.cache.reach(revision)
+        await self._show(revision)
         metadata["resourceVersion"] = str(revision)
         return created
 
@@ -319,8 +329,13 @@ class Store:
         """Write `obj` over `entry`, None to remove it, and set its new resourceVersion."""
         if dry_run:
             return
-        value = None if obj is None else orjson.dumps(obj)
+        value = None if obj is None else stored(obj)
         revision = await self._storage.write(entry.key, value, expected=entry.revision)
-        await self.cache.reach(revision)
+        await self._show(revision)
         if obj is not None:
             obj["metadata"]["resourceVersion"] = str(revision)
+
+    async def _show(self, revision: int) -> None:
+        """Wait until the readers here see a write. It has happened: a cache that is late does not make it fail."""
+        with contextlib.suppress(Timeout):
+            await self.cache.reach(revision)

@@ -20,6 +20,8 @@ DeltaType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 BOOKMARK_SECONDS = 30.0
 """How often a quiet watch that asked for bookmarks gets one: clients resume from it, so rarer means more relists."""
 
+_AT_ONCE = 64  # objects of the initial state in one batch
+
 
 @dataclass(frozen=True)
 class Delta:
@@ -61,12 +63,13 @@ async def watch(
     Raises Gone when the history before `start`, or before this reader's position, is no longer kept.
     """
     bucket = cache.bucket(scope.resource)
-    if start.initial:
-        revision = cache.revision
-        yield _initial(bucket, scope, revision, marked=start.marks_end_of_initial)
-    else:
-        revision = start.revision
+    revision = cache.revision if start.initial else start.revision
     cursor = bucket.cursor(revision)
+    if start.initial:
+        state = _initial(bucket, scope, revision, marked=start.marks_end_of_initial)
+        for begin in range(0, len(state), _AT_ONCE):
+            yield state[begin : begin + _AT_ONCE]
+            await asyncio.sleep(0)  # who takes in many objects at once must not keep everybody else waiting
     while not cache.is_closed:
         if cache.bucket(scope.resource) is not bucket:
             raise Gone("too old resource version: the history was begun anew; list again")

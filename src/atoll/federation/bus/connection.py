@@ -6,7 +6,7 @@ what travels. Failures are `Unavailable` (try again; a write's outcome is then u
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import nats
@@ -17,7 +17,7 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
 from atoll.federation.bus.calls import CallServer, stream_answer
-from atoll.federation.errors import Conflict, Internal, NotFound, Unavailable
+from atoll.federation.errors import Conflict, Internal, InvalidInput, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from atoll.federation.bus.table import Table
@@ -26,6 +26,9 @@ log = structlog.get_logger(__name__)
 
 # A leader change of a three-node cluster took up to 5.8 s when measured (NATS.md 2.2): below this, healthy writes fail.
 API_TIMEOUT_SECONDS = 10.0
+# An answer that was on its way when the connection broke never comes. What nats-py had kept back is sent right after the
+# reconnect, and its answers need this long: shorter, and a slow fsync looks like a lost answer.
+_LOST_ANSWER_SECONDS = 2.0
 # How often one who waits for NATS says so in its log.
 _PATIENCE_SECONDS = 5.0
 # Wrong last sequence, wrong last message id, and the 2.12+ constant for a batch: nats-server errors.json.
@@ -134,8 +137,11 @@ class Bus:
 
         Args:
             history: values kept per key. A follower that is this many writes of one key behind skips some of them.
+
+        Raises:
+            InvalidInput: the server is too old for atomic batches. Unavailable: it does not answer.
         """
-        await self._ensure_stream({
+        config = await self._ensure_stream({
             "name": stream,
             "subjects": [f"{prefix}.>"],
             "storage": "file",
@@ -146,6 +152,11 @@ class Bus:
             "allow_msg_ttl": True,
             "allow_atomic": True,
         })  # fmt: skip
+        if not config.get("allow_atomic"):  # what a server does not know it leaves out
+            found = self.client.connected_server_version
+            raise InvalidInput(
+                f"nats-server {found.major}.{found.minor} cannot write stream {stream} in batches: use 2.15 or newer"
+            )
 
     async def ensure_log(self, stream: str, prefix: str, *, max_bytes: int) -> None:
         """Make the stream behind a log. When full it refuses; it never drops what it holds."""
@@ -159,6 +170,24 @@ class Bus:
             "duplicate_window": _DEDUPE_WINDOW_SECONDS * 1_000_000_000,
         })  # fmt: skip
 
+    async def ensure_records(self, stream: str, prefix: str, *, max_bytes: int, max_age_seconds: float) -> None:
+        """Make the stream behind records that nobody alters: it refuses to delete or purge, and drops the oldest only.
+
+        The server does not take these refusals back (nats-server, `checkStreamCfg`); who may delete a whole stream is
+        for the permissions of an account to say.
+        """
+        await self._ensure_stream({
+            "name": stream,
+            "subjects": [f"{prefix}.>"],
+            "storage": "file",
+            "retention": "limits",
+            "discard": "old",
+            "max_bytes": max_bytes,
+            "max_age": int(max_age_seconds * 1_000_000_000),
+            "deny_delete": True,
+            "deny_purge": True,
+        })  # fmt: skip
+
     async def purge(self, stream: str, subject: str, *, before: int) -> int:
         """Delete the messages of one subject whose stream sequence is below `before`; give how many there were.
 
@@ -170,12 +199,14 @@ class Bus:
         answer = await self.api(f"STREAM.PURGE.{stream}", {"filter": subject, "seq": before})
         return int(answer["purged"])
 
-    async def _ensure_stream(self, config: Mapping[str, Any]) -> None:
+    async def _ensure_stream(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Make or change a stream; give the configuration that the server took."""
         answer = await self._api_raw(f"STREAM.CREATE.{config['name']}", config)
         if answer.get("error", {}).get("err_code") == _STREAM_EXISTS:
-            await self.api(f"STREAM.UPDATE.{config['name']}", config)
-        else:
-            _raise_for(answer, f"stream {config['name']}")
+            answer = await self.api(f"STREAM.UPDATE.{config['name']}", config)
+        _raise_for(answer, f"stream {config['name']}")
+        taken: Mapping[str, Any] = answer["config"]
+        return taken
 
     def table(self, stream: str, prefix: str) -> "Table":
         """Give the table of all keys under a subject prefix of a table stream."""
@@ -195,7 +226,7 @@ class Bus:
 
     async def _api_raw(self, verb: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
         payload = orjson.dumps(body) if body is not None else b""
-        return _json(await self.request(f"$JS.API.{verb}", payload, timeout_seconds=API_TIMEOUT_SECONDS))
+        return _json(await self._ask(f"$JS.API.{verb}", payload, is_quick=True))
 
     async def store(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> int:
         """Publish to a stream and wait until it is durable; give its sequence.
@@ -203,9 +234,7 @@ class Bus:
         Raises:
             Conflict: an expectation in the headers does not hold. Unavailable: the outcome is unknown.
         """
-        answer = _json(
-            await self.request(subject, payload, timeout_seconds=API_TIMEOUT_SECONDS, headers=dict(headers or {}))
-        )
+        answer = _json(await self._ask(subject, payload, headers=headers, is_quick=True))
         _raise_for(answer, subject)
         return int(answer["seq"])
 
@@ -219,14 +248,37 @@ class Bus:
         Raises:
             Unavailable: nobody listens, or no answer came in time.
         """
+        return await self._ask(subject, payload, timeout_seconds=timeout_seconds, headers=headers)
+
+    async def _ask(
+        self,
+        subject: str,
+        payload: bytes,
+        *,
+        timeout_seconds: float = API_TIMEOUT_SECONDS,
+        headers: Mapping[str, str] | None = None,
+        is_quick: bool = False,
+    ) -> bytes:
+        """Ask; a quick answer that did not come soon after a reconnect is taken for lost with the old connection.
+
+        nats-py waits with asyncio.wait_for, which before Python 3.12 loses a cancellation that comes together with the
+        answer (python/cpython#86296): a task that polls would then never end. So it gets a task of its own.
+        """
         ask = self.client.request(subject, payload, timeout=timeout_seconds, headers=dict(headers) if headers else None)
+        asking = asyncio.ensure_future(ask)
+        with contextlib.ExitStack() as stack:
+            stack.callback(asking.cancel)
+            if is_quick:
+                stack.enter_context(self.on_reconnect(lambda: _cancel_later(asking)))
+            await asyncio.wait({asking})
         try:
-            message = await _cancellable(ask)
+            return asking.result().data
+        except asyncio.CancelledError:
+            raise Unavailable(f"the connection was lost before an answer on {subject} came") from None
         except nats.errors.NoRespondersError as error:
             raise Unavailable(f"nobody answers on {subject}") from error
         except (TimeoutError, nats.errors.Error) as error:
             raise Unavailable(f"no answer on {subject} within {timeout_seconds:g} s") from error
-        return message.data
 
     def request_many(self, subject: str, payload: bytes, *, timeout_seconds: float) -> AsyncIterator[bytes]:
         """Ask once and give the chunks of a streamed answer; the other side stops when the iterator is closed.
@@ -290,18 +342,8 @@ class Subscription:
         await self._calls.close()
 
 
-async def _cancellable(ask: Coroutine[Any, Any, Msg]) -> Msg:
-    """Await a call of nats-py so that a cancellation always arrives.
-
-    nats-py waits with asyncio.wait_for, which before Python 3.12 loses a cancellation that comes together with the
-    answer (python/cpython#86296): a task that polls would then never end.
-    """
-    asking = asyncio.ensure_future(ask)
-    try:
-        await asyncio.wait({asking})
-    finally:
-        asking.cancel()
-    return asking.result()
+def _cancel_later(asking: asyncio.Future[Msg]) -> None:
+    asyncio.get_running_loop().call_later(_LOST_ANSWER_SECONDS, asking.cancel)
 
 
 def tombstone_headers() -> dict[str, str]:

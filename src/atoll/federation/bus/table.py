@@ -8,7 +8,7 @@ import asyncio
 import base64
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -35,6 +35,15 @@ class Change:
     key: str
     value: bytes | None
     revision: int
+
+
+@dataclass(frozen=True)
+class Write:
+    """A write that is asked for. `value` None deletes; `expected` is what `Table.put` says of it."""
+
+    key: str
+    value: bytes | None
+    expected: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,22 +82,35 @@ class Table:
         Raises:
             Conflict: `expected` does not hold. Unavailable: the outcome is unknown.
         """
-        return await self._write(key, value, {}, expected)
+        return await self.write(Write(key, value, expected))
 
     async def delete(self, key: str, *, expected: int | None = None) -> int:
         """Delete a key, with the same guard as `put`; give the tombstone's revision."""
-        return await self._write(key, b"", tombstone_headers(), expected)
+        return await self.write(Write(key, None, expected))
 
-    async def _write(self, key: str, value: bytes, headers: dict[str, str], expected: int | None) -> int:
-        guard = {} if expected is None else {"Nats-Expected-Last-Subject-Sequence": str(expected)}
+    async def write(self, write: Write) -> int:
+        """Do what `put` or `delete` does."""
         try:
-            return await self._bus.store(self._subject(key), value, headers | guard)
+            return await self._bus.store(*self.message(write))
         except Conflict as conflict:
-            last = await self._last(key)
+            last = await self._last(write.key)
             current = last[0].revision if last else 0
-            if expected == 0 and last and last[0].value is None:  # absent, but its tombstone still holds a sequence
-                return await self._write(key, value, headers, current)
-            raise Conflict(f"{key} changed: expected revision {expected}, found {current}", current) from conflict
+            if write.expected == 0 and last and last[0].value is None:  # absent, but its tombstone has a sequence
+                return await self.write(replace(write, expected=current))
+            text = f"{write.key} changed: expected revision {write.expected}, found {current}"
+            raise Conflict(text, current) from conflict
+
+    def message(self, write: Write) -> tuple[str, bytes, dict[str, str]]:
+        """Give subject, payload and headers of the message that a write is."""
+        headers = tombstone_headers() if write.value is None else {}
+        if write.expected is not None:
+            headers["Nats-Expected-Last-Subject-Sequence"] = str(write.expected)
+        return self._subject(write.key), write.value or b"", headers
+
+    async def holds(self, write: Write) -> bool:
+        """Tell whether a write's expectation held just now, as the server takes it: a tombstone's sequence counts."""
+        last = await self._last(write.key)
+        return write.expected is None or write.expected == (last[0].revision if last else 0)
 
     async def get(self, key: str) -> Change | None:
         """Read a key from the stream's leader; None if it does not exist."""

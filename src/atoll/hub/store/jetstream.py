@@ -1,17 +1,16 @@
 """Objects in JetStream: kubeapi's Storage over one bus table. A resourceVersion is the sequence of stream STATE.
 
 Owns the translation between the two and the answer to "did my write happen?"; must not know what a value means.
-Every write is one durable message. Concurrent writers can be grouped into one batch behind `write` without a change
-to anything above (NATS.md 2.2 and 5.4).
 """
 
 from collections import deque
 from collections.abc import AsyncIterator
 
+from atoll.federation.bus.batches import GroupedWrites
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.subjects import STATE_PREFIX, STATE_STREAM
 from atoll.federation.bus.table import Synced as TableSynced
-from atoll.federation.bus.table import Table
+from atoll.federation.bus.table import Table, Write
 from atoll.federation.errors import AtollError, Conflict
 from atoll.federation.errors import Unavailable as BusUnavailable
 from atoll.hub.levels import Levels
@@ -32,8 +31,8 @@ _TOMBSTONES = 1024
 class JetStreamStorage:
     """The hub's storage. Hubs on one NATS see each other's writes through `follow`."""
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
+    def __init__(self, table: Table, writes: GroupedWrites) -> None:
+        self._table, self._writes = table, writes
         self._tombstones: deque[int] = deque(maxlen=_TOMBSTONES)
 
     @classmethod
@@ -41,10 +40,11 @@ class JetStreamStorage:
         """Make the stream if it is not there.
 
         Raises:
-            Unavailable: NATS does not answer.
+            Unavailable: NATS does not answer. InvalidInput: its server is too old.
         """
         await bus.ensure_table(STATE_STREAM, STATE_PREFIX, history=_HISTORY)
-        return cls(bus.table(STATE_STREAM, STATE_PREFIX))
+        table = bus.table(STATE_STREAM, STATE_PREFIX)
+        return cls(table, GroupedWrites(bus, table))
 
     async def write(self, key: str, value: bytes | None, *, expected: int) -> int:
         """Write one key durably; see kubeapi's Storage."""
@@ -55,7 +55,7 @@ class JetStreamStorage:
         try:
             if value is None:
                 return await self._delete(key, expected)
-            return await self._table.put(key, value, expected=expected)
+            return await self._writes.write(Write(key, value, expected))
         except Conflict as conflict:
             raise RevisionConflict(key, conflict.current) from conflict
         except BusUnavailable as lost:
@@ -69,7 +69,7 @@ class JetStreamStorage:
             if current is not None:
                 raise RevisionConflict(key, current.revision)
             return await self._table.last_revision()
-        revision = await self._table.delete(key, expected=expected)
+        revision = await self._writes.write(Write(key, None, expected))
         self._tombstones.append(revision)
         return revision
 

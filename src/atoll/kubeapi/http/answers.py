@@ -5,25 +5,29 @@ Owns the encoding of answers; must not read the store.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from atoll.kubeapi import tables
 from atoll.kubeapi.cache import Entry
-from atoll.kubeapi.errors import ApiError
+from atoll.kubeapi.errors import ApiError, Unauthorized
 from atoll.kubeapi.http.negotiation import JSON, Form, write_body
 from atoll.kubeapi.reading import Page
 from atoll.kubeapi.resource import Object, ResourceType
 from atoll.kubeapi.tables import IncludeObject
 
+# Objects that are encoded in one go: Jobs of some 200 KB. More keep other requests waiting; fewer cost more writes.
+_AT_ONCE = 64
+
 
 def error_answer(error: ApiError) -> Response:
     """Return the Status of an error."""
-    headers = {}
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else {}  # RFC 9110, 15.5.2
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
     return Response(orjson.dumps(error.status()), error.code, headers, JSON)
@@ -68,7 +72,7 @@ def page_answer(rt: ResourceType, page: Page, form: Form, include: IncludeObject
     if page.remaining is not None:
         metadata["remainingItemCount"] = page.remaining
     if form == Form():
-        return Response(_joined(rt, metadata, page.entries), media_type=JSON)
+        return _listed(rt, metadata, page.entries)
     objects = [rt.decode(entry.raw) for entry in page.entries]
     if form.kind == "Table":
         value = {**tables.table(rt, objects, datetime.now(UTC), include=include), "metadata": metadata}
@@ -84,9 +88,24 @@ def page_answer(rt: ResourceType, page: Page, form: Form, include: IncludeObject
     return value_answer(value, form)
 
 
-def _joined(rt: ResourceType, metadata: dict[str, Any], entries: Sequence[Entry]) -> bytes:
-    head = orjson.dumps({"kind": rt.list_kind, "apiVersion": rt.api_version, "metadata": metadata})
-    return b"".join((head[:-1], b',"items":[', b",".join([rt.present(entry.raw) for entry in entries]), b"]}"))
+def _listed(rt: ResourceType, metadata: dict[str, Any], entries: Sequence[Entry]) -> Response:
+    """Return a list, a long one as a stream: unpacked all at once it would take its whole size in memory."""
+    head = orjson.dumps({"kind": rt.list_kind, "apiVersion": rt.api_version, "metadata": metadata})[:-1]
+    head += b',"items":['
+    if len(entries) > _AT_ONCE:
+        return StreamingResponse(_pieces(rt, head, entries), media_type=JSON)
+    return Response(b"".join((head, _items(rt, entries), b"]}")), media_type=JSON)
+
+
+async def _pieces(rt: ResourceType, head: bytes, entries: Sequence[Entry]) -> AsyncIterator[bytes]:
+    for start in range(0, len(entries), _AT_ONCE):
+        yield b"".join((b"," if start else head, _items(rt, entries[start : start + _AT_ONCE])))
+        await asyncio.sleep(0)  # a client that reads as fast as we write must not keep everybody else waiting
+    yield b"]}"
+
+
+def _items(rt: ResourceType, entries: Sequence[Entry]) -> bytes:
+    return b",".join([rt.present(entry.raw) for entry in entries])
 
 
 def _quoted(text: str) -> str:

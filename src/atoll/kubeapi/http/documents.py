@@ -20,6 +20,10 @@ from atoll.kubeapi.resource import ResourceType
 from atoll.kubeapi.store import Store
 
 _AGGREGATED = ("v2", "v2beta1")
+_OPENAPI_V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+_AS_KUBECTL_ASKS = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"  # no media type: it cannot read it back
+# What clients of typed languages hold to be strings (version.Info): empty where nothing is known.
+_UNKNOWN = dict.fromkeys(("gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"), "")
 
 
 class Documents:
@@ -29,7 +33,7 @@ class Documents:
         """Describe what `store` serves, and `also` what others do; `version` is what `/version` says."""
         self._store = store
         self._registry = store.registry
-        self._version = dict(version)
+        self._version = {**_UNKNOWN, **version}
         self._also = tuple(also)
         self._made: dict[str, tuple[int, bytes]] = {}  # by path, with the generation of the registry it was made from
 
@@ -97,11 +101,13 @@ class Documents:
         return value_answer(found, _plain(request))
 
     async def openapi_v2(self, request: Request) -> Response:
-        """Answer `/openapi/v2` in JSON."""
+        """Answer `/openapi/v2` in JSON; in protobuf, which kubectl insists on, without definitions."""
         wanted = {media_type for media_type, _ in accepted(request.headers.get("accept", ""))}
-        if not wanted & {JSON, "*/*", "application/*"}:
-            raise NotAcceptable(f"only the following media types are accepted: {JSON}")
-        return self._kept(request, lambda: openapi.document_v2(self._types, release=self._release))
+        if wanted & {JSON, "*/*", "application/*"}:
+            return self._kept(request, lambda: openapi.document_v2(self._types, release=self._release))
+        if wanted & {_OPENAPI_V2_PROTOBUF, _AS_KUBECTL_ASKS}:
+            return Response(openapi.frame_v2(release=self._release), media_type=_OPENAPI_V2_PROTOBUF)
+        raise NotAcceptable(f"only the following media types are accepted: {JSON}, {_OPENAPI_V2_PROTOBUF}")
 
     async def openapi_v3_paths(self, request: Request) -> Response:
         """Answer `/openapi/v3`."""
