@@ -58,12 +58,13 @@ def why_missing() -> str:
 
 
 @contextlib.contextmanager
-def running(home: Path) -> Iterator[RealServer]:
-    """Run a control plane whose files are in `home` for the time of a block."""
+def running(home: Path, *, is_durable: bool = False) -> Iterator[RealServer]:
+    """Run a control plane whose files are in `home` for the time of a block; tests need none that is durable."""
     client, peer, api = (_free_port() for _ in range(3))
     (home / "tokens.csv").write_text(f'{TOKEN},admin,admin,"system:masters"\n')
     subprocess.run(["openssl", "genrsa", "-out", home / "sa.key", "2048"], check=True, capture_output=True)
-    etcd_command = [ASSETS / "etcd", *_etcd_flags(home, client, peer)]
+    unsafe = [] if is_durable else ["--unsafe-no-fsync"]
+    etcd_command = [ASSETS / "etcd", *unsafe, *_etcd_flags(home, client, peer)]
     api_command = [ASSETS / "kube-apiserver", *_api_flags(home, api, client)]
     with contextlib.ExitStack() as stack:
         _start(stack, etcd_command, home / "etcd.log", ready=f"http://127.0.0.1:{client}/health")
@@ -77,7 +78,6 @@ def _etcd_flags(home: Path, client: int, peer: int) -> list[str]:
     client_url, peer_url = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
     return [
         f"--data-dir={home / 'etcd'}",
-        "--unsafe-no-fsync",
         f"--listen-client-urls={client_url}",
         f"--advertise-client-urls={client_url}",
         f"--listen-peer-urls={peer_url}",

@@ -56,7 +56,7 @@ def test_a_jsonpath_that_cannot_be_understood_is_named() -> None:
         (Column("C", "string", ".spec.parts[*].name"), "p,q"),
         (Column("C", "string", ".spec.nope"), None),
         (Column("C", "date", ".metadata.creationTimestamp"), "60m"),
-        (Column("C", "date", ".metadata.nope"), "<unknown>"),
+        (Column("C", "date", ".metadata.nope"), None),
         (Column("C", "date", ".metadata.name"), "<invalid>"),
         (Column("C", "string", value=lambda obj, now: f"{obj['spec']['size']}@{now.hour}"), "3@12"),
     ],

@@ -1,17 +1,14 @@
-"""Watches: resume, initial state, selectors, bookmarks, and that a watch always adds up to the list."""
+"""Watches: resume, initial state, selectors, bookmarks."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from atoll.kubeapi import watching
-from atoll.kubeapi.errors import ApiError, BadRequest, Gone
+from atoll.kubeapi.errors import BadRequest, Gone
 from atoll.kubeapi.patch import Patch
-from atoll.kubeapi.storage import Change, MemoryStorage, RevisionConflict, Synced
+from atoll.kubeapi.storage import Change, MemoryStorage, Synced
 from atoll.kubeapi.store import Store, WatchEvent
 from kubeapi.kinds import CONFIG_MAP, WIDGET, config_map, make_registry, widget
 
@@ -194,85 +191,3 @@ async def test_a_cache_that_lost_its_storage_follows_anew_and_old_watches_are_go
         await asyncio.wait_for(waiting, 10)
     assert [item["metadata"]["name"] for item in (await store.list(WIDGET)).items] == ["two"]
     await store.close()
-
-
-OPERATIONS = st.lists(
-    st.tuples(
-        st.sampled_from(["create", "patch", "label", "delete", "pause"]),
-        st.sampled_from(["a", "b", "c", "d"]),
-        st.sampled_from(["x", "y"]),
-        st.integers(1, 4),
-    ),
-    max_size=25,
-)
-
-
-async def operate(store: Store, operation: tuple[str, str, str, int]) -> None:
-    """Carry out one random operation; that it is refused is fine."""
-    verb, name, namespace, number = operation
-    try:
-        if verb == "create":
-            await store.create(WIDGET, widget(name, namespace=namespace, size=number))
-        elif verb == "patch":
-            await store.patch(WIDGET, namespace, name, Patch("merge", {"spec": {"size": number}}))
-        elif verb == "label":
-            labels = {"even": "yes" if number % 2 == 0 else None}
-            await store.patch(WIDGET, namespace, name, Patch("merge", {"metadata": {"labels": labels}}))
-        elif verb == "delete":
-            await store.delete(WIDGET, namespace, name)
-        else:
-            await asyncio.sleep(0)
-    except (ApiError, RevisionConflict):
-        return
-
-
-class Observer:
-    """Keeps the state that a watch adds up to."""
-
-    def __init__(self, store: Store, namespace: str | None, selector: str, begin: str) -> None:
-        self.state: dict[tuple[str, str], dict[str, Any]] = {}
-        self._store, self._namespace, self._selector = store, namespace, selector
-        self._begin = begin
-        self.revision = 0
-
-    async def run(self) -> None:
-        stream = self._store.watch(WIDGET, self._namespace, label_selector=self._selector, resource_version=self._begin)
-        async for event in stream:
-            metadata = event.object["metadata"]
-            key = (metadata["namespace"], metadata["name"])
-            assert (event.type == "ADDED") is (key not in self.state)
-            if event.type == "DELETED":
-                del self.state[key]
-            else:
-                self.state[key] = event.object
-
-    async def expected(self) -> dict[tuple[str, str], dict[str, Any]]:
-        listed = await self._store.list(WIDGET, self._namespace, label_selector=self._selector)
-        return {(item["metadata"]["namespace"], item["metadata"]["name"]): item for item in listed.items}
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(OPERATIONS, min_size=1, max_size=3))
-def test_every_watch_adds_up_to_the_list_whatever_was_written(clients: list[list[tuple[str, str, str, int]]]) -> None:
-    async def scenario() -> None:
-        store = Store(make_registry(), MemoryStorage())
-        await store.start()
-        scopes = [(None, ""), ("x", ""), (None, "even=yes"), ("y", "!even")]
-        observers = [
-            Observer(store, namespace, selector, begin) for namespace, selector in scopes for begin in ("", "0")
-        ]
-        tasks = [asyncio.create_task(observer.run()) for observer in observers]
-
-        async def client(operations: list[tuple[str, str, str, int]]) -> None:
-            for operation in operations:
-                await operate(store, operation)
-
-        await asyncio.gather(*(client(operations) for operations in clients))
-        for _ in range(5):
-            await asyncio.sleep(0)
-        for observer in observers:
-            assert observer.state == await observer.expected()
-        await store.close()
-        await asyncio.gather(*tasks)
-
-    asyncio.run(scenario())

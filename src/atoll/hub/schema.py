@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from atoll.federation.resources import Kind
+from atoll.federation.resources.descriptions import DESCRIPTIONS
 from atoll.kubeapi.object_meta import OBJECT_META
 
 # Lists whose items have an identity: appliers then own single items (KEP-555, structured-merge-diff).
@@ -27,10 +28,22 @@ _FREE_FORM: dict[str, Any] = {"x-kubernetes-preserve-unknown-fields": True}
 def openapi_schema(kind: Kind) -> dict[str, Any]:
     """Give the schema of a kind's objects, with every reference written out."""
     source = kind.model.model_json_schema(by_alias=True)
-    schema = _convert(source, source.get("$defs", {}))
+    definitions = {name: _explained(name, each) for name, each in source.get("$defs", {}).items()}
+    schema = _convert(_explained(kind.name, source), definitions)
     schema["description"] = kind.model.description
     schema["properties"]["metadata"] = OBJECT_META
     return schema
+
+
+def _explained(model: str, definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Say of a model's fields what the manual of the kinds says, where the model itself says nothing."""
+    words = {**DESCRIPTIONS["*"], **DESCRIPTIONS.get(model, {})}
+    fields = definition.get("properties", {})
+    told = {
+        name: {**node, "description": node.get("description") or words[name]} if name in words else node
+        for name, node in fields.items()
+    }
+    return {**definition, "properties": told} if fields else dict(definition)
 
 
 def _convert(node: Mapping[str, Any], definitions: Mapping[str, Any], name: str = "") -> dict[str, Any]:
