@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from clitool import Cli, kubectl
 
+from atoll import __version__
 from atoll.local.home import Home
 from atoll.local.hub import context_of
 
@@ -148,8 +149,8 @@ def test_a_wrong_ca_is_not_the_right_one(elsewhere: Cli, server: str, token: str
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ("atoll_000000000000_" + "0" * 64, "your token has expired or was revoked: atoll login https://"),
-        ("nonsense", "your token has expired or was revoked"),
+        ("atoll_000000000000_" + "0" * 64, "your token is mistyped, has expired or was revoked: atoll login https://"),
+        ("nonsense", "your token is mistyped, has expired or was revoked"),
         ("", "the token is empty"),
         ("two words", "that is no token"),
         ("naïve", "that is no token"),
@@ -169,7 +170,7 @@ def test_a_revoked_token_is_told_with_what_to_do(elsewhere: Cli, hub: Cli, serve
     elsewhere.ok("login", server, "--token", token, "--certificate-authority", str(ca))
     hub.ok("token", "revoke", token.split("_")[1])
     done = elsewhere("get", "queues")
-    assert done.stderr == f"error: your token has expired or was revoked: atoll login {server}\n"
+    assert done.stderr == f"error: your token is mistyped, has expired or was revoked: atoll login {server}\n"
 
 
 def test_a_program_needs_three_variables_and_no_file(elsewhere: Cli, server: str, ca: Path, token: str) -> None:
@@ -217,7 +218,9 @@ def test_the_audit_tells_who_changed_what(elsewhere: Cli, hub: Cli, server: str,
     failed = hub.ok("audit", "--since", "10m", "--user", "ada", "--failed").splitlines()
     assert "queues refused" in failed[-1]
     assert failed[-1].endswith("Forbidden")
-    assert "127.0.0.1   TOKEN=" in hub.ok("audit", "--since", "10m", "--user", "ada", "-o", "wide")
+    wide = hub.ok("audit", "--since", "10m", "--user", "ada", "-o", "wide")
+    assert "127.0.0.1   TOKEN=" in wide
+    assert f"   atoll/{__version__}\n" in wide
     records = [
         json.loads(line) for line in hub.ok("audit", "-o", "json", "--since", "10m", "--limit", "2").splitlines()
     ]

@@ -78,6 +78,19 @@ def test_a_bad_manifest_is_refused_before_it_is_sent(cli: Cli, tmp_path: Path, c
     assert done.stdout == ""
 
 
+def test_problems_come_in_the_order_of_the_file(cli: Cli, tmp_path: Path) -> None:
+    """Whatever order a kind's fields have."""
+    file = tmp_path / "bad.yaml"
+    file.write_text(a_job(name="Bad_Name", extra="timeLimit: soon\n  retries: -1\n  priority: high"))
+    lines = [line for line in cli("apply", "-f", str(file)).stderr.splitlines() if "Job/Bad_Name" in line]
+    assert [line.split()[2] for line in lines] == [
+        "metadata.name:",
+        "spec.timeLimit:",
+        "spec.retries:",
+        "spec.priority:",
+    ]
+
+
 @pytest.mark.parametrize("case", REFUSED_BY_THE_HUB.values(), ids=REFUSED_BY_THE_HUB.keys())
 def test_the_hub_refuses_what_only_it_can_know(hub: Cli, tmp_path: Path, case: tuple[str, str]) -> None:
     """References to what does not exist are named with their field, and nothing is stored."""

@@ -100,6 +100,24 @@ def test_describe_shows_spec_and_status(hub: Cli) -> None:
     assert "managedFields" not in text
 
 
+def test_describe_shows_a_script_as_it_was_written(hub: Cli) -> None:
+    """Line by line; and not a second time as kubectl's annotation."""
+    hub.ok("apply", "-f", "-", stdin=QUEUE.format(name="scripts", weight=1))
+    job = yaml.safe_load(JOB.format(name="scripted", queue="scripts"))
+    job["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "by": "ada"}
+    job["spec"]["workload"]["spec"]["template"]["spec"]["containers"][0]["command"][2] = "echo one\necho two\n"
+    hub.ok("apply", "-f", "-", stdin=json.dumps(job))
+    text = hub.ok("describe", "job", "scripted")
+    assert "- |\n              echo one\n              echo two\n" in text
+    assert "  annotations:\n    by: ada\n" in text
+    assert "last-applied" not in text
+    shown = yaml.safe_load(hub.ok("get", "job", "scripted", "-o", "yaml"))
+    assert (
+        shown["spec"]["workload"]["spec"]["template"]["spec"]["containers"][0]["command"][2] == "echo one\necho two\n"
+    )
+    hub.ok("delete", "job", "scripted")
+
+
 def test_delete_deletes(hub: Cli) -> None:
     """A deleted object is gone; deleting it again is an error."""
     hub.ok("apply", "-f", "-", stdin=QUEUE.format(name="goes", weight=1))
@@ -140,7 +158,18 @@ def test_job_run_makes_a_job_that_explains_why_it_waits(hub: Cli) -> None:
         assert "job/waits has no run: Cancelled" in following.communicate(timeout=20)[1]
     assert hub.ok("job", "explain", "waits").startswith("job/waits was cancelled")
     assert hub("job", "wait", "waits", "--timeout", "20s").returncode == 3
+    assert hub.ok("job", "cancel", "waits") == "job.atoll.dev/waits had ended already: Cancelled\n"
     assert json.loads(hub.ok("get", "job", "waits", "-o", "json"))["status"]["phase"] == "Cancelled"
+
+
+def test_a_job_without_a_name_gets_one(hub: Cli) -> None:
+    """The hub makes it, and the answer tells it."""
+    hub.ok("apply", "-f", "-", stdin=QUEUE.format(name="nameless", weight=1))
+    made = hub.ok("job", "run", "--queue", "nameless", "--", "true")
+    name = made.removeprefix("job.atoll.dev/").removesuffix(" created\n")
+    assert name.startswith("run-")
+    assert json.loads(hub.ok("get", "job", name, "-o", "json"))["spec"]["queue"] == "nameless"
+    hub.ok("delete", "job", name)
 
 
 def test_an_interrupted_follow_says_that_the_job_goes_on(hub: Cli) -> None:

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 
-from atoll.cli.refusals import no_hub, refusal
+from atoll import __version__
+from atoll.cli.refusals import LOOPBACK, no_hub, refusal, unreached
 from atoll.cli.trust import tls_trouble
 from atoll.federation.errors import AtollError, InvalidInput, NotFound, Unavailable
 from atoll.local.credentials import Credentials, tls_context
@@ -22,7 +23,6 @@ from atoll.local.credentials import Credentials, tls_context
 Json = dict[str, Any]
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 FIELD_MANAGER = "atoll-cli"
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Api:
@@ -41,7 +41,7 @@ class Api:
             timeout=timeout_seconds,
             trust_env=False,
             verify=_tls(self.server, self.credentials),
-            headers={"Authorization": f"Bearer {self.credentials.token}"} if self.credentials.token else {},
+            headers=_headers(self.credentials),
         )
 
     def __enter__(self) -> Self:
@@ -164,10 +164,14 @@ class Api:
                 raise trouble from error
             if isinstance(error, httpx.RemoteProtocolError):
                 hint = "; if it speaks TLS, its address begins with https://" if server.startswith("http:") else ""
-                what = f"answers, but not as an Atoll hub does, or it ended just now: {error}{hint}"
+                what = f"ended in the middle of an answer, or is no Atoll hub: {error}{hint}"
                 raise Unavailable(f"{server} {what}") from error
-            what = str(error) or type(error).__name__
-            raise Unavailable(f"cannot reach {server}: {what}; is it running? ('atoll sandbox status')") from error
+            raise unreached(server, str(error) or type(error).__name__) from error
+
+
+def _headers(credentials: Credentials) -> dict[str, str]:
+    program = {"User-Agent": f"atoll/{__version__}"}  # as audit records name it
+    return {**program, "Authorization": f"Bearer {credentials.token}"} if credentials.token else program
 
 
 def _dry(dry_run: bool) -> dict[str, str]:
@@ -178,7 +182,7 @@ def _tls(server: str, credentials: Credentials) -> ssl.SSLContext:
     address = urlsplit(server)
     if address.scheme == "https":
         return tls_context(credentials)
-    if credentials.token and address.hostname not in _LOOPBACK:
+    if credentials.token and address.hostname not in LOOPBACK:
         raise InvalidInput(f"{server} has no TLS: a token sent there could be read on the way; use https://")
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used: httpx would load every CA of the system for it
 

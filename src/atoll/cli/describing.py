@@ -11,6 +11,7 @@ from atoll.federation.errors import NotFound
 
 # Bookkeeping of the API machinery that says nothing to a person.
 _HIDDEN = frozenset({"managedFields", "uid", "resourceVersion", "selfLink", "name", "namespace"})
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # the manifest once more, as kubectl hides it, too
 
 
 def describe(api: Api, query: Query) -> None:
@@ -22,7 +23,7 @@ def describe(api: Api, query: Query) -> None:
     say(f"Name:       {metadata['name']}")
     if metadata.get("namespace"):
         say(f"Namespace:  {metadata['namespace']}")
-    _section("Metadata", {key: value for key, value in metadata.items() if key not in _HIDDEN})
+    _section("Metadata", _shown(metadata))
     _section("Spec", spec)
     _section("Status", status)
     if decided:
@@ -32,6 +33,12 @@ def describe(api: Api, query: Query) -> None:
         headers = ("  TYPE", "STATUS", "REASON", "SINCE", "MESSAGE")
         print_table(headers, [_condition(condition) for condition in conditions])
     _print_events(api, found)
+
+
+def _shown(metadata: Json) -> Json:
+    annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key != _LAST_APPLIED}
+    kept = {key: value for key, value in metadata.items() if key not in _HIDDEN and key != "annotations"}
+    return {**kept, "annotations": annotations} if annotations else kept
 
 
 def _section(title: str, content: Any) -> None:

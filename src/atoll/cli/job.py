@@ -27,8 +27,10 @@ Timeout = Annotated[str, typer.Option("--timeout", help="Longest wait, such as 9
 @chooses_hub
 def run(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter to typer
     command: Command,
-    name: Annotated[str, typer.Option("--name", help="Name of the job.")],
     queue: Annotated[str, typer.Option("--queue", help="Queue to wait in.")],
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the job; default: run- and what the hub adds.")
+    ] = None,
     namespace: Namespace = "default",
     inputs: Annotated[
         list[str], typer.Option("--input", metavar="DATASET:PATH", help="Mount a dataset, read-only.")
@@ -73,12 +75,10 @@ def run(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter 
     )  # fmt: skip
     manifest = submitting.job_manifest(request, namespace)
     with connect(hub) as api:
-        submitting.submit(api, manifest, dry_run=dry_run)
-        say(f"job.atoll.dev/{name} created{' (dry run)' if dry_run else ''}")
-        if dry_run:
-            return
-        if wait or follow:
-            raise typer.Exit(jobs.see_through(api, namespace, name, with_log=follow))
+        made = submitting.submit(api, manifest, dry_run=dry_run)
+        say(f"job.atoll.dev/{made} created{' (dry run)' if dry_run else ''}")
+        if (wait or follow) and not dry_run:
+            raise typer.Exit(jobs.see_through(api, namespace, made, with_log=follow))
 
 
 @app.command("list")
@@ -172,10 +172,10 @@ def cancel(name: Name, namespace: Namespace = "default", dry_run: DryRun = False
     Example:
       atoll job cancel picks -n seismology
     """
-    from atoll.cli import kinds
+    from atoll.cli import jobs
     from atoll.cli.hub import connect
     from atoll.cli.output import say
 
     with connect(hub) as api:
-        api.merge(kinds.atoll("Job").path(namespace, name), {"spec": {"cancelled": True}}, dry_run=dry_run)
-    say(f"job.atoll.dev/{name} cancelled{' (dry run)' if dry_run else ''}")
+        outcome = jobs.cancel(api, namespace, name, dry_run=dry_run)
+    say(f"job.atoll.dev/{name} {outcome}{' (dry run)' if dry_run else ''}")

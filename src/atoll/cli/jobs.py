@@ -18,6 +18,15 @@ def read(api: Api, namespace: str, name: str) -> Job:
     return Job.model_validate(api.get(kinds.atoll("Job").path(namespace, name)))
 
 
+def cancel(api: Api, namespace: str, name: str, *, dry_run: bool) -> str:
+    """Stop a job unless it has ended; give the words for what came of it."""
+    ended = read(api, namespace, name).status.phase
+    if ended in FINISHED_JOB_PHASES:
+        return f"had ended already: {ended}"
+    api.merge(kinds.atoll("Job").path(namespace, name), {"spec": {"cancelled": True}}, dry_run=dry_run)
+    return "cancelled"
+
+
 def wait(api: Api, namespace: str, name: str, *, timeout_seconds: float | None, told: str = "") -> int:
     """Wait for the end; tell each new phase but the one that was told already; give the exit code."""
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds

@@ -62,7 +62,7 @@ def load(sources: Iterable[str], *, recursive: bool) -> list[Manifest]:
     if problems:
         raise InvalidInput("nothing was applied, because:", problems)
     if not manifests:
-        raise InvalidInput("no manifest found: give files or folders with .yaml, .yml or .json")
+        raise InvalidInput("no manifest found: give files or folders with .yaml, .yml or .json, or - and its text")
     return manifests
 
 
@@ -131,11 +131,11 @@ def _checked(file: str, body: object, lines: Mapping[str, int]) -> Iterator[Mani
         yield f"{file}:{lines.get('', 1)}: the hub serves no kind {wanted}{remedy}"
         return
     manifest = Manifest(file, body, ref, lines)
-    problems = list(_problems(manifest))
+    problems = sorted((line_of(lines, path), path, message) for path, message in _problems(manifest))
     if not problems:
         yield manifest
     who = f"{ref.name}/{manifest.name or '(no name)'}"
-    yield from (f"{file}:{line_of(lines, path)}: {who} {path}: {message}" for path, message in problems)
+    yield from (f"{file}:{line}: {who} {path}: {message}" for line, path, message in problems)
 
 
 def _problems(manifest: Manifest) -> Iterator[tuple[str, str]]:

@@ -74,10 +74,17 @@ def _without_managed_fields(answer: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def to_yaml(value: object) -> str:
-    """Write YAML in the order of the object, block style."""
+    """Write YAML in the order of the object, block style; a text of several lines is written as such."""
     import yaml
 
-    return yaml.safe_dump(value, sort_keys=False, default_flow_style=False, allow_unicode=True)
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def represent(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+    Dumper.add_representer(str, represent)
+    return yaml.dump(value, Dumper=Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True)
 
 
 def _namespace(row: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What an answer other than success means: whose turn it is, in the server's words where it has some. Pure."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -16,10 +17,19 @@ from atoll.federation.errors import (
 )
 from atoll.local.credentials import Credentials
 
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
 
 def no_hub(server: str) -> AtollError:
     """Say that something else listens there."""
     return Internal(f"{server} answers, but is no Atoll hub: 'atoll sandbox status' shows the address of the one here")
+
+
+def unreached(server: str, why: str) -> AtollError:
+    """Say that nothing answers there, and what to do if that should be a hub of this machine."""
+    is_here = urlsplit(server).hostname in LOOPBACK
+    remedy = "is it running? ('atoll up', 'atoll sandbox up')" if is_here else "is the address right?"
+    return Unavailable(f"cannot reach {server}: {why}; {remedy}")
 
 
 def refusal(server: str, credentials: Credentials, code: int, content: bytes, path: str) -> AtollError:
@@ -50,7 +60,7 @@ def refusal(server: str, credentials: Credentials, code: int, content: bytes, pa
 
 def _unknown(credentials: Credentials) -> str:
     if credentials.token:
-        return "your token has expired or was revoked"
+        return "your token is mistyped, has expired or was revoked"
     return "the hub does not know your client certificate" if credentials.certificate else "you are not logged in"
 
 

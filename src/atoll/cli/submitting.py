@@ -12,7 +12,7 @@ from atoll.federation.resources import GROUP_VERSION, validation
 class Request:
     """What a person asked for, as typed."""
 
-    name: str
+    name: str | None
     queue: str
     command: tuple[str, ...]
     inputs: tuple[str, ...]
@@ -45,12 +45,13 @@ def job_manifest(request: Request, namespace: str) -> Json:
         spec["gpu"] = {"count": request.gpus, "models": list(request.gpu_models)}
     if request.expected:
         spec["expectedDuration"] = request.expected
-    metadata = {"name": request.name, "namespace": namespace}
+    named = {"name": request.name} if request.name is not None else {"generateName": "run-"}
+    metadata = {**named, "namespace": namespace}
     return {"apiVersion": GROUP_VERSION, "kind": "Job", "metadata": metadata, "spec": spec}
 
 
-def submit(api: Api, manifest: Json, *, dry_run: bool) -> None:
-    """Create the job.
+def submit(api: Api, manifest: Json, *, dry_run: bool) -> str:
+    """Create the job; give its name.
 
     Raises:
         InvalidInput: a field is wrong or something it names does not exist.
@@ -61,7 +62,8 @@ def submit(api: Api, manifest: Json, *, dry_run: bool) -> None:
     _, problems = validation.parse(ref.kind, manifest)
     if problems:
         raise InvalidInput("no job was created, because:", [f"{p.field}: {p.message}" for p in problems])
-    api.create(ref.collection(manifest["metadata"]["namespace"]), manifest, dry_run=dry_run)
+    made = api.create(ref.collection(manifest["metadata"]["namespace"]), manifest, dry_run=dry_run)
+    return str(made["metadata"]["name"])
 
 
 def _mounts(option: str, values: tuple[str, ...]) -> list[tuple[str, str]]:

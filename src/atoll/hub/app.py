@@ -52,7 +52,7 @@ from atoll.kubeapi.store import Store
 
 Clock = Callable[[], datetime]
 
-KUBERNETES = "1.35"
+KUBERNETES = "1.36"
 """The Kubernetes whose API conventions the hub follows: clients read it, and warn of one that they do not know."""
 
 # The second figure lets changes gather: a cluster's every heartbeat concerns all policy sets, a sink commits twice a

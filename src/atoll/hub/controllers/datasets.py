@@ -164,7 +164,8 @@ class DatasetController:
         status = plan_status(dataset, copies, context.clock())
         await context.client.update_status(dataset.model_copy(update={"status": status}))
         if status.complete and (status.version, True) != (dataset.status.version, dataset.status.complete):
-            message = f"version {status.version} is complete: {status.files} files, {status.bytes} bytes"
+            files = "1 file" if status.files == 1 else f"{status.files} files"
+            message = f"version {status.version} is complete: {files}, {status.bytes} bytes"
             await context.events.record(dataset, "Completed", message)
         return DONE
 
