@@ -94,7 +94,7 @@ async def memory_store(*, empty: bool = False) -> Store:
 
 
 async def stored_jobs(count: int, *, finished: bool = True) -> Iterator[tuple[str, bytes]]:
-    """Give keys and stored values of many Jobs that differ in names, labels, ids, times, commands and decisions."""
+    """Give keys and stored values of many Jobs that differ in names, labels, ids and times."""
     store = await memory_store()
     rt = type_of(store, job(""))
     created = await store.create(rt, job("a"), field_manager="kubectl-client-side-apply")

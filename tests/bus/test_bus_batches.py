@@ -3,14 +3,16 @@
 import asyncio
 import base64
 import random
+import socket
 import subprocess
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from atoll.federation.bus.batches import SMALLEST_BATCH, GroupedWrites, _Waiting, next_group
@@ -18,7 +20,7 @@ from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.subjects import STATE_PREFIX, STATE_STREAM
 from atoll.federation.bus.table import Table, Write
 from atoll.federation.errors import AtollError, Conflict, InvalidInput, Unavailable
-from conftest import NatsServer, free_port, nats_binary
+from atoll.local.nats import find_server
 
 MANY = 3 * SMALLEST_BATCH
 
@@ -83,9 +85,7 @@ async def test_a_write_that_comes_alone_is_a_plain_message(ledger: Ledger) -> No
     assert await ledger.at(revision) == Stored("k/1", b"1", "")
 
 
-async def test_revisions_are_right_while_another_connection_writes_between(
-    ledger: Ledger, nats_server: NatsServer
-) -> None:
+async def test_revisions_are_right_while_another_connection_writes_between(ledger: Ledger, nats_server: Any) -> None:
     other = await Bus.connect(nats_server.url, name="other")
     table, expected = other.table(STATE_STREAM, STATE_PREFIX), {}
 
@@ -185,8 +185,10 @@ async def test_writes_are_stored_one_by_one_where_the_server_refuses_batches(bus
 
 async def test_a_server_that_is_too_old_is_named() -> None:
     """A server without JetStream lets a client answer in its place, as one would that does not know `allow_atomic`."""
-    port = free_port()
-    process = subprocess.Popen([nats_binary(), "-a", "127.0.0.1", "-p", str(port)], stderr=subprocess.DEVNULL)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([find_server(), "-a", "127.0.0.1", "-p", str(port)], stderr=subprocess.DEVNULL)
     bus = await Bus.connect(f"nats://127.0.0.1:{port}", name="hub")
 
     async def old(request: bytes) -> bytes:
@@ -227,25 +229,18 @@ def test_groups_hold_each_key_once_in_order_and_lose_nobody(asked: list[tuple[st
     assert not queue
 
 
-@pytest.fixture(scope="module")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    """One server for all examples of a property: each takes a stream of its own."""
-    server = NatsServer.launch(tmp_path_factory.mktemp("shared") / "nats")
-    yield server
-    server.kill9()
-
-
 ROUNDS = st.lists(st.lists(st.tuples(st.integers(0, 25), st.sampled_from(("right", "wrong", "delete"))), min_size=1,
                            max_size=40), min_size=1, max_size=4)  # fmt: skip
 _streams = iter(range(1_000_000))
 
 
-@settings(max_examples=25, deadline=None)
+# One server does for all examples: each takes a stream of its own.
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rounds=ROUNDS)
 def test_concurrent_writes_end_as_if_each_had_come_alone_in_the_order_asked(
-    shared_server: NatsServer, rounds: list[list[tuple[int, str]]]
+    nats_server: Any, rounds: list[list[tuple[int, str]]]
 ) -> None:
-    asyncio.run(_play(shared_server.url, rounds))
+    asyncio.run(_play(nats_server.url, rounds))
 
 
 async def _play(url: str, rounds: list[list[tuple[int, str]]]) -> None:
@@ -313,7 +308,7 @@ async def _write_on(writes: GroupedWrites, known: dict[str, int], outcomes: Outc
 
 @pytest.mark.faults
 async def test_after_kills_amid_batches_what_was_acknowledged_is_there_and_what_was_refused_is_not(
-    ledger: Ledger, nats_server: NatsServer
+    ledger: Ledger, nats_server: Any
 ) -> None:
     other = await Bus.connect(nats_server.url, name="other-hub")
     outcomes, known = Outcomes(), {}
@@ -358,9 +353,7 @@ async def _until_reachable(table: Table) -> None:
 
 
 @pytest.mark.faults
-async def test_writers_hear_of_a_lost_answer_soon_after_the_server_is_back(
-    ledger: Ledger, nats_server: NatsServer
-) -> None:
+async def test_writers_hear_of_a_lost_answer_soon_after_the_server_is_back(ledger: Ledger, nats_server: Any) -> None:
     async with asyncio.timeout(9):  # one lost answer alone would be waited for 10 s
         await ledger.together(*creates(MANY))
         nats_server.kill9()

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,6 @@ from atoll.hub.store.jetstream import JetStreamStorage
 from atoll.kubeapi.errors import Unavailable
 from atoll.kubeapi.storage import RevisionConflict
 from atoll.kubeapi.store import Store, WatchEvent
-from conftest import NatsServer
 from kubeapi.storage_contract import following
 
 SECONDS_TO_HEAL = 5.0
@@ -63,7 +63,7 @@ async def _create_in_the_end(replica: Replica, name: str) -> None:
 
 @pytest.mark.faults
 async def test_a_watch_shows_what_another_hub_wrote_within_seconds_of_a_killed_servers_return(
-    nats_server: NatsServer,
+    nats_server: Any,
 ) -> None:
     """nats-py's own watch was silent for 18 s after the same."""
     async with Replica.running(nats_server.url, "one") as one, Replica.running(nats_server.url, "other") as other:
@@ -120,7 +120,7 @@ class _Writer:
 
 @pytest.mark.faults
 async def test_every_acknowledged_write_is_there_after_kills_and_followers_saw_them_in_order(
-    nats_server: NatsServer,
+    nats_server: Any,
 ) -> None:
     async with Replica.running(nats_server.url, "one") as one, Replica.running(nats_server.url, "other") as other:
         writers = [_Writer((one, other)[number % 2].storage, f"core/events/lab/{number}") for number in range(60)]

@@ -1,5 +1,6 @@
 """Clients of other people, kr8s and lightkube, work on a hub and on a cluster through a kubeconfig file."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -66,6 +67,9 @@ async def test_kr8s_sets_owners_and_waits_for_work(target: Target, room: Kubectl
         manifest = {**work.manifest, "metadata": {"name": "work", "namespace": room.namespace}}
         job = await jobs(manifest, api=api)
         await job.create()
+        while "status" not in job.raw:  # kr8s takes for granted that there is one
+            await asyncio.sleep(0.02)
+            await job.refresh()
         await job.wait(f"condition={work.condition}", timeout=30)
         assert [each.name async for each in api.get(work.resource)] == ["work"]
         await job.delete()

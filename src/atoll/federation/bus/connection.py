@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 # A leader change of a three-node cluster took up to 5.8 s when measured (NATS.md 2.2): below this, healthy writes fail.
 API_TIMEOUT_SECONDS = 10.0
-# An answer that was on its way when the connection broke never comes. What nats-py had kept back is sent right after the
+# An answer that was on its way when the connection broke never comes. What nats-py kept back is sent right after the
 # reconnect, and its answers need this long: shorter, and a slow fsync looks like a lost answer.
 _LOST_ANSWER_SECONDS = 2.0
 # How often one who waits for NATS says so in its log.
