@@ -7,6 +7,7 @@ import subprocess
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 import pytest
@@ -18,7 +19,7 @@ from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.subjects import STATE_PREFIX, STATE_STREAM
 from atoll.federation.bus.table import Table, Write
 from atoll.federation.errors import AtollError, Conflict, InvalidInput, Unavailable
-from conftest import NatsServer, free_port, nats_binary
+from nats_servers import NatsServer, free_port, nats_binary
 
 MANY = 3 * SMALLEST_BATCH
 
@@ -189,14 +190,13 @@ async def test_a_server_that_is_too_old_is_named() -> None:
     process = subprocess.Popen([nats_binary(), "-a", "127.0.0.1", "-p", str(port)], stderr=subprocess.DEVNULL)
     bus = await Bus.connect(f"nats://127.0.0.1:{port}", name="hub")
 
-    async def old(request: bytes) -> bytes:
-        asked = orjson.loads(request)
-        return orjson.dumps({"config": {name: asked[name] for name in ("name", "subjects", "storage")}})
+    async def old(request: Any) -> None:
+        asked = orjson.loads(request.data)
+        await request.respond(orjson.dumps({"config": {name: asked[name] for name in ("name", "subjects", "storage")}}))
 
-    service = await bus.serve("$JS.API.STREAM.CREATE.TOO_OLD", old)
+    await bus.client.subscribe("$JS.API.STREAM.CREATE.TOO_OLD", cb=old)
     with pytest.raises(InvalidInput, match=r"nats-server 2\.\d+ cannot write stream TOO_OLD in batches"):
         await bus.ensure_table("TOO_OLD", "old")
-    await service.stop()
     await bus.close()
     process.kill()
     process.wait()
