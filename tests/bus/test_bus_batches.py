@@ -191,14 +191,13 @@ async def test_a_server_that_is_too_old_is_named() -> None:
     process = subprocess.Popen([find_server(), "-a", "127.0.0.1", "-p", str(port)], stderr=subprocess.DEVNULL)
     bus = await Bus.connect(f"nats://127.0.0.1:{port}", name="hub")
 
-    async def old(request: bytes) -> bytes:
-        asked = orjson.loads(request)
-        return orjson.dumps({"config": {name: asked[name] for name in ("name", "subjects", "storage")}})
+    async def old(request: Any) -> None:
+        asked = orjson.loads(request.data)
+        await request.respond(orjson.dumps({"config": {name: asked[name] for name in ("name", "subjects", "storage")}}))
 
-    service = await bus.serve("$JS.API.STREAM.CREATE.TOO_OLD", old)
+    await bus.client.subscribe("$JS.API.STREAM.CREATE.TOO_OLD", cb=old)
     with pytest.raises(InvalidInput, match=r"nats-server 2\.\d+ cannot write stream TOO_OLD in batches"):
         await bus.ensure_table("TOO_OLD", "old")
-    await service.stop()
     await bus.close()
     process.kill()
     process.wait()

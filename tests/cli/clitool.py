@@ -82,6 +82,23 @@ def processes_of(folder: Path | str) -> list[str]:
     return found
 
 
+def descendants_of(pid: int) -> dict[int, str]:
+    """Find the processes below one, with their command lines: a pod's process names no folder of its federation."""
+    parents: dict[int, int] = {}
+    commands: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                commands[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return {child: commands[child] for child in found - {pid}}
+
+
 def wait_until_gone(folder: Path | str, seconds: float = 15.0) -> list[str]:
     """Wait until no process names a folder; give those that still do."""
     deadline = time.monotonic() + seconds

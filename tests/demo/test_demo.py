@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from clitool import Cli, processes_of, read_until, wait_until_gone
+from clitool import Cli, descendants_of, processes_of, read_until, wait_until_gone
 
 from atoll.local.home import Home
 
@@ -85,12 +85,14 @@ def test_a_killed_demo_leaves_no_process(temporary: Path) -> None:
         state = Home(next(temporary.glob("atoll-demo-*"))).read_state()
         assert state is not None
         deadline = time.monotonic() + 15
-        while not any(" sink " in line for line in processes_of(state.nats_url)):  # a pod names NATS, not the folder
+        while not (sinks := [pid for pid, line in descendants_of(state.pid).items() if " sink " in line]):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         demo.kill()
     assert wait_until_gone(temporary) == []
-    assert wait_until_gone(state.nats_url) == []
+    while any(Path(f"/proc/{pid}").exists() for pid in sinks):
+        assert time.monotonic() < deadline + 15
+        time.sleep(0.1)
 
 
 def test_the_demo_refuses_a_folder_with_other_things_in_it(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from clitool import Cli, processes_of, read_until
+from clitool import Cli, descendants_of, read_until
 
 from atoll.local.home import Home
 
@@ -23,10 +23,10 @@ def pid_of(home: Home, part: str) -> int:
     for process in state.processes:
         if process.name == part and process.pid is not None:
             return process.pid
-    command = re.compile(rf"^(\d+) \S+ -m atoll\.cli {part} --cluster onprem-gpu .*{re.escape(state.nats_url)}")
-    found = [match[1] for line in processes_of(state.nats_url) if (match := command.match(line))]
+    command = re.compile(rf"\S+ -m atoll\.cli {part} --cluster onprem-gpu ")
+    found = [pid for pid, line in descendants_of(state.pid).items() if command.match(line)]
     assert len(found) == 1, found
-    return int(found[0])
+    return found[0]
 
 
 @pytest.mark.parametrize("part", ["gateway", "sink", "hub", "agent-onprem-gpu", "nats"])

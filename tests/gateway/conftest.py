@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datapath import DataPath, Mosquitto
+from datapath import DataPath, Mosquitto, passing_on_commits
 
 
 @pytest.fixture
@@ -13,7 +13,8 @@ async def mosquitto_path(tmp_path: Path, nats_server: Any) -> AsyncIterator[tupl
     mosquitto = Mosquitto(tmp_path / "mosquitto")
     mosquitto.start()
     path = DataPath(tmp_path, nats_server, mosquitto.port)
-    yield path, mosquitto
+    async with passing_on_commits(nats_server.url):
+        yield path, mosquitto
     path.stop()
     mosquitto.end()
 

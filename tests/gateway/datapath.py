@@ -1,6 +1,7 @@
 """A whole data path of real processes for tests: broker, gateway, NATS, sink, and instruments that publish."""
 
 import asyncio
+import contextlib
 import getpass
 import json
 import os
@@ -10,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,15 +21,21 @@ import paho.mqtt.client as paho
 import pytest
 
 from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.log import LogTrimmer
 from atoll.federation.bus.messages import DatasetReport, GatewayOrder, GatewayReport, StreamOrder
 from atoll.federation.bus.subjects import (
+    DESIRED_PREFIX,
     DESIRED_STREAM,
+    OBSERVED_PREFIX,
     OBSERVED_STREAM,
     desired_prefix,
     lab_prefix,
     lab_stream,
     observed_prefix,
+    uplink_prefix,
 )
+from atoll.federation.bus.table import Change
+from atoll.federation.errors import Unavailable
 from atoll.federation.resources.stream import StreamSpec
 
 GATEWAY, CLUSTER, NAMESPACE, STREAM, DATASET = "lab", "onprem", "ns", "anmo", "anmo.run"
@@ -187,12 +194,43 @@ def stream_order(**changes: Any) -> StreamOrder:
 
 async def order_streams(bus: Bus, *orders: StreamOrder, outbox_bytes: int = 10**9) -> None:
     """Do what the hub does for Streams: the log, the gateway's order, the sink's orders."""
-    await bus.ensure_log(lab_stream(GATEWAY), lab_prefix(GATEWAY), max_bytes=LOG_BYTES)
+    await bus.ensure_log(lab_stream(GATEWAY), lab_prefix(GATEWAY), max_bytes=LOG_BYTES, taken_in=uplink_prefix(GATEWAY))
     gateway = GatewayOrder(outbox_bytes=outbox_bytes, streams=orders)
     await bus.table(DESIRED_STREAM, desired_prefix("gateway", GATEWAY)).put("streams", gateway.encode())
     desired = bus.table(DESIRED_STREAM, desired_prefix("cluster", CLUSTER))
+    created = (await LogTrimmer(bus, lab_stream(GATEWAY)).extent()).created
     for order in orders:
-        await desired.put(f"stream/{order.namespace}/{order.name}", order.encode())
+        told = order.model_copy(update={"log_created": created})
+        await desired.put(f"stream/{order.namespace}/{order.name}", told.encode())
+
+
+@contextlib.asynccontextmanager
+async def passing_on_commits(url: str) -> AsyncIterator[None]:
+    """Do what the hub does with the reports of sinks: tell the gateway what they have in files."""
+    bus = await Bus.connect(url, name="passes commits on")
+    await bus.ensure_table(DESIRED_STREAM, DESIRED_PREFIX)
+    await bus.ensure_table(OBSERVED_STREAM, OBSERVED_PREFIX)
+    observed = bus.table(OBSERVED_STREAM, observed_prefix("gateway", GATEWAY))
+    desired = bus.table(DESIRED_STREAM, desired_prefix("gateway", GATEWAY))
+
+    async def pass_on() -> None:
+        async for item in observed.follow("committed"):
+            if isinstance(item, Change) and item.value is not None:
+                await insist(item.key, item.value)
+
+    async def insist(key: str, value: bytes) -> None:
+        while True:
+            with contextlib.suppress(Unavailable):
+                await desired.put(key, value)
+                return
+
+    task = asyncio.create_task(pass_on())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        await bus.close()
 
 
 async def dataset_report(bus: Bus, dataset: str = DATASET) -> DatasetReport | None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import structlog
 
+from atoll.edge.enrolment import EnrolmentSettings
+from atoll.federation.bus.membership import Membership
+
 PATHS = {"root", "state_dir"}
 SETTINGS = {"gateway": "GatewaySettings", "sink": "SinkSettings", "mover": "MoverSettings"}
 
@@ -17,6 +20,8 @@ SETTINGS = {"gateway": "GatewaySettings", "sink": "SinkSettings", "mover": "Move
 async def main(room: str, text: str) -> None:
     """Run until SIGTERM or SIGINT."""
     values = {key: Path(value) if key in PATHS else value for key, value in json.loads(text).items()}
+    url = values.pop("nats_url")
+    values |= {"enrolment": EnrolmentSettings(url)} if room == "gateway" else {"membership": Membership(url)}
     settings = getattr(importlib.import_module(f"atoll.edge.{room}.settings"), SETTINGS[room])(**values)
     task = asyncio.ensure_future(importlib.import_module(f"atoll.edge.{room}.main").run(settings))
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -10,7 +10,6 @@ import pytest
 from datapath import (
     DATASET,
     GATEWAY,
-    LOG_BYTES,
     DataPath,
     Instruments,
     Mosquitto,
@@ -27,7 +26,7 @@ from datapath import (
 
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.messages import GatewayReport
-from atoll.federation.bus.subjects import DESIRED_STREAM, desired_prefix, lab_prefix, lab_stream
+from atoll.federation.bus.subjects import DESIRED_STREAM, desired_prefix, lab_stream
 
 pytestmark = pytest.mark.mosquitto
 Path_ = tuple[DataPath, Mosquitto]
@@ -108,7 +107,7 @@ async def test_a_hub_log_that_was_lost_is_said_so_and_nothing_is_missing(path: D
     await reported(bus, lambda report: report.ledger[0].forwarded == 3)
     path.gateway.end()
     await bus.api(f"STREAM.DELETE.{lab_stream(GATEWAY)}")
-    await bus.ensure_log(lab_stream(GATEWAY), lab_prefix(GATEWAY), max_bytes=LOG_BYTES)
+    await order_streams(bus, stream_order())
     path.gateway.start()
     report = await reported(bus, lambda report: "has lost" in report.reason)
     assert "sinks have in files" in report.reason

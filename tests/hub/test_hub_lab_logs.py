@@ -11,7 +11,7 @@ import pytest
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.log import LogExtent, LogTrimmer, LogWriter
 from atoll.federation.bus.messages import CommittedReport, StreamCommit
-from atoll.federation.bus.subjects import OBSERVED_STREAM, lab_subject, observed_prefix
+from atoll.federation.bus.subjects import OBSERVED_STREAM, lab_subject, observed_prefix, uplink_subject
 from atoll.federation.resources import Stream
 from atoll.hub.controllers.lab_logs import find_orphans, is_filled, plan_trims
 from hub.support import HubClient, eventually, manifest, path_of, running_hub
@@ -91,7 +91,7 @@ class Log:
         await self._writer.resume()
         for _ in range(count):
             self._number += 1
-            await self._writer.append(self._number, lab_subject("lab-a", LAB, name), b"x" * 1000)
+            await self._writer.append(self._number, uplink_subject(lab_subject("lab-a", LAB, name)), b"x" * 1000)
         await self._writer.flush()
         return (await LogTrimmer(self._bus, "LAB_lab-a").extent()).last_sequence
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from atoll.federation.bus.nats_keys import Keys
 from atoll.federation.errors import Unavailable
 from atoll.local import nats
 
@@ -56,12 +57,30 @@ def test_the_wheels_server_comes_before_the_one_on_path(machine: Path) -> None:
     assert nats.find_server() == beside
 
 
-@pytest.mark.parametrize("mqtt_port", [None, 1883])
-def test_nats_server_accepts_the_configuration(tmp_path: Path, mqtt_port: int | None) -> None:
+@pytest.mark.parametrize("with_accounts", [False, True])
+def test_nats_server_accepts_the_configuration(tmp_path: Path, with_accounts: bool) -> None:
     """The file is what nats-server itself understands, and it syncs always."""
     config = tmp_path / "nats.conf"
-    nats.write_config(nats.NatsSettings(port=4222, store=tmp_path / "store", mqtt_port=mqtt_port), config)
+    accounts = nats.Accounts(Keys.ensure(tmp_path / "keys"), tmp_path / "accounts") if with_accounts else None
+    nats.write_config(nats.NatsSettings(port=4222, store=tmp_path / "store", accounts=accounts), config)
     checked = subprocess.run([nats.find_server(), "-t", "-c", config], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
-    assert re.search(r"jetstream \{.*sync_interval: always \}", config.read_text())
-    assert ("mqtt" in config.read_text()) == (mqtt_port is not None)
+    assert re.search(r"jetstream \{.*sync_interval: always, strict: true \}", config.read_text())
+    assert ("operator" in config.read_text()) == with_accounts
+
+
+def test_nats_server_accepts_the_configuration_of_the_broker(tmp_path: Path) -> None:
+    """The same for the MQTT broker of a sandbox's instruments."""
+    config = tmp_path / "mqtt.conf"
+    nats.write_broker_config(nats.BrokerSettings(port=1883, store=tmp_path / "store"), config)
+    checked = subprocess.run([nats.find_server(), "-t", "-c", config], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_keys_of_nats_are_made_once_and_only_their_owner_reads_them(tmp_path: Path) -> None:
+    """A restart with other keys would lock every member out."""
+    made = Keys.ensure(tmp_path / "keys")
+    assert Keys.ensure(tmp_path / "keys") == made
+    files = sorted((tmp_path / "keys").iterdir())
+    assert [file.name for file in files] == ["field.nk", "hub.nk", "operator.nk", "sys.nk"]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}

@@ -30,7 +30,7 @@ async def test_the_state_follows_the_life_of_the_stack(tmp_path: Path) -> None:
     async def compose(stack: Stack) -> None:
         stack.step("starting NATS")
         ports = assign(home.ports_file, ("nats",))
-        await start_nats(stack, ports, with_mqtt=False)
+        await start_nats(stack, ports)
         seen.append(home.read_state())
 
     stack = Stack(home, "hub")
@@ -39,7 +39,7 @@ async def test_the_state_follows_the_life_of_the_stack(tmp_path: Path) -> None:
         assert not running.done()
         await asyncio.sleep(0.02)
     assert [process.name for process in state.processes] == ["nats"]
-    assert state.nats_url.startswith("nats://127.0.0.1:")
+    assert state.nats_url.startswith("tls://127.0.0.1:")
     assert seen[0] is not None
     assert (seen[0].phase, seen[0].steps[0]) == ("Starting", "starting NATS")
     running.cancel()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from atoll.edge.enrolment import EnrolmentSettings
 from atoll.edge.member.kube import Kube
 from atoll.edge.member.settings import MemberSettings
 from atoll.federation.bus.connection import Bus
@@ -43,7 +44,7 @@ async def lab(cluster: Cluster | RealCluster) -> Cluster | RealCluster:
 def settings(cluster: Cluster | RealCluster, nats_server: Any, tmp_path: Path) -> MemberSettings:
     return MemberSettings(
         cluster=CLUSTER,
-        nats_url=nats_server.url,
+        enrolment=EnrolmentSettings(nats_server.url),
         state_dir=tmp_path / "agent",
         kubeconfig=cluster.kubeconfig,
         heartbeat_seconds=0.5,

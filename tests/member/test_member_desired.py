@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from atoll.edge.member.desired import POLICYSETS, RUNS, Orders, Store, judge
 from atoll.edge.member.shelf import Shelf, lock
 from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.messages import StoreMark
 from atoll.federation.bus.subjects import DESIRED_PREFIX, DESIRED_STREAM, desired_prefix
 from atoll.federation.bus.table import Table
 from atoll.federation.errors import Conflict
@@ -67,7 +68,7 @@ def load(folder: Path) -> Orders:
 
 
 def table(bus: Bus) -> Table:
-    return bus.table(DESIRED_STREAM, desired_prefix("cluster", "c"))
+    return bus.own_table(DESIRED_STREAM, desired_prefix("cluster", "c"))
 
 
 @contextlib.asynccontextmanager
@@ -115,6 +116,7 @@ async def test_a_wiped_store_ends_nothing_until_it_speaks_of_the_order_again(
 ) -> None:
     """NATS loses its disk: healthy work goes on, is named as retained, and ends when the hub deletes it by name."""
     orders = load(tmp_path)
+    await table(bus).put("store", StoreMark(identity=OLD).encode())
     await table(bus).put("run/ns/a", b"1")
     await table(bus).put("policyset/p", b"1")
     async with following(orders, bus):

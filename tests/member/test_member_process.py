@@ -28,8 +28,9 @@ PROGRAM = """
 import asyncio, pathlib, sys
 from atoll.edge.member.main import run
 from atoll.edge.member.settings import MemberSettings
+from atoll.edge.enrolment import EnrolmentSettings
 cluster, url, kubeconfig, state = sys.argv[1:]
-asyncio.run(run(MemberSettings(cluster=cluster, nats_url=url, kubeconfig=pathlib.Path(kubeconfig),
+asyncio.run(run(MemberSettings(cluster=cluster, enrolment=EnrolmentSettings(url), kubeconfig=pathlib.Path(kubeconfig),
                                state_dir=pathlib.Path(state), heartbeat_seconds=0.5)))
 """
 
@@ -37,7 +38,7 @@ asyncio.run(run(MemberSettings(cluster=cluster, nats_url=url, kubeconfig=pathlib
 @contextlib.contextmanager
 def agent_process(settings: MemberSettings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """An agent in a process of its own, killed at the end of the block."""
-    arguments = [settings.cluster, settings.nats_url, str(settings.kubeconfig), str(settings.state_dir)]
+    arguments = [settings.cluster, settings.enrolment.nats_url, str(settings.kubeconfig), str(settings.state_dir)]
     with log.open("ab") as output:
         process = subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stdout=output, stderr=output)
     try:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from atoll.edge.enrolment import EnrolmentSettings
 from atoll.edge.member.settings import MemberSettings
 from atoll.federation.bus.messages import InventoryReport, LogsRequest, MeshReport, RunOrder, RunReport
 from atoll.federation.bus.subjects import rpc_subject
@@ -45,7 +46,7 @@ async def agent_of_sandbox(nats_server: Any, tmp_path: Path) -> AsyncIterator[Li
         await stack.enter_async_context(serving(cilium.app(), listen_unix(socket)))
         settings = MemberSettings(
             cluster=CLUSTER,
-            nats_url=nats_server.url,
+            enrolment=EnrolmentSettings(nats_server.url),
             state_dir=tmp_path / "agent",
             kubeconfig=_kubeconfig(tmp_path, listener.getsockname()[1]),
             cilium_socket=socket,

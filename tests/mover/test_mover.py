@@ -20,6 +20,7 @@ from atoll.edge.sink.verify import verify
 from atoll.edge.sink.volume import Volume
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.datasets import DatasetReader
+from atoll.federation.bus.membership import Membership
 from atoll.federation.bus.messages import CommitOrder, ManifestFile, ReadRequest, TransferOrder, TransferReport
 from atoll.federation.bus.subjects import DESIRED_STREAM, OBSERVED_STREAM, desired_prefix, observed_prefix
 from atoll.federation.errors import Internal, InvalidInput, NotFound, Unavailable
@@ -34,8 +35,9 @@ RUNNER = """
 import asyncio, pathlib, sys
 from atoll.edge.mover.main import run
 from atoll.edge.mover.settings import MoverSettings
+from atoll.federation.bus.membership import Membership
 cluster, namespace, url, root = sys.argv[1:]
-asyncio.run(run(MoverSettings(cluster, namespace, url, pathlib.Path(root))))
+asyncio.run(run(MoverSettings(cluster, namespace, Membership(url), pathlib.Path(root))))
 """
 
 
@@ -63,7 +65,7 @@ class Site:
     def __init__(self, bus: Bus, url: str, root: Path, cluster: str) -> None:
         self.bus, self.cluster, self.root = bus, cluster, root
         root.mkdir()
-        self.settings = MoverSettings(cluster, "ns", url, root)
+        self.settings = MoverSettings(cluster, "ns", Membership(url), root)
         self._task: asyncio.Task[Any] | None = None
 
     def start(self) -> None:

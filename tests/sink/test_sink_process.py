@@ -16,6 +16,7 @@ from atoll.edge.sink.verify import verify
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.envelope import Envelope, Reading, encode
 from atoll.federation.bus.log import LogTrimmer, LogWriter
+from atoll.federation.bus.membership import Membership
 from atoll.federation.bus.messages import CommitOrder, CommittedReport, DatasetReport, Message, StreamOrder
 from atoll.federation.bus.subjects import (
     DESIRED_STREAM,
@@ -54,13 +55,19 @@ class World:
 
     def __init__(self, bus: Bus, url: str, root: Path) -> None:
         self.bus, self.root = bus, root
-        self.settings = SinkSettings("onprem", "ns", url, root)
+        self.settings = SinkSettings("onprem", "ns", Membership(url), root)
         self.desired = bus.table(DESIRED_STREAM, desired_prefix("cluster", "onprem"))
         self._sink: asyncio.Task[Any] | None = None
 
     async def begin(self) -> None:
+        await self.make_log()
+
+    async def make_log(self) -> str:
+        """Do what the hub does for a log that is not there; tell which one it is."""
         await self.bus.ensure_log(lab_stream("lab"), lab_prefix("lab"), max_bytes=1 << 26)
-        await self.desired.put("stream/ns/s", ORDER.encode())
+        created = (await LogTrimmer(self.bus, lab_stream("lab")).extent()).created
+        await self.desired.put("stream/ns/s", ORDER.model_copy(update={"log_created": created}).encode())
+        return created
 
     def start(self) -> None:
         self._sink = asyncio.create_task(run(self.settings))
@@ -162,8 +169,7 @@ async def test_a_place_in_a_log_that_is_gone_is_taken_back_before_anything_new_i
     await world.send(envelope(1, 1), envelope(2, 3))
     await world.received(4)
     await world.bus.api(f"STREAM.DELETE.{lab_stream('lab')}")
-    await world.bus.ensure_log(lab_stream("lab"), lab_prefix("lab"), max_bytes=1 << 26)
-    made = (await LogTrimmer(world.bus, lab_stream("lab")).extent()).created
+    made = await world.make_log()
 
     async def is_told() -> bool:
         return await world.place() == (0, made)
@@ -229,7 +235,7 @@ async def test_a_log_that_was_made_anew_is_read_from_its_start(world: World) -> 
     await world.send(envelope(1, 1), envelope(2, 3), envelope(3, 5))
     await world.received(6)
     await world.bus.api(f"STREAM.DELETE.{lab_stream('lab')}")
-    await world.bus.ensure_log(lab_stream("lab"), lab_prefix("lab"), max_bytes=1 << 26)
+    await world.make_log()
     await world.send(envelope(4, 7), ident="again")
     report = await world.received(8)
     assert report.ledger.gaps == 0
@@ -295,7 +301,7 @@ async def test_a_run_output_is_committed_and_a_stale_epoch_is_told_no(world: Wor
 async def test_a_second_sink_on_the_same_volume_waits_for_the_first(world: World) -> None:
     await world.send(envelope(1, 1))
     await world.received(2)
-    second = World(world.bus, world.settings.nats_url, world.root)
+    second = World(world.bus, world.settings.membership.nats_url, world.root)
     second.start()
     await asyncio.sleep(1)
     await world.send(envelope(2, 3))
@@ -309,4 +315,4 @@ async def test_a_second_sink_on_the_same_volume_waits_for_the_first(world: World
 
 async def test_a_root_that_is_no_folder_is_named(nats_server: Any, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="mount"):
-        await run(SinkSettings("onprem", "ns", nats_server.url, tmp_path / "absent"))
+        await run(SinkSettings("onprem", "ns", Membership(nats_server.url), tmp_path / "absent"))

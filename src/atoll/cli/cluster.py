@@ -48,6 +48,41 @@ def uncordon(name: Name, dry_run: DryRun = False, *, hub: HubChoice) -> None:
     _set_unschedulable(name, False, dry_run=dry_run, hub=hub)
 
 
+@app.command()
+@chooses_hub
+def join(name: Name, *, hub: HubChoice) -> None:
+    """Invite a cluster: print the one-time token and the command that runs its agent.
+
+    The Cluster is created if it is not there. The token is good for one hour and one agent, and is shown this once; of
+    a cluster that is a member already, the new agent takes the place of the old one.
+
+    \b
+    Example:
+      atoll cluster join onprem-gpu
+    """
+    from atoll.cli.enrolling import show_invitation
+    from atoll.cli.hub import connect
+
+    with connect(hub) as api:
+        show_invitation(api, "cluster", name)
+
+
+@app.command()
+@chooses_hub
+def leave(name: Name, *, hub: HubChoice) -> None:
+    """Send a cluster away: its credentials are worthless at once, and the Cluster is deleted.
+
+    \b
+    Example:
+      atoll cluster leave lab-k3s
+    """
+    from atoll.cli.enrolling import remove
+    from atoll.cli.hub import connect
+
+    with connect(hub) as api:
+        remove(api, "cluster", name)
+
+
 def _set_unschedulable(name: str, value: bool, *, dry_run: bool, hub: HubChoice) -> None:
     from atoll.cli import kinds
     from atoll.cli.hub import connect

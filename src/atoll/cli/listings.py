@@ -1,4 +1,6 @@
-"""`atoll queue list`, `gateway list` and `stream list`: nouns that one can only look at so far."""
+"""`atoll queue list`, `gateway list|enroll|leave` and `stream list`: nouns with few verbs so far."""
+
+from typing import Annotated
 
 import typer
 
@@ -16,11 +18,46 @@ gateway = typer.Typer(no_args_is_help=True, help="Lab gateways: their brokers, o
 stream = typer.Typer(no_args_is_help=True, help="Streams: which topics become which dataset.")
 
 
+GatewayName = Annotated[str, typer.Argument(metavar="NAME", help="The gateway.")]
+
+
 def register(app: typer.Typer) -> None:
     """Add the nouns."""
     app.add_typer(queue, name="queue")
     app.add_typer(gateway, name="gateway")
     app.add_typer(stream, name="stream")
+
+
+@gateway.command()
+@chooses_hub
+def enroll(name: GatewayName, *, hub: HubChoice) -> None:
+    """Invite a lab gateway: print the one-time token and the command that runs it.
+
+    \b
+    Example:
+      atoll gateway enroll lab-a
+    """
+    from atoll.cli.enrolling import show_invitation
+    from atoll.cli.hub import connect
+
+    with connect(hub) as api:
+        show_invitation(api, "gateway", name)
+
+
+@gateway.command()
+@chooses_hub
+def leave(name: GatewayName, *, hub: HubChoice) -> None:
+    """Send a lab gateway away: its credentials are worthless at once, and the Gateway is deleted.
+
+    \b
+    Example:
+      atoll gateway leave lab-a
+    """
+    from atoll.cli.enrolling import remove
+    from atoll.cli.hub import connect
+
+    with connect(hub) as api:
+        remove(api, "gateway", name)
 
 
 @queue.command("list")

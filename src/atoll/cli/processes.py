@@ -14,6 +14,17 @@ from atoll.cli.listings import gateway
 hub = typer.Typer(no_args_is_help=True, help="The hub's own process.")
 
 NatsUrl = Annotated[str, typer.Option("--nats", envvar="ATOLL_NATS", metavar="URL", help="NATS server.")]
+OpenNats = Annotated[
+    str, typer.Option("--nats", envvar="ATOLL_NATS", metavar="URL", help="A NATS server that asks for no credentials.")
+]
+CredentialsFolder = Annotated[
+    Path | None, typer.Option("--credentials", metavar="FOLDER", help="Credentials of this process for NATS.")
+]
+HubUrl = Annotated[str, typer.Option("--hub", metavar="URL", help="Hub to enrol with, at the first start.")]
+HubCa = Annotated[Path | None, typer.Option("--hub-ca", metavar="FILE", help="CA of the hub's certificate.")]
+TokenFile = Annotated[
+    Path | None, typer.Option("--enrolment-token-file", metavar="FILE", help="One-time token, for the first start.")
+]
 StateDir = Annotated[Path, typer.Option("--state-dir", metavar="FOLDER", help="Folder of this process alone.")]
 LogLevel = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
 ClusterName = Annotated[str, typer.Option("--cluster", help="Cluster that this process belongs to.")]
@@ -50,6 +61,10 @@ def serve(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8700,
     member_nats: Annotated[str, typer.Option(metavar="URL", help="NATS as the clusters reach it.")] = "",
+    nats_keys: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Keys of NATS's accounts; without, NATS must have none.")
+    ] = None,
+    nats_ca: Annotated[Path | None, typer.Option(metavar="FILE", help="CA of NATS's certificate.")] = None,
     data_command: Annotated[str, typer.Option(help="Program of the sink and mover containers.")] = "atoll",
     tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate of the API, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key, PEM.")] = None,
@@ -73,11 +88,12 @@ def serve(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
         --tls-cert hub.crt --tls-key hub.key --client-ca ca.crt
     """
     from atoll.hub import main
-    from atoll.hub.settings import HubSettings, oidc_settings, tls_files
+    from atoll.hub.settings import HubSettings, nats_files, oidc_settings, tls_files
 
     settings = HubSettings(
         nats_url=nats, state_dir=state_dir, host=host, port=port, member_nats_url=member_nats,
         data_command=tuple(shlex.split(data_command)), log_level=log_level,
+        nats=nats_files(nats_keys, nats_ca),
         tls=tls_files(tls_cert, tls_key, client_ca=client_ca), insecure_http=insecure_http, no_auth=no_auth,
         oidc=oidc_settings(
             oidc_issuer, oidc_audience, keys=oidc_jwks, ca=oidc_ca,
@@ -89,8 +105,11 @@ def serve(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
 
 def agent(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter to typer
     cluster: ClusterName,
-    nats: NatsUrl,
     state_dir: StateDir,
+    nats: OpenNats = "",
+    hub: HubUrl = "",
+    hub_ca: HubCa = None,
+    enrolment_token_file: TokenFile = None,
     kubeconfig: Annotated[Path | None, typer.Option(help="How to reach the API server; default: as a pod.")] = None,
     context: Annotated[str | None, typer.Option(help="Context of the kubeconfig.")] = None,
     cilium_socket: Annotated[Path | None, typer.Option(help="The Cilium agent's socket.")] = None,
@@ -102,74 +121,102 @@ def agent(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
 ) -> None:
     """Run the agent of one cluster.
 
-    It applies what the hub wants and reports what is.
+    It applies what the hub wants and reports what is. At its first start it enrols with the hub by a one-time token
+    (see 'atoll cluster join') and keeps its key and its credentials in its state folder; later starts need no token.
 
     \b
     Example:
-      atoll agent --cluster onprem-gpu --nats nats://hub:4222 --state-dir /var/lib/atoll --kubeconfig ~/.kube/config
+      atoll agent --cluster onprem-gpu --hub https://hub:8700 --hub-ca ca.crt --enrolment-token-file token \\
+        --state-dir /var/lib/atoll --kubeconfig ~/.kube/config
     """
+    from atoll.edge.enrolment import EnrolmentSettings
     from atoll.edge.member import main
     from atoll.edge.member.settings import MemberSettings
 
     settings = MemberSettings(
-        cluster=cluster, nats_url=nats, kubeconfig=kubeconfig, context=context, state_dir=state_dir,
+        cluster=cluster, enrolment=EnrolmentSettings(nats, hub, hub_ca, enrolment_token_file),
+        kubeconfig=kubeconfig, context=context, state_dir=state_dir,
         cilium_socket=cilium_socket, cilium_exec=cilium_exec, heartbeat_seconds=heartbeat_seconds,
     )  # fmt: skip
     _run(main.run(settings), log_level)
 
 
 @gateway.command("run")
-def gateway_run(
+def gateway_run(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter to typer
     name: Annotated[str, typer.Option("--gateway", help="Name of the Gateway that this process is.")],
-    nats: NatsUrl,
     state_dir: StateDir,
+    nats: OpenNats = "",
+    hub: HubUrl = "",
+    hub_ca: HubCa = None,
+    enrolment_token_file: TokenFile = None,
     broker: Annotated[str | None, typer.Option(metavar="URL", help="MQTT broker, unless the Gateway says it.")] = None,
     heartbeat_seconds: Annotated[float, typer.Option(min=0.1, help="How often the hub hears from it.")] = 2.0,
     log_level: LogLevel = "info",
 ) -> None:
     """Run the agent of one lab: take MQTT messages, keep them safe, forward them.
 
+    At its first start it enrols with the hub by a one-time token (see 'atoll gateway enroll').
+
     \b
     Example:
-      atoll gateway run --gateway lab-a --nats nats://hub:4222 --state-dir /var/lib/atoll --broker mqtt://localhost:1883
+      atoll gateway run --gateway lab-a --hub https://hub:8700 --hub-ca ca.crt --enrolment-token-file token \\
+        --state-dir /var/lib/atoll --broker mqtt://localhost:1883
     """
+    from atoll.edge.enrolment import EnrolmentSettings
     from atoll.edge.gateway import main
     from atoll.edge.gateway.settings import GatewaySettings
 
     settings = GatewaySettings(
-        gateway=name, nats_url=nats, state_dir=state_dir, broker=broker, heartbeat_seconds=heartbeat_seconds
-    )
+        gateway=name, enrolment=EnrolmentSettings(nats, hub, hub_ca, enrolment_token_file), state_dir=state_dir,
+        broker=broker, heartbeat_seconds=heartbeat_seconds,
+    )  # fmt: skip
     _run(main.run(settings), log_level)
 
 
 def sink(
-    cluster: ClusterName, namespace: NamespaceName, nats: NatsUrl, root: Root, log_level: LogLevel = "info"
+    cluster: ClusterName,
+    namespace: NamespaceName,
+    root: Root,
+    nats: OpenNats = "",
+    credentials: CredentialsFolder = None,
+    log_level: LogLevel = "info",
 ) -> None:
     """Write one namespace's streams to files; runs inside a cluster.
 
     \b
     Example:
-      atoll sink --cluster onprem-gpu --namespace seismology --nats nats://hub:4222 --root /datasets
+      atoll sink --cluster onprem-gpu --namespace seismology --credentials /credentials --root /datasets
     """
     from atoll.edge.sink import main
     from atoll.edge.sink.settings import SinkSettings
+    from atoll.federation.bus.membership import membership
+    from atoll.federation.bus.permissions import Identity
 
-    _run(main.run(SinkSettings(cluster=cluster, namespace=namespace, nats_url=nats, root=root)), log_level)
+    member = membership(nats, credentials, Identity.of_data(cluster, namespace))
+    _run(main.run(SinkSettings(cluster=cluster, namespace=namespace, membership=member, root=root)), log_level)
 
 
 def mover(
-    cluster: ClusterName, namespace: NamespaceName, nats: NatsUrl, root: Root, log_level: LogLevel = "info"
+    cluster: ClusterName,
+    namespace: NamespaceName,
+    root: Root,
+    nats: OpenNats = "",
+    credentials: CredentialsFolder = None,
+    log_level: LogLevel = "info",
 ) -> None:
     """Copy one namespace's datasets between clusters; runs inside one.
 
     \b
     Example:
-      atoll mover --cluster onprem-gpu --namespace seismology --nats nats://hub:4222 --root /datasets
+      atoll mover --cluster onprem-gpu --namespace seismology --credentials /credentials --root /datasets
     """
     from atoll.edge.mover import main
     from atoll.edge.mover.settings import MoverSettings
+    from atoll.federation.bus.membership import membership
+    from atoll.federation.bus.permissions import Identity
 
-    _run(main.run(MoverSettings(cluster=cluster, namespace=namespace, nats_url=nats, root=root)), log_level)
+    member = membership(nats, credentials, Identity.of_data(cluster, namespace))
+    _run(main.run(MoverSettings(cluster=cluster, namespace=namespace, membership=member, root=root)), log_level)
 
 
 def _run(main: Any, log_level: str) -> None:

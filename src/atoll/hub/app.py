@@ -7,11 +7,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 from starlette.applications import Starlette
 
 from atoll import __version__
-from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.subjects import DESIRED_PREFIX, DESIRED_STREAM, OBSERVED_PREFIX, OBSERVED_STREAM
 from atoll.federation.resources import Cluster, Dataset, Job, Queue, Resource, Run
 from atoll.hub.access.service import AccessService
@@ -33,8 +33,11 @@ from atoll.hub.controllers.streams import StreamController
 from atoll.hub.controllers.transfers import TransferController
 from atoll.hub.controllers.triggers import TriggerController
 from atoll.hub.events import Events
+from atoll.hub.field.desk import Desk
+from atoll.hub.field.wires import Wires
 from atoll.hub.http.audit import AuditRecords
 from atoll.hub.http.datasets import Datasets
+from atoll.hub.http.enrolments import EnrolmentRoutes
 from atoll.hub.http.health import Health
 from atoll.hub.http.logs import Logs
 from atoll.hub.http.tokens import TokenRoutes
@@ -87,7 +90,7 @@ class Hub:
     """The parts of one hub process."""
 
     settings: HubSettings
-    bus: Bus
+    wires: Wires
     store: Store
     client: Client
     lease: Lease
@@ -95,6 +98,7 @@ class Hub:
     access: AccessService
     app: Starlette
     metrics: Metrics
+    desk: Desk | None = None
     clock: Clock = field(default=utc_now)
 
     async def run(self) -> None:
@@ -104,6 +108,8 @@ class Hub:
             group.create_task(self.context.desired.run(), name="hub-desired")
             group.create_task(self.access.run(), name="hub-access")
             group.create_task(lead(self.lease, self._lead), name="hub-leader")
+            if self.desk is not None:
+                group.create_task(self.desk.run(), name="hub-desk")
 
     async def _lead(self) -> None:
         """Run everything of which there must be one."""
@@ -125,14 +131,15 @@ class Hub:
             self.metrics.leads(False)
 
 
-async def build(settings: HubSettings, bus: Bus, *, clock: Clock = utc_now) -> Hub:
+async def build(settings: HubSettings, wires: Wires, *, clock: Clock = utc_now) -> Hub:
     """Make the hub's streams if need be, load its objects, and put the parts together.
 
     Raises:
         Unavailable: NATS does not answer. InvalidInput: the settings of OIDC cannot be used.
     """
-    await bus.ensure_table(DESIRED_STREAM, DESIRED_PREFIX)
-    await bus.ensure_table(OBSERVED_STREAM, OBSERVED_PREFIX)
+    bus = wires.own
+    await wires.field.ensure_table(DESIRED_STREAM, DESIRED_PREFIX)
+    await wires.field.ensure_table(OBSERVED_STREAM, OBSERVED_PREFIX)
     existing, metrics = ExistingObjects(), Metrics()
     storage = await JetStreamStorage.open(bus)
     store = Store(build_registry(existing), storage, clock=clock, require_namespaces=True)
@@ -141,30 +148,39 @@ async def build(settings: HubSettings, bus: Bus, *, clock: Clock = utc_now) -> H
     await store.start()
     await _ensure_namespace(store, "default")
     client = Client(store)
-    context = _context(settings, bus, client, clock=clock)
+    context = _context(settings, wires, client, clock=clock)
+    desk = _desk(settings, wires, context)
+    context.observed.on_forged = partial(metrics.forged, "report")
+    if desk is not None:
+        desk.on_forged = partial(metrics.forged, "call")
     return Hub(
         settings=settings,
-        bus=bus,
+        wires=wires,
         store=store,
         client=client,
         lease=await Lease.open(bus, seconds=settings.lease_seconds),
         context=context,
         access=access,
-        app=_app(client, bus, metrics, access=access),
+        app=_app(client, wires, metrics, access=access, desk=desk),
+        desk=desk,
         metrics=metrics,
         clock=clock,
     )
 
 
-def _context(settings: HubSettings, bus: Bus, client: Client, *, clock: Clock) -> Context:
+def _context(settings: HubSettings, wires: Wires, client: Client, *, clock: Clock) -> Context:
+    capabilities = wires.capabilities
     return Context(
         client=client,
-        observed=Observed.on(bus, clock=clock),
-        desired=Desired.on(bus, clock=clock),
+        observed=Observed.on(wires.field, clock=clock, capabilities=capabilities),
+        desired=Desired.on(wires.field, clock=clock, capabilities=capabilities),
         events=Events(client.store, clock=clock, retention_seconds=settings.event_retention_seconds),
-        bus=bus,
+        bus=wires.field,
+        capabilities=capabilities,
         clock=clock,
-        service=DataService(settings.data_command, settings.data_image, settings.nats_url_for_members),
+        service=DataService(
+            settings.data_command, settings.data_image, "" if wires.signer else settings.nats_url_for_members
+        ),
         policies_dir=settings.state_dir / "policies",
         heartbeat_timeout_seconds=settings.heartbeat_timeout_seconds,
         lab_log_bytes=settings.lab_log_bytes,
@@ -172,13 +188,23 @@ def _context(settings: HubSettings, bus: Bus, client: Client, *, clock: Clock) -
     )
 
 
-def _app(client: Client, bus: Bus, metrics: Metrics, *, access: AccessService) -> Starlette:
-    store = client.store
+def _desk(settings: HubSettings, wires: Wires, context: Context) -> Desk | None:
+    if wires.signer is None:
+        return None
+    nats_url = settings.nats_url_for_members
+    return Desk(wires, wires.signer, desired=context.desired, nats_url=nats_url, clock=context.clock)
+
+
+def _app(client: Client, wires: Wires, metrics: Metrics, *, access: AccessService, desk: Desk | None) -> Starlette:
+    store, bus, field_, capabilities = client.store, wires.own, wires.field, wires.capabilities
     audit = AuditRecords(access.audit, is_admin=access.is_admin, clock=store.clock)
-    parts = (Health(store, bus, metrics, access), Logs(client, bus), Datasets(client, bus), audit)
+    health, logs = Health(store, bus, metrics, access), Logs(client, field_, capabilities)
+    parts = (health, logs, Datasets(client, field_, capabilities), audit)
     routes = [route for part in parts for route in part.routes()]
     if access.tokens is not None:
         routes += TokenRoutes(access.tokens, clock=store.clock).routes()
+    if desk is not None:
+        routes += EnrolmentRoutes(desk).routes()
     major, minor = KUBERNETES.split(".")
     git_version = f"v{KUBERNETES}.0+atoll-{__version__}"
     version = {"major": major, "minor": minor, "gitVersion": git_version, "platform": "atoll"}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import structlog
 
-from atoll.federation.bus.connection import Bus
 from atoll.federation.errors import InvalidInput
 from atoll.hub.app import Clock, Hub, build, utc_now
+from atoll.hub.field.wires import connected
 from atoll.hub.http.server import listen, serving, url_of
 from atoll.hub.http.tls import Tls
 from atoll.hub.settings import HubSettings
@@ -42,9 +42,8 @@ async def running(settings: HubSettings, *, clock: Clock = utc_now) -> AsyncIter
     _make_folder(settings.state_dir)
     async with contextlib.AsyncExitStack() as stack:
         listener = stack.enter_context(listen(settings.host, settings.port))
-        bus = await Bus.connect(settings.nats_url, name="hub")
-        stack.push_async_callback(bus.close)
-        hub = await build(settings, bus, clock=clock)
+        wires = await stack.enter_async_context(connected(settings))
+        hub = await build(settings, wires, clock=clock)
         stack.push_async_callback(hub.access.close)
         server = await stack.enter_async_context(serving(hub.app, listener, tls=tls))
         stack.push_async_callback(hub.store.close)  # before the server ends: watches end with the store

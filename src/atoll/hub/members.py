@@ -5,6 +5,7 @@ what orders and reports mean. A member is named by (kind, name), such as ("clust
 """
 
 import asyncio
+import hmac
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,8 +13,9 @@ from typing import TypeVar
 
 import structlog
 
+from atoll.federation.bus.capabilities import OPEN_TO_ALL, Capabilities
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.messages import Message
+from atoll.federation.bus.messages import Message, StoreMark
 from atoll.federation.bus.subjects import (
     DESIRED_PREFIX,
     DESIRED_STREAM,
@@ -28,13 +30,14 @@ from atoll.hub.levels import Levels
 log = structlog.get_logger(__name__)
 
 M = TypeVar("M", bound=Message)
+STORE_MARK = "store"
 
 
 @dataclass(frozen=True)
 class Path:
     """A key of either table: whose it is, and what. `rest` is such as `run/seismology/picks-1`."""
 
-    kind: str
+    kind: MemberKind
     member: str
     rest: str
 
@@ -42,7 +45,7 @@ class Path:
     def parse(cls, key: str) -> "Path":
         """Read `cluster/onprem-gpu/run/seismology/picks-1`."""
         kind, member, *rest = key.split("/", 2)
-        return cls(kind, member, rest[0] if rest else "")
+        return cls(_kind(kind), member, rest[0] if rest else "")
 
     @property
     def key(self) -> str:
@@ -90,10 +93,16 @@ class Feed:
 
 
 class Copy:
-    """A table in memory. `run` keeps it up to date; reading never waits."""
+    """A table in memory. `run` keeps it up to date; reading never waits.
 
-    def __init__(self, table: Table, *, clock: Callable[[], datetime]) -> None:
-        self._table, self._clock = table, clock
+    In the table every key holds the token of who may write it. One with a wrong token was forged, or is left of other
+    keys of this federation: it is as if it were not there.
+    """
+
+    def __init__(self, table: Table, *, clock: Callable[[], datetime], token_of: Callable[[Path], str]) -> None:
+        self._table, self._clock, self._token_of = table, clock, token_of
+        self._forgers: set[str] = set()
+        self.on_forged: Callable[[], None] = _nothing
         self._held: dict[str, Held] = {}
         self._members: dict[tuple[str, str], set[str]] = {}
         self._feeds: set[Feed] = set()
@@ -106,23 +115,42 @@ class Copy:
         async for item in self._table.follow():
             is_live = levels.is_synced
             for change in levels.feed(item):
+                path = self._believed(change.key)
+                if path is None:
+                    continue
                 received_at = self._clock() if is_live else None
                 held = None if change.value is None else Held(change.value, change.revision, received_at)
-                self._take(change.key, held, change.revision)
+                self._take(path, held, change.revision)
             if isinstance(item, Synced):
                 self.synced.set()
 
-    def _wrote(self, key: str, held: Held | None, revision: int) -> None:
-        """Take in a write of our own, before the follower comes to it with what it has seen earlier."""
-        self._take(key, held, revision)
-        self._written[key] = revision
+    def _believed(self, key: str) -> Path | None:
+        """Read a key of the table; None if it does not hold the token that it should."""
+        kind, member, token, rest = (*key.split("/", 3), "", "", "")[:4]
+        path = Path(_kind(kind), member, rest)
+        if hmac.compare_digest(token, self._token_of(path)):
+            return path
+        self.on_forged()
+        if f"{kind}/{member}" not in self._forgers:
+            self._forgers.add(f"{kind}/{member}")
+            log.warning("something written with a wrong token was ignored", kind=kind, member=member)
+        return None
 
-    def _take(self, key: str, held: Held | None, revision: int) -> None:
+    def _place(self, path: Path) -> str:
+        """Give the key of the table under which something stands."""
+        return f"{path.kind}/{path.member}/{self._token_of(path)}/{path.rest}"
+
+    def _wrote(self, path: Path, held: Held | None, revision: int) -> None:
+        """Take in a write of our own, before the follower comes to it with what it has seen earlier."""
+        self._take(path, held, revision)
+        self._written[path.key] = revision
+
+    def _take(self, path: Path, held: Held | None, revision: int) -> None:
         """Put one change in, unless we have written there since."""
+        key = path.key
         if revision < self._written.get(key, 0):
             return
         self._written.pop(key, None)
-        path = Path.parse(key)
         keys = self._members.setdefault((path.kind, path.member), set())
         if held is None:
             self._held.pop(key, None)
@@ -183,18 +211,28 @@ class Observed(Copy):
     """What members reported."""
 
     @classmethod
-    def on(cls, bus: Bus, *, clock: Callable[[], datetime]) -> "Observed":
+    def on(cls, bus: Bus, *, clock: Callable[[], datetime], capabilities: Capabilities = OPEN_TO_ALL) -> "Observed":
         """Read the federation's table of reports."""
-        return cls(bus.table(OBSERVED_STREAM, OBSERVED_PREFIX), clock=clock)
+
+        def token_of(path: Path) -> str:
+            return capabilities.of_report(path.kind, path.member, path.rest)
+
+        return cls(bus.table(OBSERVED_STREAM, OBSERVED_PREFIX), clock=clock, token_of=token_of)
 
 
 class Desired(Copy):
     """What members should do. Writes carry the revision that this process knows: a deposed leader's are refused."""
 
     @classmethod
-    def on(cls, bus: Bus, *, clock: Callable[[], datetime]) -> "Desired":
+    def on(cls, bus: Bus, *, clock: Callable[[], datetime], capabilities: Capabilities = OPEN_TO_ALL) -> "Desired":
         """Read and write the federation's table of orders."""
-        return cls(bus.table(DESIRED_STREAM, DESIRED_PREFIX), clock=clock)
+
+        def token_of(path: Path) -> str:
+            return capabilities.of_key(path.kind, path.member, path.rest)
+
+        return cls(bus.table(DESIRED_STREAM, DESIRED_PREFIX), clock=clock, token_of=token_of)
+
+    _identity = ""
 
     async def put(self, path: Path, message: Message) -> bool:
         """Order something; nothing is written if the order stands already. Tell whether it was new.
@@ -202,21 +240,49 @@ class Desired(Copy):
         Raises:
             Conflict: another hub wrote there. Unavailable: the outcome is unknown; try again.
         """
-        value, known = message.encode(), self._held.get(path.key)
-        if known is not None and known.value == value:
+        if path.kind == "cluster" and _mark_of(path).key not in self._held:
+            await self._mark(path)
+        return await self._put(path, message.encode())
+
+    async def _put(self, path: Path, value: bytes, *, is_again: bool = False) -> bool:
+        known = self._held.get(path.key)
+        if known is not None and known.value == value and not is_again:
             return False
-        revision = await self._table.put(path.key, value, expected=known.revision if known else 0)
-        self._wrote(path.key, Held(value, revision), revision)
+        revision = await self._table.put(self._place(path), value, expected=known.revision if known else 0)
+        self._wrote(path, Held(value, revision), revision)
         return True
+
+    async def _mark(self, path: Path) -> None:
+        """Tell a cluster which store gives its orders.
+
+        Written again after each removal: the tombstone goes after a day, and the newest revision that an agent has seen
+        of this store must not go back by that, or it would take the store for an old copy.
+        """
+        self._identity = self._identity or await self._table.identity()
+        await self._put(_mark_of(path), StoreMark(identity=self._identity).encode(), is_again=True)
 
     async def remove(self, path: Path) -> bool:
         """Take an order back; tell whether there was one."""
         known = self._held.get(path.key)
         if known is None:
             return False
-        revision = await self._table.delete(path.key, expected=known.revision)
-        self._wrote(path.key, None, revision)
+        revision = await self._table.delete(self._place(path), expected=known.revision)
+        self._wrote(path, None, revision)
+        if path.kind == "cluster":
+            await self._mark(path)
         return True
+
+
+def _nothing() -> None:
+    """Count nothing."""
+
+
+def _mark_of(path: Path) -> Path:
+    return Path(path.kind, path.member, STORE_MARK)
+
+
+def _kind(text: str) -> MemberKind:
+    return "gateway" if text == "gateway" else "cluster"
 
 
 def proven_at(held: Held | None, at: datetime | None, now: datetime) -> datetime | None:

@@ -36,6 +36,17 @@ class Metrics:
             registry=self._registry,
         )
 
+        self._forged = Counter(
+            "atoll_hub_forged_messages_total",
+            "Messages from the field with a token that is not their member's, by what they were: report or call.",
+            ["kind"],
+            registry=self._registry,
+        )
+
+    def forged(self, kind: str) -> None:
+        """Count one message that nobody who may send it has sent."""
+        self._forged.labels(kind).inc()
+
     def reconciled(self, controller: str, result: str, seconds: float) -> None:
         """Count one reconcile."""
         self._reconciles.labels(controller, result).inc()

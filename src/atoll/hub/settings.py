@@ -35,6 +35,14 @@ class OidcSettings:
 
 
 @dataclass(frozen=True)
+class NatsFiles:
+    """The folder with the keys of NATS's operator and accounts, and the CA of its certificate (None: the system's)."""
+
+    keys: Path
+    ca: Path | None = None
+
+
+@dataclass(frozen=True)
 class HubSettings:
     """Settings of one hub process.
 
@@ -44,6 +52,8 @@ class HubSettings:
 
     nats_url: str
     state_dir: Path
+    # Without these NATS has no accounts: whoever reaches it may do everything.
+    nats: NatsFiles | None = None
     host: str = "127.0.0.1"
     port: int = 8700
     member_nats_url: str = ""
@@ -85,6 +95,17 @@ class HubSettings:
     def nats_url_for_members(self) -> str:
         """Where members dial; the hub's own URL unless told otherwise."""
         return self.member_nats_url or self.nats_url
+
+
+def nats_files(keys: Path | None, ca: Path | None) -> NatsFiles | None:
+    """Put the options of NATS together; None if none is given: NATS has no accounts then.
+
+    Raises:
+        InvalidInput: one is missing.
+    """
+    if keys is None and ca is not None:
+        raise InvalidInput("--nats-ca needs --nats-keys: a NATS with a certificate has accounts, too")
+    return NatsFiles(keys, ca) if keys is not None else None
 
 
 def tls_files(certificate: Path | None, key: Path | None, *, client_ca: Path | None) -> TlsFiles | None:

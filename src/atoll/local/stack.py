@@ -7,14 +7,16 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import structlog
 
+from atoll.federation.bus.nats_keys import Keys
 from atoll.federation.errors import AtollError, Unavailable
-from atoll.local import nats
+from atoll.local import nats, pki
 from atoll.local.home import Home
 from atoll.local.leftovers import end_leftovers
 from atoll.local.state import Phase, State
@@ -106,17 +108,44 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**os.environ, "PATH": f"{beside}{os.pathsep}{path}", "PYTHONUNBUFFERED": "1", **(extra or {})}
 
 
-async def start_nats(stack: Stack, ports: Mapping[str, int], *, with_mqtt: bool) -> nats.NatsSettings:
-    """Start nats-server with its store in the home."""
+@dataclass(frozen=True)
+class LocalNats:
+    """A nats-server of a home: where it is, and the files by which the hub is its master."""
+
+    url: str
+    keys: Path
+    ca: Path
+
+
+async def start_nats(stack: Stack, ports: Mapping[str, int]) -> LocalNats:
+    """Start nats-server with its store, its keys and its certificate in the home.
+
+    Raises:
+        InvalidInput: the home's keys or its CA cannot be used.
+    """
     binary = await asyncio.to_thread(nats.find_server)
     stack.step("starting NATS")
-    mqtt_port = ports["mqtt"] if with_mqtt else None
-    settings = nats.NatsSettings(port=ports["nats"], store=stack.home.folder("nats"), mqtt_port=mqtt_port)
-    config = stack.home.root / "nats.conf"
+    home = stack.home
+    files, keys = pki.ensure(home, now=datetime.now(UTC)), home.root / "nats-keys"
+    accounts = nats.Accounts(Keys.ensure(keys), home.root / "nats-accounts", files.server.certificate, files.server.key)
+    settings = nats.NatsSettings(port=ports["nats"], store=home.folder("nats"), accounts=accounts)
+    config = home.root / "nats.conf"
     nats.write_config(settings, config)
     argv = (str(binary), "--config", str(config))
     await stack.supervisor.start(
         ProcessSpec("nats", argv, environment(), is_ready=lambda: nats.is_serving(settings.port))
     )
-    stack.note(nats_url=settings.url, mqtt_url=settings.mqtt_url)
+    stack.note(nats_url=settings.url)
+    return LocalNats(settings.url, keys, files.ca.certificate)
+
+
+async def start_broker(stack: Stack, ports: Mapping[str, int]) -> nats.BrokerSettings:
+    """Start the MQTT broker of a lab's instruments: as in a lab, it is not the hub's NATS."""
+    binary = await asyncio.to_thread(nats.find_server)
+    settings = nats.BrokerSettings(port=ports["mqtt"], store=stack.home.folder("mqtt"))
+    config = stack.home.root / "mqtt.conf"
+    nats.write_broker_config(settings, config)
+    argv = (str(binary), "--config", str(config))
+    await stack.supervisor.start(ProcessSpec("mqtt", argv, environment(), is_ready=lambda: nats.is_open(settings.port)))
+    stack.note(mqtt_url=settings.url)
     return settings

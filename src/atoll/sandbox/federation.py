@@ -6,7 +6,7 @@ A composition root. It uses the hub from outside, by its API; what the processes
 import asyncio
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -16,14 +16,15 @@ from typing import Any
 
 from atoll.cli import kinds
 from atoll.cli.api import Api
+from atoll.cli.enrolling import invite
+from atoll.federation.bus.membership import MEMBER_FILE
 from atoll.federation.errors import Unavailable
 from atoll.federation.resources import GROUP_VERSION, Cluster, Gateway
 from atoll.local import hub as local_hub
 from atoll.local.home import Home, write_atomically
 from atoll.local.hub import LocalHub
-from atoll.local.nats import NatsSettings
 from atoll.local.ports import assign
-from atoll.local.stack import Compose, Stack, atoll, environment, start_nats
+from atoll.local.stack import Compose, Stack, atoll, environment, start_broker, start_nats
 from atoll.local.state import ClusterAccess
 from atoll.local.supervisor import ProcessSpec
 from atoll.sandbox.settings import SandboxSettings
@@ -31,6 +32,7 @@ from atoll.sandbox.spec import DEFAULT_CLUSTERS, ClusterSpec
 from atoll.sandbox.state import STATE_FILE, ClusterState, read_state
 
 GATEWAY = "lab-a"
+_TOKEN = "enrolment-token"  # noqa: S105 - a file name
 # A sandbox is watched by a person who kills things: what is lost should show in seconds, not half a minute.
 _HEARTBEAT_SECONDS = "2"
 _GATEWAY_HEARTBEAT_SECONDS = "0.5"
@@ -61,29 +63,32 @@ def supervisor_command(home: Home) -> tuple[str, ...]:
 
 
 async def _compose(federation: Federation, stack: Stack) -> None:
-    server, hub = await _start_hub(federation, stack)
+    hub, broker_url = await _start_hub(federation, stack)
     clusters = read_state(stack.home.folder("clusters")).clusters
     stack.note(clusters=tuple(_access(cluster) for cluster in clusters))
     await asyncio.to_thread(_create_objects, hub, federation)
     stack.step(f"starting the agents{' and the gateway' if federation.gateway else ''}")
-    agents = [_agent_process(stack.home, cluster, server.url) for cluster in clusters]
-    gateways = [_gateway_process(stack.home, server.url, server.mqtt_url)] if federation.gateway else []
+    names = [cluster.name for cluster in clusters]
+    await asyncio.to_thread(_invite, stack.home, hub, names, federation.gateway)
+    agents = [_agent_process(stack.home, cluster, hub) for cluster in clusters]
+    gateways = [_gateway_process(stack.home, hub, broker_url)] if federation.gateway else []
     await stack.supervisor.start(*agents, *gateways)
     stack.step("waiting until every cluster is Ready")
     await _wait_ready(stack, hub, federation)
 
 
-async def _start_hub(federation: Federation, stack: Stack) -> tuple[NatsSettings, LocalHub]:
-    """Start NATS, then the hub and the simulated clusters together."""
+async def _start_hub(federation: Federation, stack: Stack) -> tuple[LocalHub, str]:
+    """Start NATS, then the hub and the simulated clusters together; give the hub and where instruments publish."""
     specs, with_mqtt = federation.specs, bool(federation.gateway)
     names = ("nats", *(("mqtt",) if with_mqtt else ()), "hub", *(spec.name for spec in specs))
     ports = assign(stack.home.ports_file, names, wanted={"hub": federation.port} if federation.port else {})
-    server = await start_nats(stack, ports, with_mqtt=with_mqtt)
+    server = await start_nats(stack, ports)
+    broker_url = (await start_broker(stack, ports)).url if with_mqtt else ""
     stack.step("starting the hub and the simulated clusters")
-    hub = local_hub.prepare(stack, server.url, ports["hub"], options=("--data-command", shlex.join(atoll())))
+    hub = local_hub.prepare(stack, server, ports["hub"], options=("--data-command", shlex.join(atoll())))
     await stack.supervisor.start(hub.process, _clusters_process(stack.home.folder("clusters"), specs, ports))
     local_hub.note(stack, hub)
-    return server, hub
+    return hub, broker_url
 
 
 def objects(federation: Federation) -> list[dict[str, Any]]:
@@ -137,24 +142,46 @@ def _clusters_process(home: Path, specs: tuple[ClusterSpec, ...], ports: Mapping
     return ProcessSpec("clusters", atoll("sandbox", "cluster", "--config", str(config)), environment(), is_ready)
 
 
-def _agent_process(home: Home, cluster: ClusterState, nats_url: str) -> ProcessSpec:
+def _invite(home: Home, hub: LocalHub, clusters: Sequence[str], gateway: str) -> None:
+    """Enrol what is no member yet, as a person would by `atoll cluster join`; who has come in once stays a member."""
+    wanted = [("cluster", name, _agent_folder(home, name)) for name in clusters]
+    wanted += [("gateway", gateway, home.folder("gateway"))] if gateway else []
+    with Api(hub.context.server, hub.context.credentials) as api:
+        for kind, name, folder in wanted:
+            if not (folder / "membership" / MEMBER_FILE).exists():
+                write_atomically(folder / _TOKEN, invite(api, kind, name).token.encode(), mode=0o600)
+
+
+def _enrolment(hub: LocalHub, folder: Path) -> dict[str, str]:
+    """Give the options by which a process in this home becomes a member."""
+    return {
+        "--hub": hub.context.server,
+        "--hub-ca": str(hub.ca),
+        "--enrolment-token-file": str(folder / _TOKEN),
+        "--state-dir": str(folder),
+    }
+
+
+def _agent_folder(home: Home, cluster: str) -> Path:
+    return home.folder(f"agents/{cluster}")
+
+
+def _agent_process(home: Home, cluster: ClusterState, hub: LocalHub) -> ProcessSpec:
     arguments = {
         "--cluster": cluster.name,
-        "--nats": nats_url,
+        **_enrolment(hub, _agent_folder(home, cluster.name)),
         "--kubeconfig": cluster.kubeconfig,
         "--cilium-socket": cluster.cilium_socket,
-        "--state-dir": str(home.folder(f"agents/{cluster.name}")),
         "--heartbeat-seconds": _HEARTBEAT_SECONDS,
     }
     return ProcessSpec(f"agent-{cluster.name}", atoll("agent", *chain(*arguments.items())), environment())
 
 
-def _gateway_process(home: Home, nats_url: str, broker_url: str) -> ProcessSpec:
+def _gateway_process(home: Home, hub: LocalHub, broker_url: str) -> ProcessSpec:
     arguments = {
         "--gateway": GATEWAY,
-        "--nats": nats_url,
+        **_enrolment(hub, home.folder("gateway")),
         "--broker": broker_url,
-        "--state-dir": str(home.folder("gateway")),
         "--heartbeat-seconds": _GATEWAY_HEARTBEAT_SECONDS,
     }
     return ProcessSpec("gateway", atoll("gateway", "run", *chain(*arguments.items())), environment())

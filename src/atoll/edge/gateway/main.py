@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 import structlog
 
+from atoll.edge.enrolment import Enrolled
 from atoll.edge.gateway.files import OpenedOutbox, StateDir
 from atoll.edge.gateway.intake import Intake
 from atoll.edge.gateway.mqtt import Broker, BrokerAddress
@@ -24,10 +25,11 @@ from atoll.federation.bus.messages import CommittedReport, GatewayOrder, Gateway
 from atoll.federation.bus.subjects import (
     DESIRED_STREAM,
     OBSERVED_STREAM,
+    OPEN_TOKEN,
     desired_prefix,
     observed_prefix,
 )
-from atoll.federation.bus.table import Change
+from atoll.federation.bus.table import Change, Table
 from atoll.federation.errors import AtollError, Internal, InvalidInput
 from atoll.federation.resources.gateway import StreamLedger
 
@@ -74,6 +76,10 @@ class _Gateway:
         recent = RecentPackets(self._outbox.recent_packets())
         self._packer = Packer(recent=recent, opened=self._outbox.open_datasets())
         self._uplink = Uplink(self._outbox, gateway=settings.gateway)
+        self._enrolled = Enrolled(
+            settings.state_dir / "membership", settings.enrolment, kind="gateway", name=settings.gateway
+        )
+        self._token = OPEN_TOKEN
         self._intake = Intake(self._outbox, self._packer, on_stored=self._uplink.wake)
         self._broker: Broker | None = None
         self._broker_changed = asyncio.Event()
@@ -149,10 +155,13 @@ class _Gateway:
     # --- the hub's side
 
     async def _work_with_hub(self) -> None:
-        bus = await Bus.await_server(self._settings.nats_url, name=f"gateway {self._settings.gateway}")
+        member, name = await self._enrolled.membership(), f"gateway {self._settings.gateway}"
+        self._token = member.token
+        bus = await Bus.await_server(member.nats_url, name=name, login=member.login)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._uplink.run(bus))
+                tasks.create_task(self._enrolled.keep(bus, member))
+                tasks.create_task(self._uplink.run(bus, token=member.service_token))
                 tasks.create_task(self._follow_orders(bus))
                 tasks.create_task(self._follow_commits(bus))
                 tasks.create_task(self._beat(bus))
@@ -160,11 +169,13 @@ class _Gateway:
             await bus.close()
 
     async def _follow_orders(self, bus: Bus) -> None:
-        table = bus.table(DESIRED_STREAM, desired_prefix("gateway", self._settings.gateway))
-        async for item in table.follow():
+        async for item in self._orders(bus).follow():
             # A hub that has no order (yet, or any more) is no reason to unsubscribe: only a deletion is.
             if isinstance(item, Change) and item.key == "streams":
                 await self._obey(item.value)
+
+    def _orders(self, bus: Bus) -> Table:
+        return bus.own_table(DESIRED_STREAM, desired_prefix("gateway", self._settings.gateway, self._token))
 
     async def _obey(self, value: bytes | None) -> None:
         try:
@@ -182,9 +193,8 @@ class _Gateway:
         log.info("follows an order", streams=len(order.streams))
 
     async def _follow_commits(self, bus: Bus) -> None:
-        """Trim the outbox by what the sinks say they have in files."""
-        table = bus.table(OBSERVED_STREAM, observed_prefix("gateway", self._settings.gateway))
-        async for item in table.follow("committed"):
+        """Trim the outbox by what the sinks say they have in files, as the hub passes it on."""
+        async for item in self._orders(bus).follow("committed"):
             if not isinstance(item, Change) or item.value is None:
                 continue
             try:
@@ -201,7 +211,7 @@ class _Gateway:
                 await asyncio.to_thread(self._outbox.trim, stream, number=commit.envelope, sequence=commit.sequence)
 
     async def _beat(self, bus: Bus) -> None:
-        table = bus.table(OBSERVED_STREAM, observed_prefix("gateway", self._settings.gateway))
+        table = bus.own_table(OBSERVED_STREAM, observed_prefix("gateway", self._settings.gateway, self._token))
         while True:
             try:
                 await table.put("heartbeat", (await asyncio.to_thread(self._report)).encode())

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from atoll.edge.enrolment import EnrolmentSettings
+
 
 @dataclass(frozen=True)
 class GatewaySettings:
@@ -10,7 +12,7 @@ class GatewaySettings:
 
     Attributes:
         gateway: the name of the Gateway object that this process is.
-        nats_url: where the hub's NATS answers; it may be away for as long as it likes.
+        enrolment: how it comes to reach the hub's NATS, which may be away for as long as it likes.
         state_dir: folder of the outbox; one gateway at a time.
         broker: mqtt[s]://[user:password@]host[:port], used unless the Gateway object names one.
         broker_ca_file: certificates to trust for mqtts; the system's if None.
@@ -18,7 +20,7 @@ class GatewaySettings:
     """
 
     gateway: str
-    nats_url: str
+    enrolment: EnrolmentSettings
     state_dir: Path
     broker: str | None = None
     broker_ca_file: Path | None = None

@@ -13,7 +13,7 @@ from atoll.edge.gateway.packing import StreamKey
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.envelope import Envelope, encode, is_intact
 from atoll.federation.bus.log import LogWriter
-from atoll.federation.bus.subjects import lab_stream, lab_subject
+from atoll.federation.bus.subjects import OPEN_TOKEN, lab_stream, lab_subject, uplink_subject
 from atoll.federation.errors import AtollError, Conflict
 
 log = structlog.get_logger(__name__)
@@ -30,7 +30,7 @@ class Uplink:
     """Forwards one outbox. `forwarded`: newest reading per Stream that the hub has; `problem`: why it stands still."""
 
     def __init__(self, outbox: Outbox, *, gateway: str) -> None:
-        self._outbox, self._gateway = outbox, gateway
+        self._outbox, self._gateway, self._token = outbox, gateway, OPEN_TOKEN
         self._stored = asyncio.Event()
         self._in_flight: list[StoredEnvelope] = []
         self.forwarded: dict[StreamKey, int] = {}
@@ -41,8 +41,13 @@ class Uplink:
         """Say that the outbox has something new."""
         self._stored.set()
 
-    async def run(self, bus: Bus) -> None:
-        """Forward until cancelled; whatever happens to the hub, go on from what it has."""
+    async def run(self, bus: Bus, *, token: str = OPEN_TOKEN) -> None:
+        """Forward until cancelled; whatever happens to the hub, go on from what it has.
+
+        Args:
+            token: the one under which the hub's log takes this gateway's envelopes in.
+        """
+        self._token = token
         writer = LogWriter(bus, lab_stream(self._gateway), ident=self._outbox.ident, deadline_seconds=_DEADLINE_SECONDS)
         try:
             while True:
@@ -93,7 +98,8 @@ class Uplink:
 
     async def _append(self, writer: LogWriter, envelopes: Sequence[StoredEnvelope]) -> None:
         for envelope in envelopes:
-            await writer.append(envelope.number, lab_subject(self._gateway, *envelope.stream), self._sound(envelope))
+            subject = uplink_subject(lab_subject(self._gateway, *envelope.stream), self._token)
+            await writer.append(envelope.number, subject, self._sound(envelope))
             self._in_flight.append(envelope._replace(data=b""))
 
     def _sound(self, envelope: StoredEnvelope) -> bytes:

@@ -1,10 +1,10 @@
 """What the hub wants of this cluster: followed on the bus, kept on disk, so that the agent carries on without a hub.
 
 The guard of G2 (no healthy work is stopped because a connection was): an order ends only by the hub's own word. That
-is a deletion heard live, or a key missing from a complete snapshot of *the same store that gave the order*: the stream
-has the identity it had, and its revision has not gone back. If the store was made anew or restored from an old copy,
-what it no longer lists is *retained*: still carried out, and named in the heartbeat, until the store lists or deletes
-the key again.
+is a deletion heard live, or a key missing from a complete snapshot of *the same store that gave the order*: the hub's
+mark among the orders names the store that it named before, and the snapshot's revision has not gone back. If the store
+was made anew or restored from an old copy, what it no longer lists is *retained*: still carried out, and named in the
+heartbeat, until the store lists or deletes the key again.
 """
 
 import asyncio
@@ -16,16 +16,16 @@ import orjson
 import structlog
 
 from atoll.edge.member.shelf import Shelf
+from atoll.federation.bus.messages import StoreMark
 from atoll.federation.bus.table import Change, Synced
-from atoll.federation.errors import AtollError
+from atoll.federation.errors import Internal
 
 log = structlog.get_logger(__name__)
 
 RUNS, POLICYSETS, SERVICES = "run", "policyset", "service"
 # Other kinds of desired keys are for the sinks and movers of this cluster.
 _MINE = (f"{RUNS}/", f"{POLICYSETS}/", f"{SERVICES}/")
-_META = "store"
-_RETRY_SECONDS = 0.5
+_META = _MARK = "store"
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,6 @@ class DesiredTable(Protocol):
 
     def follow(self, under: str = "") -> AsyncIterator[Change | Synced]:
         """Give every live key, `Synced`, then changes."""
-        ...
-
-    async def last_revision(self) -> int:
-        """Give the newest revision of the stream."""
-        ...
-
-    async def identity(self) -> str:
-        """Tell streams apart that bear the same name."""
         ...
 
 
@@ -107,15 +99,16 @@ class Orders:
 
     async def follow(self, table: DesiredTable) -> None:
         """Take in what the hub orders, until cancelled."""
-        listed: set[str] = set()
+        identity = ""
         async for item in table.follow():
             if isinstance(item, Synced):
-                await self._close_snapshot(table, frozenset(listed))
-                listed.clear()
+                now = Store(identity if _MARK in item.keys else "", item.revision)
+                await self._close_snapshot(now, item.keys)
                 self.has_synced.set()
+            elif item.key == _MARK:
+                identity = _identity_of(item.value)
             elif item.key.startswith(_MINE):
                 await self._take(item)
-                (listed.discard if item.value is None else listed.add)(item.key)
 
     async def _take(self, change: Change) -> None:
         """Store one change and tell of it."""
@@ -129,8 +122,7 @@ class Orders:
             self._orders[change.key] = change.value
             self._tell(change.key)
 
-    async def _close_snapshot(self, table: DesiredTable, listed: frozenset[str]) -> None:
-        now = await _identify(table)
+    async def _close_snapshot(self, now: Store, listed: frozenset[str]) -> None:
         verdict = judge(tuple(self._orders), listed, self.store, now)
         if verdict.store.retained:
             log.warning("orders are kept that the hub's store lost", orders=verdict.store.retained)
@@ -154,14 +146,13 @@ class Orders:
             handler(rest)
 
 
-async def _identify(table: DesiredTable) -> Store:
-    """Ask, until it answers, which store it is: a snapshot must not be judged without."""
-    while True:
-        try:
-            return Store(await table.identity(), await table.last_revision())
-        except AtollError as error:
-            log.info("the hub's store could not be identified", reason=str(error), retry_seconds=_RETRY_SECONDS)
-            await asyncio.sleep(_RETRY_SECONDS)
+def _identity_of(mark: bytes | None) -> str:
+    """Read the hub's mark; one that cannot be read names no store, so that nothing ends by it."""
+    try:
+        return StoreMark.decode(mark).identity if mark is not None else ""
+    except Internal as error:
+        log.error("the mark of the hub's store could not be read", problem=str(error))
+        return ""
 
 
 def _store_of(saved: bytes) -> Store:

@@ -7,7 +7,9 @@ from functools import partial
 
 import structlog
 
+from atoll.edge.enrolment import Enrolled
 from atoll.edge.member.cilium import CiliumAgent
+from atoll.edge.member.data_credentials import DataCredentials
 from atoll.edge.member.desired import POLICYSETS, RUNS, SERVICES, Orders
 from atoll.edge.member.informer import Informer
 from atoll.edge.member.inventory.view import ClusterView
@@ -69,6 +71,10 @@ class _Agent:
         self._run_records = Records(self._shelf("runs"), RunRecord)
         self._reporter = Reporter()
         self._view = ClusterView(kube, has_order=self._orders.has)
+        self._enrolled = Enrolled(
+            settings.state_dir / "membership", settings.enrolment, kind="cluster", name=settings.cluster
+        )
+        self._data_credentials = DataCredentials(kube, settings.cluster)
         self._pulse = Pulse(kube, self._view, orders=self._orders, reporter=self._reporter, now=_now)
 
     def _shelf(self, name: str) -> Shelf:
@@ -83,6 +89,7 @@ class _Agent:
             reporter=self._reporter,
             logs=Logs(self._kube).serve,
             recall=partial(recall, self._run_records),
+            data_credentials=self._data_credentials,
         )
         structlog.contextvars.bind_contextvars(cluster=settings.cluster)
         log.info(
@@ -96,7 +103,7 @@ class _Agent:
             group.create_task(self._pulse.heartbeats(settings.heartbeat_seconds))
             group.create_task(self._pulse.inventories())
             group.create_task(self._mesh())
-            group.create_task(uplink.run(settings.nats_url))
+            group.create_task(uplink.run(self._enrolled))
 
     async def _runs(self) -> None:
         """Reconcile runs when their order, their Job or their pods change."""
@@ -141,7 +148,10 @@ class _Agent:
     async def _services(self) -> None:
         """Reconcile data services when their order or their Deployment changes."""
         records = Records(self._shelf("services"), ServiceRecord)
-        controller = ServiceController(self._kube, self._orders, records=records, reports=self._reporter, now=_now)
+        credentials = self._data_credentials if self._settings.enrolment.hub_url else None
+        controller = ServiceController(
+            self._kube, self._orders, records=records, reports=self._reporter, now=_now, credentials=credentials
+        )
         worker = Worker("services", controller.reconcile)
         self._orders.on_change(SERVICES, worker.add)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from atoll.edge.member.data_credentials import SECRET, DataCredentials
 from atoll.edge.member.desired import SERVICES, Orders
 from atoll.edge.member.errors import is_passing
 from atoll.edge.member.kube import Kube
@@ -14,6 +15,7 @@ from atoll.edge.member.objects import Kind, Object, ObjectRef, condition
 from atoll.edge.member.records import Records, ServiceRecord, saved
 from atoll.edge.member.runs import Reports
 from atoll.edge.member.work import DONE, RequeueAfter, Result
+from atoll.federation.bus.admission import CREDENTIALS_SECRET
 from atoll.federation.bus.messages import ServiceOrder, ServiceReport
 from atoll.federation.errors import AtollError
 
@@ -36,8 +38,11 @@ class ServiceController:
         records: Records[ServiceRecord],
         reports: Reports,
         now: Callable[[], datetime],
+        credentials: DataCredentials | None = None,
     ) -> None:
+        """Without `credentials` NATS asks for none."""
         self._kube, self._orders, self._records, self._reports, self._now = kube, orders, records, reports, now
+        self._credentials = credentials
 
     async def reconcile(self, namespace: str) -> Result:
         """Bring the service of one namespace closer to its order, and report it."""
@@ -59,6 +64,8 @@ class ServiceController:
         refs = [ObjectRef.of(manifest) for manifest in order.manifests]
         self._records.put(order.namespace, ServiceRecord(namespace=order.namespace, objects=saved(refs)))
         objects = [await self._kube.server_side_apply(manifest, strict=True) for manifest in order.manifests]
+        if self._credentials is not None:  # after the namespace that they are in; the pods wait for them
+            await self._credentials.ensure(order.namespace)
         problems = (why_not_ready(ref, obj) for ref, obj in zip(refs, objects, strict=True))
         return next(filter(None, problems), "")
 
@@ -66,6 +73,8 @@ class ServiceController:
         for entry in record.objects if record else ():
             if entry.ref().kind not in _STAYS:
                 await self._kube.delete(entry.ref())
+        if self._credentials is not None:
+            await self._kube.delete(ObjectRef(SECRET, namespace, CREDENTIALS_SECRET))
         self._records.delete(namespace)
         self._reports.forget(f"{SERVICES}/{namespace}")
         return DONE

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from atoll.edge.enrolment import EnrolmentSettings
+
 
 @dataclass(frozen=True)
 class MemberSettings:
@@ -10,7 +12,7 @@ class MemberSettings:
 
     Attributes:
         cluster: name of the Cluster that it speaks for.
-        nats_url: where the hub's NATS is; it may be away for any time.
+        enrolment: how it comes to reach the hub's NATS, which may be away for any time.
         kubeconfig: how to reach the API server; None means the pod's service account.
         context: of the kubeconfig; None means its current one.
         state_dir: a folder of this agent alone, on a disk that survives restarts.
@@ -20,7 +22,7 @@ class MemberSettings:
     """
 
     cluster: str
-    nats_url: str
+    enrolment: EnrolmentSettings
     state_dir: Path
     kubeconfig: Path | None = None
     context: str | None = None

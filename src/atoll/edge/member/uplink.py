@@ -9,9 +9,12 @@ from collections.abc import AsyncIterator, Callable
 
 import structlog
 
+from atoll.edge.enrolment import Enrolled
+from atoll.edge.member.data_credentials import DataCredentials
 from atoll.edge.member.desired import POLICYSETS, RUNS, SERVICES, Orders
 from atoll.edge.member.reporter import Reporter
 from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.membership import Membership
 from atoll.federation.bus.subjects import (
     DESIRED_STREAM,
     OBSERVED_STREAM,
@@ -34,31 +37,46 @@ _RETRY_SECONDS = 1.0
 class Uplink:
     """The connection of one cluster's agent."""
 
-    def __init__(self, cluster: str, orders: Orders, *, reporter: Reporter, logs: Serve, recall: Recall) -> None:
+    def __init__(
+        self,
+        cluster: str,
+        orders: Orders,
+        *,
+        reporter: Reporter,
+        logs: Serve,
+        recall: Recall,
+        data_credentials: DataCredentials,
+    ) -> None:
         """Work for a cluster.
 
         Args:
             logs: answers the `logs` calls.
             recall: takes key and report of each run that is reported already, if this agent knows of no hub yet.
+            data_credentials: is told of the connection by which the hub can be asked.
         """
         self._cluster, self._orders, self._reporter = cluster, orders, reporter
-        self._logs, self._recall = logs, recall
+        self._logs, self._recall, self._data_credentials = logs, recall, data_credentials
 
-    async def run(self, nats_url: str) -> None:
-        """Be connected until cancelled."""
-        bus = await self._connect(nats_url)
+    async def run(self, enrolled: Enrolled) -> None:
+        """Be a member and connected until cancelled."""
+        member = await enrolled.membership()
+        bus = await self._connect(member)
         try:
-            service = await bus.serve_many(rpc_subject(self._cluster, "logs"), self._logs)
+            service = await bus.serve_many(rpc_subject(self._cluster, "logs", member.token), self._logs)
             try:
-                await self._exchange(bus)
+                self._data_credentials.connect(bus, member)
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(enrolled.keep(bus, member))
+                    group.create_task(self._exchange(bus, member.token))
             finally:
+                self._data_credentials.connect(None, member)
                 await service.stop()
         finally:
             await bus.close()
 
-    async def _exchange(self, bus: Bus) -> None:
-        desired = bus.table(DESIRED_STREAM, desired_prefix("cluster", self._cluster))
-        observed = bus.table(OBSERVED_STREAM, observed_prefix("cluster", self._cluster))
+    async def _exchange(self, bus: Bus, token: str) -> None:
+        desired = bus.own_table(DESIRED_STREAM, desired_prefix("cluster", self._cluster, token))
+        observed = bus.own_table(OBSERVED_STREAM, observed_prefix("cluster", self._cluster, token))
         if not self._orders.store.identity:
             await self._recall_runs(observed)
         # The hub's store may have been made anew while the connection was away: it is told everything again.
@@ -68,10 +86,11 @@ class Uplink:
                 group.create_task(self._reporter.run(observed))
                 group.create_task(self._sweep(observed))
 
-    async def _connect(self, url: str) -> Bus:
+    async def _connect(self, member: Membership) -> Bus:
+        url, name = member.nats_url, f"agent {self._cluster}"
         while True:
             try:
-                bus = await Bus.connect(url, name=f"agent {self._cluster}", wait_seconds=_CONNECT_SECONDS)
+                bus = await Bus.connect(url, name=name, login=member.login, wait_seconds=_CONNECT_SECONDS)
             except Unavailable as error:
                 log.info("the hub cannot be reached, carrying on from the last orders", reason=str(error))
                 await asyncio.sleep(_RETRY_SECONDS)

@@ -46,7 +46,8 @@ async def run(settings: MoverSettings) -> NoReturn:
     """
     if not settings.root.is_dir():
         raise InvalidInput(f"root {settings.root}: not a folder; mount the namespace's dataset volume there")
-    bus = await Bus.await_server(settings.nats_url, name=f"mover {settings.cluster}/{settings.namespace}")
+    member, name = settings.membership, f"mover {settings.cluster}/{settings.namespace}"
+    bus = await Bus.await_server(member.nats_url, name=name, login=member.login)
     try:
         await _Mover(settings, bus).run()
     finally:
@@ -60,14 +61,17 @@ class _Mover:
         self._settings, self._bus = settings, bus
         self._volume = Volume(settings.root)
         self._places = asyncio.Semaphore(_PARALLEL_TRANSFERS)
-        self._observed = bus.table(OBSERVED_STREAM, observed_prefix("cluster", settings.cluster))
+        token = settings.membership.token
+        self._observed = bus.own_table(OBSERVED_STREAM, observed_prefix("cluster", settings.cluster, token))
+        self._desired = bus.own_table(DESIRED_STREAM, desired_prefix("cluster", settings.cluster, token))
         self._transfers: dict[str, tuple[bytes, asyncio.Task[None]]] = {}
         self._stages: dict[tuple[str, int], asyncio.Lock] = {}  # two transfers of one version share a folder
 
     async def run(self) -> NoReturn:
         service, settings = ReadService(self._volume), self._settings
-        reads = await self._bus.serve(data_subject(settings.cluster, settings.namespace), service.read)
-        proofs = await self._bus.serve_many(verify_subject(settings.cluster, settings.namespace), service.verify)
+        place = (settings.cluster, settings.namespace, settings.membership.service_token)
+        reads = await self._bus.serve(data_subject(*place), service.read)
+        proofs = await self._bus.serve_many(verify_subject(*place), service.verify)
         try:
             async with locked(self._volume, "mover"), asyncio.TaskGroup() as tasks:
                 await self._follow(tasks)
@@ -78,16 +82,12 @@ class _Mover:
 
     async def _follow(self, tasks: asyncio.TaskGroup) -> None:
         """Run exactly the transfers that are wanted."""
-        table = self._bus.table(DESIRED_STREAM, desired_prefix("cluster", self._settings.cluster))
-        seen: set[str] = set()
-        async for item in table.follow(f"transfer/{self._settings.namespace}"):
+        async for item in self._desired.follow(f"transfer/{self._settings.namespace}"):
             if isinstance(item, Change):
-                seen.add(item.key)
                 self._want(item, tasks)
             else:
-                for key in self._transfers.keys() - seen:
+                for key in self._transfers.keys() - item.keys:
                     self._leave(key)
-                seen.clear()
 
     def _want(self, change: Change, tasks: asyncio.TaskGroup) -> None:
         known = self._transfers.get(change.key)
@@ -140,7 +140,8 @@ class _Transfer:
 
     async def _insist(self) -> tuple[VersionLedger | None, str]:
         """Try until it is done or hopeless; give the ledger, or None and why."""
-        reader = DatasetReader(self._bus, self._order.source, self._order.namespace)
+        order = self._order
+        reader = DatasetReader(self._bus, order.source, order.namespace, token=order.source_token)
         while True:
             try:
                 if self._copy is None:

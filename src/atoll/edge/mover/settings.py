@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from atoll.federation.bus.membership import Membership
+
 
 @dataclass(frozen=True)
 class MoverSettings:
@@ -10,5 +12,5 @@ class MoverSettings:
 
     cluster: str
     namespace: str
-    nats_url: str
+    membership: Membership
     root: Path

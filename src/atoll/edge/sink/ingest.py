@@ -62,17 +62,17 @@ class StreamIngest:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _read(self, *, again: bool) -> None:
-        extent = await self._reader.extent()
+        created, end = self.order.log_created, await self._reader.end()
         position = self._progress
-        is_other = position.log_created != extent.created or extent.last_sequence < position.log_sequence
+        is_other = position.log_created != created or end < position.log_sequence
         if is_other and position.log_created:
-            self._log.warning("the log is not the one of before; reads it from its start", log_created=extent.created)
+            self._log.warning("the log is not the one of before; reads it from its start", log_created=created)
         if is_other:
-            self._progress = position.at(0, extent.created)
+            self._progress = position.at(0, created)
             self._reports.committed(self._progress)  # the old position must not trim what is new here
         after = 0 if is_other or again else position.log_sequence
         reading = asyncio.create_task(self._take_all(after))
-        watching = asyncio.create_task(self._watch(extent.created))
+        watching = asyncio.create_task(self._watch(created))
         try:
             await asyncio.wait({reading, watching}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -88,10 +88,10 @@ class StreamIngest:
         while True:
             await asyncio.sleep(_IDENTITY_SECONDS)
             try:
-                extent = await self._reader.extent()
+                end = await self._reader.end()
             except AtollError:
                 continue
-            if extent.created != created or extent.last_sequence < self._progress.log_sequence:
+            if self.order.log_created != created or end < self._progress.log_sequence:
                 return
 
     async def _take_all(self, after: int) -> None:

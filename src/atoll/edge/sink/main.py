@@ -37,7 +37,9 @@ async def run(settings: SinkSettings) -> NoReturn:
     async with locked(volume, "sink"):
         shelf = Shelf(volume)
         await asyncio.to_thread(shelf.scan)
-        bus = await Bus.await_server(settings.nats_url, name=f"sink {settings.cluster}/{settings.namespace}")
+        member = settings.membership
+        name = f"sink {settings.cluster}/{settings.namespace}"
+        bus = await Bus.await_server(member.nats_url, name=name, login=member.login)
         try:
             await _Sink(settings, shelf, bus).run()
         finally:
@@ -49,8 +51,9 @@ class _Sink:
 
     def __init__(self, settings: SinkSettings, shelf: Shelf, bus: Bus) -> None:
         self._settings, self._shelf, self._bus = settings, shelf, bus
-        self._reports = Reports(bus, cluster=settings.cluster, namespace=settings.namespace)
-        self._table = bus.table(DESIRED_STREAM, desired_prefix("cluster", settings.cluster))
+        token = settings.membership.token
+        self._reports = Reports(bus, cluster=settings.cluster, namespace=settings.namespace, token=token)
+        self._table = bus.own_table(DESIRED_STREAM, desired_prefix("cluster", settings.cluster, token))
         self._streams: dict[str, tuple[StreamIngest, asyncio.Task[None]]] = {}
         self._seals: dict[str, asyncio.Task[None]] = {}
 
@@ -64,15 +67,12 @@ class _Sink:
 
     async def _follow_streams(self, tasks: asyncio.TaskGroup) -> None:
         """Read exactly the Streams that are wanted."""
-        seen: set[str] = set()
         async for item in self._table.follow(f"stream/{self._settings.namespace}"):
             if isinstance(item, Change):
-                seen.add(item.key)
                 self._want(item, tasks)
             else:
-                for key in self._streams.keys() - seen:
+                for key in self._streams.keys() - item.keys:
                     self._leave(key)
-                seen.clear()
 
     def _want(self, change: Change, tasks: asyncio.TaskGroup) -> None:
         if change.value is None:

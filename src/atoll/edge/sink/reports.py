@@ -27,8 +27,8 @@ _REPORTED_SOURCES = 1000
 class Reports:
     """The reports of one sink."""
 
-    def __init__(self, bus: Bus, *, cluster: str, namespace: str) -> None:
-        self._bus, self._cluster, self._namespace = bus, cluster, namespace
+    def __init__(self, bus: Bus, *, cluster: str, namespace: str, token: str) -> None:
+        self._bus, self._cluster, self._namespace, self._token = bus, cluster, namespace, token
         self._pending: dict[tuple[str, str], Message] = {}  # (subject prefix, key) → newest report
         self._commits: dict[str, dict[str, Progress]] = {}  # gateway → Stream → progress
         self._wake = asyncio.Event()
@@ -50,7 +50,7 @@ class Reports:
             at=datetime.now(UTC),
         )
         key = f"dataset/{self._namespace}/{ledger.dataset}"
-        self._put(observed_prefix("cluster", self._cluster), key, report)
+        self._put(observed_prefix("cluster", self._cluster, self._token), key, report)
         if ledger.complete or error:
             self._urgent.set()
 
@@ -72,7 +72,7 @@ class Reports:
             at=datetime.now(UTC),
         )
         key = f"committed/{self._namespace}/{self._cluster}"
-        self._put(observed_prefix("gateway", progress.gateway), key, report)
+        self._put(observed_prefix("gateway", progress.gateway, self._token), key, report)
 
     def _put(self, prefix: str, key: str, report: Message) -> None:
         self._pending[prefix, key] = report
@@ -93,7 +93,7 @@ class Reports:
 
     async def _send(self, prefix: str, key: str, report: Message) -> None:
         try:
-            await self._bus.table(OBSERVED_STREAM, prefix).put(key, report.encode())
+            await self._bus.own_table(OBSERVED_STREAM, prefix).put(key, report.encode())
         except AtollError as error:
             log.debug("a report will be sent again", key=key, problem=str(error))
             await asyncio.sleep(_RETRY_SECONDS)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from atoll.federation.bus.membership import Membership
+
 
 @dataclass(frozen=True)
 class SinkSettings:
@@ -10,5 +12,5 @@ class SinkSettings:
 
     cluster: str
     namespace: str
-    nats_url: str
+    membership: Membership
     root: Path

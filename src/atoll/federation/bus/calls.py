@@ -3,16 +3,22 @@
 A streamed answer is a run of messages to the asker's inbox, closed by one with the header `Atoll-End` (with
 `Atoll-Error` if the other side failed). The asker sends a sign of life every few seconds on a control subject that it
 names in `Atoll-Control`; when signs stop coming, the answerer stops: a `logs -f` whose reader died costs nothing.
+
+NATS lets everybody name any reply subject, and the answer is sent with the rights of who answers: an answerer writes
+only to inboxes of calls, and hears signs only below the subject that it serves. Every call has an inbox of its own that
+cannot be guessed, so that nobody who was asked once can answer for others.
 """
 
 import asyncio
 import contextlib
+import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from atoll.federation.bus.subjects import CALL_PREFIX
 from atoll.federation.errors import AtollError, Internal, Unavailable
 
 if TYPE_CHECKING:
@@ -29,9 +35,32 @@ _NO_RESPONDERS = "503"
 _STOP = b"stop"
 
 
+async def ask_once(
+    bus: "Bus", subject: str, payload: bytes, *, timeout_seconds: float, headers: Mapping[str, str] | None = None
+) -> bytes:
+    """Ask and give the one answer. See Bus.request."""
+    inbox = bus.new_call_inbox()
+    answers: deque[Msg] = deque()
+    arrived = asyncio.Event()
+
+    def on_message(message: "Msg") -> None:
+        answers.append(message)
+        arrived.set()
+
+    subscription = await bus.subscribe(inbox, on_message)
+    try:
+        await bus.publish(subject, payload, reply=inbox, headers=headers)
+        await _wait(arrived, subject, timeout_seconds)
+    finally:
+        await bus.unsubscribe(subscription)
+    if (answers[0].headers or {}).get("Status") == _NO_RESPONDERS:
+        raise Unavailable(f"nobody answers on {subject}")
+    return answers[0].data
+
+
 async def stream_answer(bus: "Bus", subject: str, payload: bytes, timeout_seconds: float) -> AsyncIterator[bytes]:
     """Ask and give chunks until the end mark. See Bus.request_many."""
-    inbox, control = bus.new_inbox(), bus.new_inbox()
+    inbox, control = bus.new_call_inbox(), f"{subject}.{secrets.token_hex(16)}"
     queue: deque[Msg] = deque()
     arrived = asyncio.Event()
 
@@ -97,13 +126,17 @@ class CallServer:
 
     def answer_one(self, message: "Msg", handler: Callable[[bytes], Awaitable[bytes]]) -> None:
         """Answer with one message."""
-        self._spawn(self._one(message, handler))
+        self._spawn(message, self._one(message, handler))
 
     def answer_many(self, message: "Msg", handler: Callable[[bytes], AsyncIterator[bytes]]) -> None:
         """Answer with a stream of messages."""
-        self._spawn(self._many(message, handler))
+        self._spawn(message, self._many(message, handler))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, message: "Msg", work: Coroutine[Any, Any, None]) -> None:
+        if not message.reply.startswith(f"{CALL_PREFIX}."):
+            log.warning("a call that wants its answer elsewhere is not answered", subject=message.subject)
+            work.close()
+            return
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -118,7 +151,7 @@ class CallServer:
     async def _many(self, message: "Msg", handler: Callable[[bytes], AsyncIterator[bytes]]) -> None:
         control = (message.headers or {}).get("Atoll-Control", "")
         pump = asyncio.create_task(self._pump(message, handler))
-        guard = asyncio.create_task(self._until_gone(control))
+        guard = asyncio.create_task(self._until_gone(message.subject, control))
         try:
             await asyncio.wait({pump, guard}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -140,9 +173,9 @@ class CallServer:
         with contextlib.suppress(AtollError):
             await self._bus.publish(message.reply, b"", headers=end)
 
-    async def _until_gone(self, control: str) -> None:
+    async def _until_gone(self, subject: str, control: str) -> None:
         """Return when the asker says stop or has been silent too long."""
-        if not control:
+        if not control.startswith(f"{subject}."):
             await asyncio.Event().wait()
         heard, stopped = asyncio.Event(), asyncio.Event()
 

@@ -6,6 +6,7 @@ what travels. Failures are `Unavailable` (try again; a write's outcome is then u
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,11 @@ import nats
 import nats.errors
 import orjson
 import structlog
-from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
-from atoll.federation.bus.calls import CallServer, stream_answer
+from atoll.federation.bus.calls import CallServer, ask_once, stream_answer
+from atoll.federation.bus.client import NatsClient
+from atoll.federation.bus.login import OPEN, Login
 from atoll.federation.errors import Conflict, Internal, InvalidInput, NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -42,25 +44,27 @@ _DEDUPE_WINDOW_SECONDS = 120
 class Bus:
     """One connection to NATS. Make it with `connect`; close it when done."""
 
-    def __init__(self, client: NatsClient, name: str) -> None:
+    def __init__(self, client: NatsClient, name: str, login: Login = OPEN) -> None:
         self.client = client
         self.name = name
+        self.login = login
         self.reconnects = 0
         self._on_reconnect: set[Callable[[], None]] = set()
 
     @classmethod
-    async def connect(cls, url: str, *, name: str, wait_seconds: float = 10.0) -> "Bus":
+    async def connect(cls, url: str, *, name: str, login: Login = OPEN, wait_seconds: float = 10.0) -> "Bus":
         """Connect to a server, waiting for it to come up.
 
         Args:
             url: such as nats://127.0.0.1:4222.
             name: shown in the server's connection list.
+            login: how both sides prove who they are.
             wait_seconds: how long to try before giving up; once connected, a lost connection is retried for ever.
 
         Raises:
-            Unavailable: no server answered in time.
+            Unavailable: no server answered in time, or it did not let us in. InvalidInput: the login cannot be used.
         """
-        bus = cls(NatsClient(), name)
+        bus = cls(NatsClient(), name, login)
         try:
             async with asyncio.timeout(wait_seconds):
                 await bus._dial(url)
@@ -71,11 +75,11 @@ class Bus:
         return bus
 
     @classmethod
-    async def await_server(cls, url: str, *, name: str) -> "Bus":
+    async def await_server(cls, url: str, *, name: str, login: Login = OPEN) -> "Bus":
         """Connect as `connect` does, for as long as it takes: what works alone does not end because NATS is away."""
         while True:
             try:
-                return await cls.connect(url, name=name, wait_seconds=_PATIENCE_SECONDS)
+                return await cls.connect(url, name=name, login=login, wait_seconds=_PATIENCE_SECONDS)
             except Unavailable as error:
                 log.warning("waits for NATS", connection=name, reason=str(error))
 
@@ -93,6 +97,7 @@ class Bus:
             ping_interval=5,
             max_outstanding_pings=2,
             pending_size=64 * 1024 * 1024,
+            **self.login.options(),
         )
 
     async def close(self) -> None:
@@ -158,11 +163,18 @@ class Bus:
                 f"nats-server {found.major}.{found.minor} cannot write stream {stream} in batches: use 2.15 or newer"
             )
 
-    async def ensure_log(self, stream: str, prefix: str, *, max_bytes: int) -> None:
-        """Make the stream behind a log. When full it refuses; it never drops what it holds."""
+    async def ensure_log(self, stream: str, prefix: str, *, max_bytes: int, taken_in: str = "") -> None:
+        """Make the stream behind a log. When full it refuses; it never drops what it holds.
+
+        Args:
+            prefix: of the subjects by which it is read.
+            taken_in: prefix of the subjects by which it is written, if that is another one: readers cannot write then.
+        """
+        source = f"{taken_in or prefix}.>"
         await self._ensure_stream({
             "name": stream,
-            "subjects": [f"{prefix}.>"],
+            "subjects": [source],
+            **({"subject_transform": {"src": source, "dest": f"{prefix}.>"}} if taken_in else {}),
             "storage": "file",
             "retention": "limits",
             "discard": "new",
@@ -214,6 +226,12 @@ class Bus:
 
         return Table(self, stream, prefix)
 
+    def own_table(self, stream: str, prefix: str) -> "Table":
+        """Give a member's part of a shared table: it can be followed and written, and says nothing of the stream."""
+        from atoll.federation.bus.table import Table
+
+        return Table(self, stream, prefix, is_own=True)
+
     async def api(self, verb: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Call the JetStream API.
 
@@ -248,7 +266,7 @@ class Bus:
         Raises:
             Unavailable: nobody listens, or no answer came in time.
         """
-        return await self._ask(subject, payload, timeout_seconds=timeout_seconds, headers=headers)
+        return await ask_once(self, subject, payload, timeout_seconds=timeout_seconds, headers=headers)
 
     async def _ask(
         self,
@@ -298,16 +316,35 @@ class Bus:
         calls = CallServer(self)
         return Subscription(self, await self.subscribe(subject, lambda msg: calls.answer_many(msg, handler)), calls)
 
+    @contextlib.asynccontextmanager
+    async def serving(
+        self, subjects: str, handler: Callable[[str, bytes], Awaitable[bytes]], *, queue: str = "hubs"
+    ) -> AsyncIterator[None]:
+        """Answer requests on all subjects of a pattern; of those who do so in one queue, one gets each request."""
+        calls = CallServer(self)
+
+        def take(message: Msg) -> None:
+            calls.answer_one(message, lambda payload: handler(message.subject, payload))
+
+        subscription = await self.subscribe(subjects, take, queue=queue)
+        try:
+            yield
+        finally:
+            await self.unsubscribe(subscription)
+            await calls.close()
+
     # --- used by the other files of this package
 
-    async def subscribe(self, subject: str, callback: Callable[[Msg], None]) -> Any:
+    async def subscribe(self, subject: str, callback: Callable[[Msg], None], *, queue: str = "") -> Any:
         """Subscribe with a plain callback that must not block. Gives nats-py's subscription."""
 
         async def deliver(message: Msg) -> None:
             callback(message)
 
         try:
-            return await self.client.subscribe(subject, cb=deliver, pending_msgs_limit=-1, pending_bytes_limit=-1)
+            return await self.client.subscribe(
+                subject, queue, cb=deliver, pending_msgs_limit=-1, pending_bytes_limit=-1
+            )
         except nats.errors.Error as error:
             raise Unavailable(f"could not subscribe to {subject}") from error
 
@@ -326,8 +363,12 @@ class Bus:
             raise Unavailable(f"could not publish to {subject}") from error
 
     def new_inbox(self) -> str:
-        """Give a subject that only this connection knows."""
-        return self.client.new_inbox()
+        """Give a subject on which JetStream may deliver to this connection; nobody else can guess it."""
+        return f"{self.login.identity.inbox_prefix}.{secrets.token_hex(16)}"
+
+    def new_call_inbox(self) -> str:
+        """Give a subject for the answers to one call; who is asked may write there and learns nothing of others."""
+        return f"{self.login.identity.call_prefix}.{secrets.token_hex(16)}"
 
 
 class Subscription:

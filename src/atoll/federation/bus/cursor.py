@@ -86,6 +86,22 @@ class Cursor:
         answer = await self._bus.api(verb, {"stream_name": self._stream, "config": config, "action": "create"})
         return int(answer.get("num_pending", 0))
 
+    async def end(self) -> int:
+        """Give the stream's last sequence: a consumer of new messages begins behind it. It is gone after a second."""
+        name = secrets.token_hex(8)
+        config = {
+            "name": name,
+            "filter_subject": self._filter,
+            "ack_policy": "none",
+            "deliver_policy": "new",
+            "inactive_threshold": _SECOND,
+            "mem_storage": True,
+            "num_replicas": 1,
+        }
+        verb = f"CONSUMER.CREATE.{self._stream}.{name}.{self._filter}"
+        answer = await self._bus.api(verb, {"stream_name": self._stream, "config": config, "action": "create"})
+        return int(answer["delivered"]["stream_seq"])
+
     def _arrived(self, message: "Msg") -> None:
         self._queue.append(message)
         self._wake.set()

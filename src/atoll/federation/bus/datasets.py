@@ -12,7 +12,7 @@ import orjson
 
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.messages import ManifestFile, ManifestPage, Message, ReadRequest, VerifyReport, VerifyRequest
-from atoll.federation.bus.subjects import data_subject, verify_subject
+from atoll.federation.bus.subjects import OPEN_TOKEN, data_subject, verify_subject
 from atoll.federation.errors import AtollError, Conflict, Internal, InvalidInput, NotFound, Unavailable
 
 CHUNK_BYTES = 256 * 1024
@@ -33,7 +33,8 @@ def failure(error: AtollError) -> bytes:
     return _ERROR + orjson.dumps({"reason": error.reason, "message": str(error)})
 
 
-def _open(answer: bytes) -> bytes:
+def opened(answer: bytes) -> bytes:
+    """Give the result that an answer carries, or raise the error."""
     if answer[:1] == _RESULT:
         return answer[1:]
     if answer[:1] != _ERROR:
@@ -53,10 +54,11 @@ class DatasetReader:
     mover answers; try again).
     """
 
-    def __init__(self, bus: Bus, cluster: str, namespace: str) -> None:
+    def __init__(self, bus: Bus, cluster: str, namespace: str, *, token: str = OPEN_TOKEN) -> None:
+        """`token` is the one by which that mover is asked."""
         self._bus = bus
-        self._subject = data_subject(cluster, namespace)
-        self._verify_subject = verify_subject(cluster, namespace)
+        self._subject = data_subject(cluster, namespace, token)
+        self._verify_subject = verify_subject(cluster, namespace, token)
 
     async def manifest(self, dataset: str, version: int) -> ManifestPage:
         """Give what the version is and all of its files, in one page."""
@@ -110,8 +112,8 @@ class DatasetReader:
         # Empty chunks are signs of life while the files are read.
         async for answer in self._bus.request_many(self._verify_subject, request, timeout_seconds=_TIMEOUT_SECONDS):
             if answer:
-                return VerifyReport.decode(_open(answer))
+                return VerifyReport.decode(opened(answer))
         raise Unavailable(f"the mover ended the verification of {dataset} version {version} without a report")
 
     async def _ask(self, request: Message) -> bytes:
-        return _open(await self._bus.request(self._subject, request.encode(), timeout_seconds=_TIMEOUT_SECONDS))
+        return opened(await self._bus.request(self._subject, request.encode(), timeout_seconds=_TIMEOUT_SECONDS))

@@ -108,7 +108,8 @@ class LogWriter:
         that message was deleted the memory is gone then, and only the sequence says that nothing came in between.
         """
         info = await self._bus.api(f"STREAM.INFO.{self._stream}")
-        last_sequence, subject = info["state"]["last_seq"], info["config"]["subjects"][0]
+        last_sequence, config = info["state"]["last_seq"], info["config"]
+        subject = (config.get("subject_transform") or {}).get("dest") or config["subjects"][0]  # as it is stored
         sequence, message_id = 0, ""
         with contextlib.suppress(NotFound):
             answer = await self._bus.api(f"STREAM.MSG.GET.{self._stream}", {"last_by_subj": subject})
@@ -206,6 +207,14 @@ class LogReader:
             NotFound: the stream does not exist yet. Unavailable: NATS does not answer.
         """
         return await LogExtent.read(self._bus, self._stream)
+
+    async def end(self) -> int:
+        """Give the log's newest sequence, whatever its subject, to one who may create a consumer and nothing else.
+
+        Raises:
+            NotFound: the stream does not exist yet. Unavailable: NATS does not answer.
+        """
+        return await Cursor(self._bus, self._stream, self._filter).end()
 
     async def read(self, after: int | datetime, *, through: int | None = None) -> AsyncGenerator[list[LogEntry], None]:
         """Give batches of entries, for ever; recovers by itself. A stream that does not exist yet is waited for.

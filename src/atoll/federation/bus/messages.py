@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 import orjson
 from pydantic import Field, ValidationError
 
+from atoll.federation.bus.subjects import OPEN_TOKEN
 from atoll.federation.errors import Internal
 from atoll.federation.resources.base import Model, NonNegative
 from atoll.federation.resources.cluster import Inventory
@@ -43,6 +44,12 @@ class Message(Model):
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             raise Internal(f"malformed {cls.__name__}: {first['loc']}: {first['msg']}") from error
+
+
+class StoreMark(Message):
+    """desired (of a cluster): store. Which store gives the orders: one that was made anew has ended none of them."""
+
+    identity: str
 
 
 class RunOrder(Message):
@@ -157,6 +164,8 @@ class TransferOrder(Message):
     dataset: str
     version: Positive
     source: str
+    # By which the source's mover is asked: what it gives is not for everybody.
+    source_token: str = OPEN_TOKEN
 
 
 class TransferReport(Message):
@@ -176,11 +185,12 @@ class TransferReport(Message):
 
 
 class StreamOrder(Message):
-    """One Stream of a gateway."""
+    """One Stream of a gateway. `log_created` tells the gateway's log from one made anew; empty: not known yet."""
 
     namespace: str
     name: str
     spec: StreamSpec
+    log_created: str = ""
 
 
 class GatewayOrder(Message):
@@ -265,10 +275,10 @@ class StreamCommit(Message):
 
 
 class CommittedReport(Message):
-    """observed (of a *gateway*): committed/<namespace>/<cluster>. Written by that cluster's sink, read by the gateway.
+    """observed and desired (of a *gateway*): committed/<namespace>/<cluster>. Written by that cluster's sink.
 
-    It lies under the gateway's own name so that a gateway reads nothing else; the gateway trims its outbox by it, and
-    the hub the gateway's log.
+    The hub trims the gateway's log by it, and passes it on as desired state: a gateway trims its outbox by what the hub
+    has believed.
     """
 
     namespace: str

@@ -1,8 +1,9 @@
 """Names on the wire: which subject and which JetStream stream carries what. Pure.
 
-A *member* is a cluster or a gateway. `desired.<kind>.<member>.…` is what should be, written by the hub;
-`observed.<kind>.<member>.…` is what is, written by the member. A key such as `run/seismology/picks.1` becomes the
-subject tokens `run.seismology.picks_1`: a Kubernetes name may hold a dot and never an underscore, NATS the reverse.
+A *member* is a cluster or a gateway. `desired.<kind>.<member>.<token>.…` is what should be, written by the hub;
+`observed.<kind>.<member>.<token>.…` is what is, written by the member; what a token is stands in `capabilities`. A key
+such as `run/seismology/picks.1` becomes the subject tokens `run.seismology.picks_1`: a Kubernetes name may hold a dot
+and never an underscore, NATS the reverse.
 """
 
 from typing import Literal
@@ -12,6 +13,10 @@ MemberKind = Literal["cluster", "gateway"]
 STATE_STREAM, STATE_PREFIX = "STATE", "state"
 DESIRED_STREAM, DESIRED_PREFIX = "DESIRED", "desired"
 OBSERVED_STREAM, OBSERVED_PREFIX = "OBSERVED", "observed"
+# Where calls are answered: the one kind of subject that those who answer may write to, and that they do write to.
+CALL_PREFIX = "_CALL"
+# Stands for every token where NATS has no accounts, so that nothing has to be kept from anybody.
+OPEN_TOKEN = "open"  # noqa: S105 - it is public
 
 
 def to_tokens(key: str) -> str:
@@ -24,14 +29,14 @@ def to_key(tokens: str) -> str:
     return tokens.replace(".", "/").replace("_", ".")
 
 
-def desired_prefix(kind: MemberKind, name: str) -> str:
-    """Subject prefix of everything that one member should do."""
-    return f"{DESIRED_PREFIX}.{kind}.{to_tokens(name)}"
+def desired_prefix(kind: MemberKind, name: str, token: str = OPEN_TOKEN) -> str:
+    """Subject prefix of everything that one member, or a part of it, should do."""
+    return f"{DESIRED_PREFIX}.{kind}.{to_tokens(name)}.{token}"
 
 
-def observed_prefix(kind: MemberKind, name: str) -> str:
-    """Subject prefix of everything that one member has reported."""
-    return f"{OBSERVED_PREFIX}.{kind}.{to_tokens(name)}"
+def observed_prefix(kind: MemberKind, name: str, token: str = OPEN_TOKEN) -> str:
+    """Subject prefix of everything that one member, or a part of it, has reported."""
+    return f"{OBSERVED_PREFIX}.{kind}.{to_tokens(name)}.{token}"
 
 
 def lab_stream(gateway: str) -> str:
@@ -40,25 +45,41 @@ def lab_stream(gateway: str) -> str:
 
 
 def lab_prefix(gateway: str) -> str:
-    """Subject prefix of one gateway's envelopes."""
+    """Subject prefix of one gateway's envelopes as they are stored and read. Nothing is taken in under it."""
     return f"lab.{to_tokens(gateway)}"
 
 
 def lab_subject(gateway: str, namespace: str, stream: str) -> str:
-    """Subject of the envelopes of one Stream."""
+    """Subject of the stored envelopes of one Stream."""
     return f"{lab_prefix(gateway)}.{namespace}.{to_tokens(stream)}"
 
 
-def rpc_subject(cluster: str, verb: str) -> str:
+def uplink_prefix(gateway: str, token: str = OPEN_TOKEN) -> str:
+    """Subject prefix under which a gateway's envelopes are taken in: who reads them cannot know it, nor write there."""
+    return f"uplink.{to_tokens(gateway)}.{token}"
+
+
+def uplink_subject(stored: str, token: str = OPEN_TOKEN) -> str:
+    """Subject on which an envelope is sent that shall be stored under a subject of the gateway's log."""
+    _, gateway, rest = stored.split(".", 2)
+    return f"uplink.{gateway}.{token}.{rest}"
+
+
+def rpc_subject(cluster: str, verb: str, token: str = OPEN_TOKEN) -> str:
     """Subject on which a cluster's agent answers one verb, such as `logs`."""
-    return f"rpc.cluster.{to_tokens(cluster)}.{verb}"
+    return f"rpc.cluster.{to_tokens(cluster)}.{token}.{verb}"
 
 
-def data_subject(cluster: str, namespace: str) -> str:
+def hub_subject(kind: MemberKind, member: str, verb: str, token: str = OPEN_TOKEN) -> str:
+    """Subject on which the hub answers one verb to one member, such as `renew`."""
+    return f"hub.{kind}.{to_tokens(member)}.{token}.{verb}"
+
+
+def data_subject(cluster: str, namespace: str, token: str = OPEN_TOKEN) -> str:
     """Subject on which the mover of a cluster's namespace hands out chunks of its datasets."""
-    return f"data.{to_tokens(cluster)}.{namespace}.read"
+    return f"data.{to_tokens(cluster)}.{namespace}.{token}.read"
 
 
-def verify_subject(cluster: str, namespace: str) -> str:
+def verify_subject(cluster: str, namespace: str, token: str = OPEN_TOKEN) -> str:
     """Subject on which the same mover recomputes a dataset version's checksums."""
-    return f"data.{to_tokens(cluster)}.{namespace}.verify"
+    return f"data.{to_tokens(cluster)}.{namespace}.{token}.verify"

@@ -8,7 +8,7 @@ import asyncio
 import base64
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -48,9 +48,13 @@ class Write:
 
 @dataclass(frozen=True)
 class Synced:
-    """All that was there has been given; what follows is live. A key not given since the snapshot began is gone."""
+    """All that was there has been given; what follows is live. A key not given since the snapshot began is gone.
+
+    `keys` names what the snapshot gave, if the table is a member's own.
+    """
 
     revision: int
+    keys: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass
@@ -65,8 +69,9 @@ class _Position:
 class Table:
     """Keys such as `run/seismology/picks.1` and their newest values."""
 
-    def __init__(self, bus: "Bus", stream: str, prefix: str) -> None:
-        self._bus, self._stream, self._prefix = bus, stream, prefix
+    def __init__(self, bus: "Bus", stream: str, prefix: str, *, is_own: bool = False) -> None:
+        """See Bus.table. With `is_own` nothing is asked about the stream: its table of subjects is not ours to see."""
+        self._bus, self._stream, self._prefix, self._is_own = bus, stream, prefix, is_own
 
     def _subject(self, key: str) -> str:
         return f"{self._prefix}.{to_tokens(key)}"
@@ -163,9 +168,11 @@ class Table:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _read(self, subject_filter: str, position: _Position) -> AsyncIterator[Change | Synced]:
-        created, last = await self._info()
+        # One's own part is small: it is read again as a whole after every doubt.
+        created, last = ("", 0) if self._is_own else await self._info()
         whole = (
-            position.created != created
+            self._is_own
+            or position.created != created
             or last < position.revision
             or time.monotonic() - position.touched_at > _RESUMABLE_SECONDS
         )
@@ -178,15 +185,18 @@ class Table:
                 if pending == 0:
                     position.revision = last
                     yield Synced(last)
-            unsynced = whole and pending > 0
+            unsynced, given = whole and pending > 0, set[str]()
             async for batch in cursor.batches():
                 for entry in batch:
                     position.revision = entry.sequence
                     if not (unsynced and is_tombstone(entry.headers)):
-                        yield self._change(entry)
+                        change = self._change(entry)
+                        if unsynced and self._is_own:
+                            given.add(change.key)
+                        yield change
                     if unsynced and entry.pending == 0:
                         unsynced = False
-                        yield Synced(entry.sequence)
+                        yield Synced(entry.sequence, frozenset(given))
 
     def _change(self, entry: Entry) -> Change:
         key = to_key(entry.subject[len(self._prefix) + 1 :])

@@ -66,6 +66,8 @@ _WRITE_CLUSTER: Mapping[Role, tuple[Rule, ...]] = {
     "Operator": (
         Rule(_WRITES, (API_GROUP,), _unguarded(_plurals(namespaced=False))),
         Rule(_WRITES, (_CORE,), ("namespaces",)),
+        Rule(("post",), paths=("/access/enrolments",)),
+        Rule(("delete",), paths=("/access/members/*",)),
     ),
 }
 _WRITE_INSIDE: Mapping[Role, tuple[Rule, ...]] = {

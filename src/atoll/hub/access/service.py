@@ -18,6 +18,9 @@ from atoll.hub.settings import HubSettings
 from atoll.kubeapi.http.access import Access, User
 from atoll.kubeapi.store import Store
 
+# Whoever comes with an enrolment token is nobody yet.
+_OPEN = frozenset({("POST", "/enrol")})
+
 
 @dataclass(frozen=True)
 class AccessService:
@@ -41,11 +44,11 @@ class AccessService:
         retention = Retention(settings.audit_keep_seconds, settings.audit_bytes)
         audit = await AuditLog.open(bus, clock=clock, retention=retention)
         if settings.no_auth:
-            return cls(Access(auditor=audit), audit)
+            return cls(Access(auditor=audit, open_routes=_OPEN), audit)
         tokens = await Tokens.open(bus, clock=clock)
         authorizer = RoleAuthorizer(Grants(store))
         authenticator = HubAuthenticator(tokens, oidc, metrics=metrics, clock=clock)
-        return cls(Access(authenticator, authorizer, authorizer, audit), audit, tokens, oidc, authorizer)
+        return cls(Access(authenticator, authorizer, authorizer, audit, _OPEN), audit, tokens, oidc, authorizer)
 
     @property
     def is_synced(self) -> bool:

@@ -18,7 +18,7 @@ from atoll.hub.controllers import meshes
 from atoll.hub.controllers.context import Context
 from atoll.hub.controllers.meshes import MeshEvidence
 from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, RequeueAfter, Source, own_key
-from atoll.hub.members import Path, proven_at
+from atoll.hub.members import STORE_MARK, Path, proven_at
 
 # `lastProvenAt` is written this much apart at most: each write is an fsync and wakes every watcher, and the phase is
 # decided from the report itself, not from what was written.
@@ -167,8 +167,10 @@ class ClusterController:
         )
 
     async def _forget(self, name: str) -> Outcome:
+        # The mark stays: without it an agent that was away would take the store for another one, and keep all orders.
         for path in list(self._context.desired.of_member("cluster", name)):
-            await self._context.desired.remove(path)
+            if path.rest != STORE_MARK:
+                await self._context.desired.remove(path)
         return DONE
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from atoll.federation.bus.capabilities import Capabilities
 from atoll.federation.bus.connection import Bus
 from atoll.hub.client import Client
 from atoll.hub.controllers.manifests import DataService
@@ -21,6 +22,7 @@ class Context:
     desired: Desired
     events: Events
     bus: Bus
+    capabilities: Capabilities
     clock: Callable[[], datetime]
     service: DataService
     policies_dir: Path

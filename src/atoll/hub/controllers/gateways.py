@@ -7,8 +7,8 @@ what leaves a log is decided in lab_logs.py.
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from atoll.federation.bus.messages import GatewayOrder, GatewayReport, StreamOrder
-from atoll.federation.bus.subjects import lab_prefix, lab_stream
+from atoll.federation.bus.messages import CommittedReport, GatewayOrder, GatewayReport, StreamOrder
+from atoll.federation.bus.subjects import lab_prefix, lab_stream, uplink_prefix
 from atoll.federation.errors import AtollError
 from atoll.federation.resources import Gateway, GatewayStatus, Stream
 from atoll.federation.resources.gateway import GatewayPhase
@@ -27,6 +27,18 @@ def plan_order(gateway: Gateway, streams: Iterable[Stream]) -> GatewayOrder:
         for stream in sorted(mine, key=lambda stream: stream.key)
     ]
     return GatewayOrder(broker=gateway.spec.broker, outbox_bytes=gateway.spec.outbox_bytes, streams=tuple(orders))
+
+
+def believable(report: CommittedReport, gateway: str, streams: Iterable[Stream]) -> CommittedReport:
+    """Give the part of a sink's report that is its own to say: of Streams of this gateway that end in its cluster."""
+    own = {
+        stream.metadata.name
+        for stream in streams
+        if stream.spec.gateway == gateway
+        and stream.metadata.namespace == report.namespace
+        and stream.spec.home == report.cluster
+    }
+    return report.model_copy(update={"commits": tuple(commit for commit in report.commits if commit.stream in own)})
 
 
 def judge(report: GatewayReport | None, proven: datetime | None, *, now: datetime, timeout_seconds: float) -> Judgement:
@@ -92,10 +104,13 @@ class GatewayController:
         order_path = Path("gateway", name, "streams")
         gateway = await context.client.get(Gateway, None, name)
         if gateway is None:
-            await context.desired.remove(order_path)
+            for path in list(context.desired.of_member("gateway", name)):
+                await context.desired.remove(path)
             return DONE
         await self._ensure_log(gateway)
-        await context.desired.put(order_path, plan_order(gateway, await context.client.list(Stream)))
+        streams = await context.client.list(Stream)
+        await context.desired.put(order_path, plan_order(gateway, streams))
+        await self._pass_on_commits(name, streams)
         return await self._update_status(gateway)
 
     async def _ensure_log(self, gateway: Gateway) -> None:
@@ -104,13 +119,25 @@ class GatewayController:
         if name in self._with_log:
             return
         try:
-            await self._context.bus.ensure_log(lab_stream(name), lab_prefix(name), max_bytes=size)
+            taken_in = uplink_prefix(name, self._context.capabilities.uplink(name))
+            await self._context.bus.ensure_log(lab_stream(name), lab_prefix(name), max_bytes=size, taken_in=taken_in)
         except AtollError as error:
             message = f"NATS does not make room for {size} bytes of this gateway's readings: {error}"
             await self._context.events.record(gateway, "LogRefused", message, is_warning=True)
             raise
         await self._context.events.clear(gateway, "LogRefused")
         self._with_log.add(name)
+
+    async def _pass_on_commits(self, gateway: str, streams: Sequence[Stream]) -> None:
+        """Tell a gateway what sinks have in files; each is believed for the Streams whose home it is."""
+        context = self._context
+        for path in list(context.observed.paths("gateway", gateway, "committed")):
+            report = context.observed.read(CommittedReport, path)
+            if report is None or path.names != (report.namespace, report.cluster):
+                continue
+            told, known = believable(report, gateway, streams), context.desired.read(CommittedReport, path)
+            if known is None or known.commits != told.commits:
+                await context.desired.put(path, told)
 
     async def _update_status(self, gateway: Gateway) -> Outcome:
         context, now = self._context, self._context.clock()
@@ -133,4 +160,4 @@ async def _gateway_of(stream: Stream) -> Iterable[Key]:
 
 
 async def _report_key(path: Path) -> Iterable[Key]:
-    return [("", path.member)] if path.kind == "gateway" and path.topic == "heartbeat" else []
+    return [("", path.member)] if path.kind == "gateway" and path.topic in ("heartbeat", "committed") else []

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from atoll.federation.bus.admission import CREDENTIALS_SECRET
 from atoll.federation.bus.messages import Manifest
 from atoll.federation.capacity import GPU_PRODUCT_LABEL, GPU_RESOURCE, gpu_matches, parse_bytes, parse_duration
 from atoll.federation.resources import DATASET_CLAIM, Cluster, GpuDemand, Job, Run
@@ -16,13 +17,14 @@ EPOCH_ANNOTATION = "atoll.dev/epoch"
 GPU_MEMORY_LABEL = "nvidia.com/gpu.memory"
 _MANAGED = {"app.kubernetes.io/managed-by": "atoll"}
 _SERVICE = {"app.kubernetes.io/name": "atoll-data", **_MANAGED}
+_CREDENTIALS_PATH = "/credentials"
 _CLAIM_SIZE = "10Gi"
 _MEBIBYTE = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class DataService:
-    """How sinks and movers are started in members."""
+    """How sinks and movers are started in members. Without `nats_url` they have credentials, which their agent gets."""
 
     command: tuple[str, ...]
     image: str
@@ -62,13 +64,20 @@ def claim_manifest(namespace: str, cluster: Cluster) -> Manifest:
 
 
 def _deployment(cluster: str, namespace: str, service: DataService) -> Manifest:
+    way = ["--nats", service.nats_url] if service.nats_url else ["--credentials", _CREDENTIALS_PATH]
+    mounts: list[Manifest] = [{"name": "datasets", "mountPath": "/datasets"}]
+    volumes: list[Manifest] = [{"name": "datasets", "persistentVolumeClaim": {"claimName": DATASET_CLAIM}}]
+    if not service.nats_url:
+        mounts.append({"name": "credentials", "mountPath": _CREDENTIALS_PATH, "readOnly": True})
+        volumes.append({"name": "credentials", "secret": {"secretName": CREDENTIALS_SECRET}})
+
     def container(role: str) -> Manifest:
-        options = ["--cluster", cluster, "--namespace", namespace, "--nats", service.nats_url, "--root", "/datasets"]
+        options = ["--cluster", cluster, "--namespace", namespace, *way, "--root", "/datasets"]
         return {
             "name": role,
             "image": service.image,
             "command": [*service.command, role, *options],
-            "volumeMounts": [{"name": "datasets", "mountPath": "/datasets"}],
+            "volumeMounts": mounts,
         }
 
     return {
@@ -84,7 +93,7 @@ def _deployment(cluster: str, namespace: str, service: DataService) -> Manifest:
                 "metadata": {"labels": dict(_SERVICE)},
                 "spec": {
                     "containers": [container("sink"), container("mover")],
-                    "volumes": [{"name": "datasets", "persistentVolumeClaim": {"claimName": DATASET_CLAIM}}],
+                    "volumes": volumes,
                 },
             },
         },

@@ -5,11 +5,17 @@ Owns the order `stream/<namespace>/<name>` of the home cluster, and Stream.statu
 
 from collections.abc import Iterable, Sequence
 
+from atoll.federation.bus.log import LogTrimmer
 from atoll.federation.bus.messages import DatasetReport, GatewayReport, StreamOrder
+from atoll.federation.bus.subjects import lab_stream
+from atoll.federation.errors import NotFound
 from atoll.federation.resources import Stream, StreamStatus
 from atoll.hub.controllers.context import Context
-from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, Source, own_key
+from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, RequeueAfter, Source, own_key
 from atoll.hub.members import Path
+
+# The log is made with its Gateway, which may come later, and a sink waits for it meanwhile.
+_LOG_SECONDS = 1.0
 
 
 def plan_status(stream: Stream, report: GatewayReport | None, datasets: Iterable[DatasetReport]) -> StreamStatus:
@@ -71,10 +77,18 @@ class StreamController:
                 await context.desired.remove(path)
         if stream is None:
             return DONE
-        order = StreamOrder(namespace=namespace, name=name, spec=stream.spec)
+        created = await self._log_created(stream.spec.gateway)
+        order = StreamOrder(namespace=namespace, name=name, spec=stream.spec, log_created=created)
         await context.desired.put(Path("cluster", stream.spec.home, rest), order)
         await context.client.update_status(stream.model_copy(update={"status": self._status(stream)}))
-        return DONE
+        return DONE if created else RequeueAfter(_LOG_SECONDS)
+
+    async def _log_created(self, gateway: str) -> str:
+        """Tell which log a sink is to read, so that its position means nothing in another; empty if there is none."""
+        try:
+            return (await LogTrimmer(self._context.bus, lab_stream(gateway)).extent()).created
+        except NotFound:
+            return ""
 
     def _status(self, stream: Stream) -> StreamStatus:
         observed = self._context.observed

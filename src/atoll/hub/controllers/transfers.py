@@ -5,6 +5,7 @@ Owns TransferOrder and Transfer.status. A finished transfer is final, and its or
 
 from collections.abc import Sequence
 
+from atoll.federation.bus.capabilities import Capabilities
 from atoll.federation.bus.messages import TransferOrder, TransferReport
 from atoll.federation.resources import Transfer, TransferStatus
 from atoll.hub.controllers.context import Context
@@ -74,7 +75,7 @@ class TransferController:
         if status.phase in _FINISHED:
             await context.desired.remove(path)
         else:
-            await context.desired.put(path, _order(transfer))
+            await context.desired.put(path, _order(transfer, context.capabilities))
         return DONE
 
     async def _tell(self, transfer: Transfer, status: TransferStatus) -> None:
@@ -86,12 +87,13 @@ class TransferController:
         await self._context.events.record(transfer, reason, message, is_warning=is_failed)
 
 
-def _order(transfer: Transfer) -> TransferOrder:
-    spec = transfer.spec
+def _order(transfer: Transfer, capabilities: Capabilities) -> TransferOrder:
+    spec, namespace = transfer.spec, transfer.metadata.namespace or "default"
     return TransferOrder(
-        namespace=transfer.metadata.namespace or "default",
+        namespace=namespace,
         transfer=transfer.metadata.name,
         dataset=spec.dataset,
         version=spec.version,
         source=spec.source,
+        source_token=capabilities.reading(spec.source, namespace),
     )

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from atoll.federation.bus.capabilities import Capabilities
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.datasets import DatasetReader
 from atoll.federation.bus.messages import ManifestFile, Message
@@ -37,8 +38,8 @@ _RETRY_AFTER_SECONDS = 5
 class Datasets:
     """Answers requests for what datasets hold."""
 
-    def __init__(self, client: Client, bus: Bus) -> None:
-        self._client, self._bus = client, bus
+    def __init__(self, client: Client, bus: Bus, capabilities: Capabilities) -> None:
+        self._client, self._bus, self._capabilities = client, bus, capabilities
 
     def routes(self) -> list[Route]:
         """Give the routes."""
@@ -82,7 +83,8 @@ class Datasets:
         silent: list[str] = []
         for cluster in await self._holders(request, dataset, version):
             try:
-                return await work(DatasetReader(self._bus, cluster, namespace), name, version)
+                token = self._capabilities.reading(cluster, namespace)
+                return await work(DatasetReader(self._bus, cluster, namespace, token=token), name, version)
             except NoMover as error:
                 silent.append(f"{cluster}: {error}")
             except AtollError as error:

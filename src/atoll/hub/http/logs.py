@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from atoll.federation.bus.capabilities import Capabilities
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.messages import LogsRequest
 from atoll.federation.bus.subjects import rpc_subject
@@ -31,8 +32,8 @@ _LONGEST_SECONDS = 24 * 3600.0
 class Logs:
     """Answers requests for logs."""
 
-    def __init__(self, client: Client, bus: Bus) -> None:
-        self._client, self._bus = client, bus
+    def __init__(self, client: Client, bus: Bus, capabilities: Capabilities) -> None:
+        self._client, self._bus, self._capabilities = client, bus, capabilities
 
     def routes(self) -> list[Route]:
         """Give the route."""
@@ -48,7 +49,7 @@ class Logs:
             follow=request.query_params.get("follow", "") in ("1", "true"),
             tail_lines=_count(request, "tailLines"),
         )
-        subject = rpc_subject(run.spec.cluster, "logs")
+        subject = rpc_subject(run.spec.cluster, "logs", self._capabilities.agent(run.spec.cluster))
         chunks = self._bus.request_many(subject, question.encode(), timeout_seconds=_LONGEST_SECONDS)
         upcoming = asyncio.ensure_future(anext(chunks, None))
         await self._begun(upcoming, run)

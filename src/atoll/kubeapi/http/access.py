@@ -147,6 +147,8 @@ class Access:
     authorizer: Authorizer | None = None
     admission: Admission | None = None
     auditor: Auditor | None = None
+    # (method, path) of plain routes that answer anybody: what they take is proof enough, such as a one-time token.
+    open_routes: frozenset[tuple[str, str]] = frozenset()
 
     async def authenticate(self, request: Request) -> User:
         """Return who sent the request. Raises Unauthorized."""

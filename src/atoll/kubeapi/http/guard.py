@@ -46,7 +46,8 @@ class Guard:
             return
         try:
             scope = {**scope, "path": canonical(scope["path"]), "root_path": ""}
-            if scope["path"] in OPEN_PATHS and scope["method"] in ("GET", "HEAD"):
+            is_open = scope["path"] in OPEN_PATHS and scope["method"] in ("GET", "HEAD")
+            if is_open or (scope["method"], scope["path"]) in self._access.open_routes:
                 await self._app(scope, receive, send)
             else:
                 await self._check(Request(scope, receive), send)

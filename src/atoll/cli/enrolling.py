@@ -1,0 +1,79 @@
+"""Inviting members and sending them away: the hub's API for enrolments, and the command line that a person copies."""
+
+import shlex
+from dataclasses import dataclass
+
+from atoll.cli import kinds
+from atoll.cli.api import Api
+from atoll.cli.output import hint, say
+from atoll.federation.errors import Conflict, NotFound
+from atoll.federation.resources import GROUP_VERSION
+
+_KINDS = {"cluster": "Cluster", "gateway": "Gateway"}
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """A one-time token, and when it ends (ISO 8601)."""
+
+    token: str
+    expires_at: str
+
+
+def ensure_object(api: Api, kind: str, name: str) -> bool:
+    """Create the Cluster or Gateway if it is not there; tell whether it was new."""
+    ref = kinds.atoll(_KINDS[kind])
+    if api.find(ref.path(None, name)) is not None:
+        return False
+    manifest = {"apiVersion": GROUP_VERSION, "kind": ref.kind, "metadata": {"name": name}, "spec": {}}
+    try:
+        api.create(ref.collection(), manifest)
+    except Conflict:
+        return False
+    return True
+
+
+def invite(api: Api, kind: str, name: str) -> Invitation:
+    """Have the hub make a one-time token for a member."""
+    answer = api.create("/access/enrolments", {"kind": kind, "name": name})
+    return Invitation(str(answer["token"]), str(answer["expiresAt"]))
+
+
+def send_away(api: Api, kind: str, name: str) -> bool:
+    """Make a member's credentials worthless; tell whether it was one."""
+    try:
+        api.delete(f"/access/members/{kind}/{name}")
+    except NotFound:
+        return False
+    return True
+
+
+def show_invitation(api: Api, kind: str, name: str) -> None:
+    """Invite a member; the token goes to stdout with what to do with it, and nowhere else."""
+    if ensure_object(api, kind, name):
+        hint(f"{kind}/{name} created")
+    invitation = invite(api, kind, name)
+    ca = " and the hub's CA as ca.crt" if api.server.startswith("https://") else ""
+    hint(f"the token is good until {invitation.expires_at}, once; on the machine of the {kind}, put it{ca} into files:")
+    say(f"echo {shlex.quote(invitation.token)} > token")
+    say(command(kind, name, api.server))
+
+
+def remove(api: Api, kind: str, name: str) -> None:
+    """Send a member away and delete its object; say what was there."""
+    was_member = send_away(api, kind, name)
+    ref = kinds.atoll(_KINDS[kind])
+    is_object = api.find(ref.path(None, name)) is not None
+    if is_object:
+        api.delete(ref.path(None, name))
+    if not was_member and not is_object:
+        raise NotFound(f"there is no {kind} {name}, and no member of that name")
+    say(f"{kind}/{name} left")
+
+
+def command(kind: str, name: str, server: str) -> str:
+    """Give the command line that runs a member, once its token and the hub's CA are files beside it."""
+    program = ("agent", "--cluster", name) if kind == "cluster" else ("gateway", "run", "--gateway", name)
+    ca = ("--hub-ca", "ca.crt") if server.startswith("https://") else ()
+    options = ("--hub", server, *ca, "--enrolment-token-file", "token", "--state-dir", f"./{name}")
+    return shlex.join(("atoll", *program, *options))
