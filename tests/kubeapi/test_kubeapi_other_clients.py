@@ -18,6 +18,9 @@ from kubeapi.things import WORK, Json
 from kubeapi.told import Told
 from sandbox.worlds import Kubectl
 
+# kr8s warns of every Kubernetes that is newer than itself.
+pytestmark = pytest.mark.filterwarnings("ignore:Kubernetes version .* is not supported:UserWarning")
+
 
 @contextlib.asynccontextmanager
 async def kr8s_api(kubectl: Kubectl) -> AsyncIterator[Any]:

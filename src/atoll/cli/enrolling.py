@@ -25,7 +25,7 @@ def ensure_object(api: Api, kind: str, name: str) -> bool:
     ref = kinds.atoll(_KINDS[kind])
     if api.find(ref.path(None, name)) is not None:
         return False
-    manifest = {"apiVersion": GROUP_VERSION, "kind": ref.kind, "metadata": {"name": name}, "spec": {}}
+    manifest = {"apiVersion": GROUP_VERSION, "kind": _KINDS[kind], "metadata": {"name": name}, "spec": {}}
     try:
         api.create(ref.collection(), manifest)
     except Conflict:
