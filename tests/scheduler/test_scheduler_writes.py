@@ -294,3 +294,31 @@ async def test_a_lost_guard_drops_the_reason_too(client):
         await client.update_status(
             wanted.model_copy(update={"status": wanted.status.model_copy(update={"reason": "X"})})
         )
+
+
+async def put_phase(client, model, name, phase):
+    """Write a phase as a controller would."""
+    held = await client.get(model, "lab", name)
+    return await client.update_status(
+        held.model_copy(update={"status": held.status.model_copy(update={"phase": phase})})
+    )
+
+
+async def test_what_has_ended_is_left_out_of_a_snapshot_unless_something_still_goes_on(client):
+    """A job that may want another run is seen with its old ones; a run that stops yet, with its job."""
+    await join(client, cluster("here", shape(cpus=64)))
+    for name in ("over", "again", "stops"):
+        await submit(client, job(name))
+    assert (await loop_on(client).cycle()).placed == 3
+    for name in ("over-1", "again-1"):
+        await put_phase(client, Run, name, "Succeeded")
+    for name in ("over", "stops"):
+        await put_phase(client, Job, name, "Cancelled")
+    for _ in range(2):  # the second one has looked before
+        seen = await take_snapshot(client, now())
+        assert sorted(seen.jobs) == ["lab/again", "lab/stops"]
+        assert [run.metadata.name for run in seen.runs] == ["again-1", "stops-1"]
+    await put_phase(client, Run, "stops-1", "Cancelled")
+    assert sorted((await take_snapshot(client, now())).jobs) == ["lab/again"]
+    await put_phase(client, Job, "over", "Pending")
+    assert [run.metadata.name for run in (await take_snapshot(client, now())).runs] == ["again-1", "over-1"]

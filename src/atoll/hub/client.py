@@ -5,7 +5,7 @@ from the cache, which holds every write that this process has finished; writes a
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
@@ -62,6 +62,8 @@ class Client:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: dict[str, tuple[int, Resource]] = {}
+        # By kind: the revisions of the objects that had ended and of those that had not, when it was last asked.
+        self._phases: dict[type[Resource], tuple[dict[str, int], dict[str, int]]] = {}
 
     @property
     def store(self) -> Store:
@@ -88,6 +90,26 @@ class Client:
         rt = self.type_of(model)
         entry = self._store.cache.get(rt.prefix, rt.key(namespace, name))
         return self._parsed(model, entry) if entry is not None else None
+
+    async def list_unfinished(self, model: type[R], ends: Collection[str]) -> list[R]:
+        """Read all objects of a kind whose phase is none of `ends`, ordered by key.
+
+        Those that have ended are most, and stay as they are: each is looked into once per revision, and never parsed.
+        """
+        rt = self.type_of(model)
+        bucket, (ended, going) = self._store.cache.bucket(rt.prefix), self._phases.get(model, ({}, {}))
+        now_ended, now_going = self._phases[model] = ({}, {})
+        found = []
+        for key in bucket.keys(key_prefix(rt, None)):
+            entry = bucket.entries[key]
+            if ended.get(key) == entry.revision:
+                now_ended[key] = entry.revision
+            elif going.get(key) == entry.revision or _phase(entry.decode()) not in ends:
+                now_going[key] = entry.revision
+                found.append(self._parsed(model, entry))
+            else:
+                now_ended[key] = entry.revision
+        return found
 
     async def list(self, model: type[R], namespace: str | None = None, *, name_prefix: str = "") -> list[R]:
         """Read the objects of a kind, in one namespace or in all, ordered by key.
@@ -156,7 +178,11 @@ class Client:
 
 
 def _is_unfinished(job: Mapping[str, Any]) -> bool:
-    return job.get("status", {}).get("phase") not in FINISHED_JOB_PHASES
+    return _phase(job) not in FINISHED_JOB_PHASES
+
+
+def _phase(obj: Mapping[str, Any]) -> str:
+    return str(obj.get("status", {}).get("phase", ""))
 
 
 def _type_of(registry: Registry, model: type[Resource]) -> ResourceType:

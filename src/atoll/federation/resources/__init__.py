@@ -32,7 +32,7 @@ from atoll.federation.resources.mesh import MeshCertificate, MeshFacts, MeshLink
 from atoll.federation.resources.policyset import ClusterPolicyStatus, PolicySet, PolicySetSpec, PolicySetStatus
 from atoll.federation.resources.queue import Queue, QueueSpec, QueueStatus
 from atoll.federation.resources.rolebinding import Role, RoleBinding, RoleBindingSpec, RoleSubject
-from atoll.federation.resources.run import FINISHED_RUN_PHASES, Run, RunInput, RunSpec, RunStatus, Usage
+from atoll.federation.resources.run import FINISHED_RUN_PHASES, Run, RunInput, RunSpec, RunStatus, Usage, run_prefix
 from atoll.federation.resources.stream import Stream, StreamSpec, StreamStatus
 from atoll.federation.resources.transfer import Transfer, TransferSpec, TransferStatus
 from atoll.federation.resources.trigger import Trigger, TriggerSpec, TriggerStatus
@@ -46,5 +46,5 @@ __all__ = [
     "PolicySetStatus", "PrintColumn", "Queue", "QueueSpec", "QueueStatus", "Replica", "Resource", "Role",
     "RoleBinding", "RoleBindingSpec", "RoleSubject", "Run", "RunInput", "RunSpec", "RunStatus", "SourceLedger",
     "Stream", "StreamLedger", "StreamSpec", "StreamStatus", "Transfer", "TransferSpec", "TransferStatus", "Trigger",
-    "TriggerSpec", "TriggerStatus", "Usage", "find", "resolve",
+    "TriggerSpec", "TriggerStatus", "Usage", "find", "resolve", "run_prefix",
 ]  # fmt: skip

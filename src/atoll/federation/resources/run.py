@@ -11,6 +11,11 @@ RunPhase = Literal["Pending", "Staging", "Starting", "Running", "Committing", "S
 FINISHED_RUN_PHASES: frozenset[str] = frozenset({"Succeeded", "Failed", "Cancelled"})
 
 
+def run_prefix(job: str) -> str:
+    """Give what the names of a job's runs begin with: a run is called `<job>-<epoch>`."""
+    return f"{job}-"
+
+
 class RunInput(Model):
     """One input as the run sees it: the version it reads was pinned when it was placed."""
 

@@ -8,11 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from atoll.federation.resources import FINISHED_JOB_PHASES, FINISHED_RUN_PHASES, Condition, Job, JobStatus, Run
+from atoll.federation.resources import (
+    FINISHED_JOB_PHASES,
+    FINISHED_RUN_PHASES,
+    Condition,
+    Job,
+    JobStatus,
+    Run,
+    run_prefix,
+)
 from atoll.federation.resources.job import JobPhase
 from atoll.hub.conditions import with_condition
 from atoll.hub.controllers.context import Context
-from atoll.hub.controllers.run_scope import run_prefix
 from atoll.hub.controllers.runtime import DONE, Key, Objects, Outcome, Source, own_key
 
 _PHASE_OF_RUN: Mapping[str, JobPhase] = {

@@ -45,7 +45,7 @@ class QueueController:
         client = self._context.client
         queue = await client.get(Queue, None, key[1])
         if queue is not None:
-            status = count(queue, await client.list(Job))
+            status = count(queue, await client.list_unfinished(Job, FINISHED_JOB_PHASES))
             await client.update_status(queue.model_copy(update={"status": status}))
         return DONE
 

@@ -55,8 +55,3 @@ class RunPlan:
     commits: tuple[CommitOrder, ...] = ()
     done: tuple[str, ...] = ()
     again_seconds: float | None = None
-
-
-def run_prefix(job: str) -> str:
-    """Give what the names of a job's runs begin with: a run is called `<job>-<epoch>`."""
-    return f"{job}-"

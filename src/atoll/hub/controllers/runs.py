@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 
 from atoll.federation.bus.messages import CommitOrder, DatasetReport, RunOrder, RunReport
 from atoll.federation.errors import Conflict
-from atoll.federation.resources import FINISHED_RUN_PHASES, Cluster, Dataset, Job, Run, RunInput, Transfer
+from atoll.federation.resources import FINISHED_RUN_PHASES, Cluster, Dataset, Job, Run, RunInput, Transfer, run_prefix
 from atoll.hub.controllers.context import Context
 from atoll.hub.controllers.run_plan import plan_run, staging_name
-from atoll.hub.controllers.run_scope import Input, Output, RunPlan, RunScope, run_prefix
+from atoll.hub.controllers.run_scope import Input, Output, RunPlan, RunScope
 from atoll.hub.controllers.runtime import (
     DONE,
     Key,
