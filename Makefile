@@ -5,7 +5,8 @@ PYTHON ?= $(or $(shell for python in python3 python3.14 python3.13 python3.12 py
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done),python3)
 VENV := .venv
 BIN := $(VENV)/bin
-TEST_PROCESSES ?= 2
+# One more than two cores: the tests wait for processes as long as they compute.
+TEST_PROCESSES ?= 3
 
 .PHONY: demo test lint format clean
 .DEFAULT_GOAL := demo

@@ -190,7 +190,7 @@ def test_plain_http_to_a_tls_port_is_explained(hub: Cli, server: str) -> None:
     assert "if it speaks TLS, its address begins with https://" in done.stderr
     nats = Home(hub.root).read_state()
     assert nats is not None
-    done = hub("get", "queues", "--server", nats.nats_url.replace("nats:", "https:"))
+    done = hub("get", "queues", "--server", f"https:{nats.nats_url.partition(':')[2]}")
     assert "does not speak TLS" in done.stderr
     remote = Cli(hub.root, more={"ATOLL_TOKEN": "secret"})
     done = remote("get", "queues", "--server", "http://hub.example")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from atoll.edge.enrolment import EnrolmentSettings
 from atoll.edge.member.kube import Kube
 from atoll.edge.member.objects import Kind, ObjectRef
 from atoll.edge.member.settings import MemberSettings
@@ -60,7 +61,7 @@ async def world(nats_server: Any, tmp_path: Path) -> AsyncIterator[World]:
         await objects.connect(cluster.store, spec, SPECS.values(), ca=objects.new_authority(now()), now=now())
         settings = MemberSettings(
             cluster=CLUSTER,
-            nats_url=nats_server.url,
+            enrolment=EnrolmentSettings(nats_server.url),
             state_dir=tmp_path / "agent",
             kubeconfig=_kubeconfig(tmp_path, listener.getsockname()[1]),
             cilium_socket=sockets / "cilium.sock",
