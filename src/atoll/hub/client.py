@@ -102,13 +102,12 @@ class Client:
         found = []
         for key in bucket.keys(key_prefix(rt, None)):
             entry = bucket.entries[key]
-            if ended.get(key) == entry.revision:
+            was_going = going.get(key) == entry.revision
+            if ended.get(key) == entry.revision or (not was_going and _phase(entry.decode()) in ends):
                 now_ended[key] = entry.revision
-            elif going.get(key) == entry.revision or _phase(entry.decode()) not in ends:
+            else:
                 now_going[key] = entry.revision
                 found.append(self._parsed(model, entry))
-            else:
-                now_ended[key] = entry.revision
         return found
 
     async def list(self, model: type[R], namespace: str | None = None, *, name_prefix: str = "") -> list[R]:

@@ -119,9 +119,7 @@ class _Check:
 
 def _cause(rule: Rule, text: str, path: str) -> Cause:
     where = f"{path}{rule.field_path}" if path else rule.field_path.lstrip(".")
-    return Cause(
-        where or "<nil>", f"{REASONS[rule.reason]}: {text}", rule.reason
-    )  # <nil> is how Kubernetes names the object itself
+    return Cause(where or _ITSELF, f"{REASONS[rule.reason]}: {text}", rule.reason)
 
 
 def _variables(rule: Rule, value: Any, old: Any) -> dict[str, Any]:

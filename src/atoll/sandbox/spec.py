@@ -100,13 +100,8 @@ class ClusterSpec:
     residency: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def pod_network(self) -> str:
-        """The cluster's pod addresses; no two clusters of a mesh may share any."""
-        return f"10.{self.mesh_id}.0.0/16"
-
     def pod_cidr(self, index: int) -> str:
-        """The pod addresses of the node at `index`."""
+        """The pod addresses of the node at `index`; no two clusters of a mesh may share any."""
         return f"10.{self.mesh_id}.{index}.0/24"
 
     def node_address(self, index: int) -> str:

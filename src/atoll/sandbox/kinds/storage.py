@@ -29,7 +29,6 @@ from atoll.sandbox.kinds.shape import (
 )
 
 CLAIM_PROTECTION = "kubernetes.io/pvc-protection"
-VOLUME_PROTECTION = "external-provisioner.volume.kubernetes.io/finalizer"
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 _SHORT_MODES = {
