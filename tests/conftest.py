@@ -1,10 +1,12 @@
 """What every test may use: a real nats-server on a port of its own, and a connected bus."""
 
-import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.subjects import (
@@ -18,6 +20,15 @@ from atoll.federation.bus.subjects import (
 from nats_servers import NatsServer
 
 pytest_plugins = ["real_kube"]
+
+# These tests start hundreds of processes, and one that may not keep bytecode compiles all of its modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# How long an example takes says how busy the machine is. `pytest --hypothesis-profile=deep` looks longer.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("deep", settings.get_profile("suite"), max_examples=2000)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -57,7 +68,8 @@ async def connect_with_tables(url: str, name: str = "test") -> Bus:
     """Connect and make the three tables that a hub would have made."""
     bus = await Bus.connect(url, name=name)
     tables = ((STATE_STREAM, STATE_PREFIX), (DESIRED_STREAM, DESIRED_PREFIX), (OBSERVED_STREAM, OBSERVED_PREFIX))
-    await asyncio.gather(*(bus.ensure_table(stream, prefix) for stream, prefix in tables))
+    for stream, prefix in tables:
+        await bus.ensure_table(stream, prefix, is_hubs_own=stream == STATE_STREAM)
     return bus
 
 

@@ -105,7 +105,7 @@ async def _storage_alone(home: Path, options: Namespace) -> dict[str, list[float
     place.mkdir()
     with servers.nats(place) as (url, _):
         bus = await Bus.connect(url, name="bench")
-        await bus.ensure_table("STATE", "state", history=16)
+        await bus.ensure_table("STATE", "state", history=16, is_hubs_own=True)
         table = bus.table("STATE", "state")
         grouped = GroupedWrites(bus, table)
         for repeat in range(options.repeats):

@@ -44,7 +44,7 @@ class Ledger:
 
     @classmethod
     async def open(cls, bus: Bus) -> "Ledger":
-        await bus.ensure_table(STATE_STREAM, STATE_PREFIX, history=100_000)
+        await bus.ensure_table(STATE_STREAM, STATE_PREFIX, history=100_000, is_hubs_own=True)
         return cls(bus)
 
     async def at(self, revision: int) -> Stored:
@@ -168,7 +168,7 @@ async def test_a_stream_made_before_there_were_batches_takes_them_after_an_upgra
     await bus.api("STREAM.CREATE.OLD", config)
     table = bus.table("OLD", "old")
     kept = await table.put("a", b"1")
-    await bus.ensure_table("OLD", "old", history=16)
+    await bus.ensure_table("OLD", "old", history=16, is_hubs_own=True)
     writes = GroupedWrites(bus, table)
     revisions = await asyncio.gather(*(writes.write(write) for write in creates(MANY)))
     assert revisions == list(range(kept + 1, kept + 1 + MANY))
@@ -197,7 +197,7 @@ async def test_a_server_that_is_too_old_is_named() -> None:
 
     await bus.client.subscribe("$JS.API.STREAM.CREATE.TOO_OLD", cb=old)
     with pytest.raises(InvalidInput, match=r"nats-server 2\.\d+ cannot write stream TOO_OLD in batches"):
-        await bus.ensure_table("TOO_OLD", "old")
+        await bus.ensure_table("TOO_OLD", "old", is_hubs_own=True)
     await bus.close()
     process.kill()
     process.wait()
@@ -246,7 +246,7 @@ async def _play(url: str, rounds: list[list[tuple[int, str]]]) -> None:
     """Rounds of writes that are asked for at once. `right` expects what the rounds before left there."""
     bus = await Bus.connect(url, name="model")
     stream = f"M{next(_streams)}"
-    await bus.ensure_table(stream, stream.lower())
+    await bus.ensure_table(stream, stream.lower(), is_hubs_own=True)
     table = bus.table(stream, stream.lower())
     writes = GroupedWrites(bus, table)
     revisions: dict[str, int] = {}

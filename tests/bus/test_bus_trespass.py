@@ -216,6 +216,51 @@ async def test_an_answer_that_is_directed_somewhere_does_nothing_there(world: Wo
 
 
 @pytest.mark.parametrize("role", ROLES)
+async def test_the_answer_to_the_first_message_of_a_batch_does_nothing_anywhere(world: World, role: str) -> None:
+    """JetStream acknowledges it by an empty message: the very order to delete a stream. So members may not batch."""
+    me = await world.connect(role)
+    before = await world.fingerprint(role)
+    for target in requests():
+        for place in own_places(role):
+            for headers in ({"Nats-Batch-Id": f"b{hash(target)}"}, {"Nats-Fast-Batch-Id": f"f{hash(target)}"}):
+                await me.publish(place, b"", reply=target, headers={**headers, "Nats-Batch-Sequence": "1"})
+    await me.client.flush()
+    await asyncio.sleep(1)
+    assert await world.fingerprint(role) == before
+    await me.close()
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_a_message_that_replaces_all_others_replaces_none(world: World, role: str) -> None:
+    me = await world.connect(role)
+    before = await world.fingerprint(role)
+    for place in own_places(role):
+        for scope in ("all", "sub"):
+            await me.publish(place, b"", headers={"Nats-Rollup": scope})
+    await me.client.flush()
+    await asyncio.sleep(0.3)
+    assert await world.fingerprint(role) == before
+    await me.close()
+
+
+async def test_why_no_stream_that_members_write_to_may_take_batches(world: World) -> None:
+    await world.hub.ensure_table(OBSERVED_STREAM, "observed", is_hubs_own=True)
+    me = await world.connect("agent")
+    target = f"$JS.API.STREAM.DELETE.{DESIRED_STREAM}"
+    await me.publish(
+        own_places("agent")[0], b"", reply=target, headers={"Nats-Batch-Id": "b", "Nats-Batch-Sequence": "1"}
+    )
+    await me.client.flush()
+    await asyncio.sleep(0.5)
+    with pytest.raises(NotFound):
+        await world.hub.api(f"STREAM.INFO.{DESIRED_STREAM}")
+    await world.hub.ensure_table(OBSERVED_STREAM, "observed")
+    config = (await world.hub.api(f"STREAM.INFO.{OBSERVED_STREAM}"))["config"]
+    assert not config.get("allow_atomic"), "the next start of a hub takes it away"
+    await me.close()
+
+
+@pytest.mark.parametrize("role", ROLES)
 async def test_a_consumer_that_delivers_somewhere_does_nothing_there(world: World, role: str) -> None:
     """Messages of one's own, heartbeats without content and flow control, delivered to each request there is."""
     me = await world.connect(role)

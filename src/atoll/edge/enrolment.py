@@ -11,25 +11,28 @@ import random
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 import structlog
 
+from atoll.federation.backoff import Backoff
 from atoll.federation.bus.admission import RENEW, Admission, Enrolment, Renewal
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.credentials import Credentials, expiry, new_key, public_key, sign
 from atoll.federation.bus.datasets import opened
 from atoll.federation.bus.membership import CA_FILE, CREDENTIALS_FILE, MEMBER_FILE, MemberFile, Membership
 from atoll.federation.bus.permissions import Identity
+from atoll.federation.bus.routes import DIRECT, Routes
 from atoll.federation.bus.subjects import MemberKind, hub_subject
 from atoll.federation.errors import AtollError, InvalidInput, Unavailable
 
 log = structlog.get_logger(__name__)
 
 _KEY_FILE, _USED_FILE = "user.nk", "token.sha256"
-_RETRY_SECONDS = 2.0
+# Between two tries to come in: people wait for the first ones, and a hub that was away has all its members at the door.
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 15.0
 _ASK_SECONDS = 10.0
 # Between two tries to renew; of the half day that is left then, even a long outage takes little.
 _RENEW_RETRY_SECONDS = 30.0
@@ -37,12 +40,16 @@ _RENEW_RETRY_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class EnrolmentSettings:
-    """How a process was told to become a member: an open NATS, or a hub and, for the first start, a token."""
+    """How a process was told to become a member: an open NATS, or a hub and, for the first start, a token.
+
+    By `routes` it dials other addresses than those that it was told, and than those that the hub names.
+    """
 
     nats_url: str = ""
     hub_url: str = ""
     hub_ca: Path | None = None
     token_file: Path | None = None
+    routes: Routes = DIRECT
 
 
 class Enrolled:
@@ -62,7 +69,7 @@ class Enrolled:
         """
         settings = self._settings
         if settings.nats_url:
-            return Membership(settings.nats_url)
+            return Membership(settings.routes.url(settings.nats_url))
         is_member, token = (self._folder / MEMBER_FILE).exists(), self._new_token()
         if not is_member and (not settings.hub_url or not token):
             raise InvalidInput(
@@ -74,7 +81,8 @@ class Enrolled:
         elif settings.hub_url and self._has_ended():
             seed = self._key()
             self._keep(await self._enrol(lambda: self._proof(seed)), seed)
-        return Membership.load(self._folder, self._identity)
+        member = Membership.load(self._folder, self._identity)
+        return replace(member, nats_url=settings.routes.url(member.nats_url))
 
     async def _come_in(self, token: str) -> None:
         seed = self._key()
@@ -111,7 +119,7 @@ class Enrolled:
             except AtollError as error:
                 left = expiry(credentials.jwt)[1] - time.time()
                 log.warning("could not renew the credentials", reason=str(error), seconds_left=round(left))
-                await asyncio.sleep(min(_RENEW_RETRY_SECONDS, max(2.0, left / 10)))
+                await asyncio.sleep(seconds_to_next_try(left))
 
     async def _renew(self, bus: Bus, member: Membership, seed: bytes) -> None:
         """Ask by NATS; where NATS does not let us in any more, ask the hub by HTTP and prove who we are by our key."""
@@ -129,7 +137,7 @@ class Enrolled:
         return wanted.model_copy(update={"signature": sign(seed, wanted.claim)})
 
     async def _enrol(self, wanted: Callable[[], Enrolment]) -> Admission:
-        problem = ""
+        problem, backoff = "", Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS, chance=random.random)
         while True:
             try:
                 return await self._post(wanted())
@@ -137,10 +145,10 @@ class Enrolled:
                 if str(error) != problem:
                     log.warning("cannot enrol yet", reason=str(error))
                 problem = str(error)
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(backoff.next_seconds())
 
     async def _post(self, wanted: Enrolment) -> Admission:
-        url = self._settings.hub_url.rstrip("/")
+        url = self._settings.routes.url(self._settings.hub_url).rstrip("/")
         try:
             async with httpx.AsyncClient(verify=_trust(self._settings.hub_ca), trust_env=False, timeout=10) as client:
                 answer = await client.post(f"{url}/enrol", json=wanted.wire())
@@ -173,6 +181,12 @@ def seconds_to_renewal(jwt: str, now: float) -> float:
         return 365 * 86_400.0
     half = (expires_at - issued_at) / 2
     return max(0.0, min(issued_at, now) + half * random.uniform(0.9, 1.0) - now)  # noqa: S311 - no secret
+
+
+def seconds_to_next_try(left_seconds: float) -> float:
+    """Give how long to wait after a renewal that failed, when the credentials are good for so much longer."""
+    longest = min(_RENEW_RETRY_SECONDS, max(2.0, left_seconds / 10))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
 def keep(folder: Path, admission: Admission, seed: bytes) -> None:

@@ -20,7 +20,7 @@ class Levels:
     def feed(self, item: Change | Synced) -> list[Change]:
         """Give the changes that an item means: none, itself, or the deletions that a new snapshot reveals."""
         if isinstance(item, Synced):
-            return self._close(item.revision)
+            return self._close(item)
         if item.revision <= self.newest and self.is_synced:
             self._begin_again()
         self.newest = item.revision
@@ -38,13 +38,13 @@ class Levels:
         self.is_synced = False
         self._given.clear()
 
-    def _close(self, revision: int) -> list[Change]:
-        if revision < self.newest:  # the stream was made anew, and holds nothing
+    def _close(self, synced: Synced) -> list[Change]:
+        if synced.revision < self.newest:  # the stream was made anew, and holds nothing
             self._given.clear()
-        gone = sorted(self.revisions.keys() - self._given)
+        gone = sorted(self.revisions.keys() - self._given - synced.damaged)
         for key in gone:
             del self.revisions[key]
-        self.newest = revision
+        self.newest = synced.revision
         self.is_synced = True
         self._given = set()
-        return [Change(key, None, revision) for key in gone]
+        return [Change(key, None, synced.revision) for key in gone]

@@ -77,6 +77,10 @@ class GroupedWrites:
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
         """Write a group together; if the server refuses that, let only those fail whose own write is refused."""
+        if large := [waiting for waiting in group if waiting.write.is_large]:  # each takes several messages
+            small = [waiting for waiting in group if not waiting.write.is_large]
+            await asyncio.gather(self._one_by_one(large), self._commit(small))
+            return
         if len(group) < SMALLEST_BATCH:
             await self._one_by_one(group)
             return

@@ -195,5 +195,17 @@ class CallServer:
             await self._bus.unsubscribe(subscription)
 
 
+class Subscription:
+    """A service that answers requests until `stop`."""
+
+    def __init__(self, bus: "Bus", subscription: Any, calls: CallServer) -> None:
+        self._bus, self._subscription, self._calls = bus, subscription, calls
+
+    async def stop(self) -> None:
+        """Take no more requests and cancel those under way."""
+        await self._bus.unsubscribe(self._subscription)
+        await self._calls.close()
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())[:500]

@@ -1,12 +1,17 @@
-"""nats-py's client with two behaviours changed, for servers that do not let us in (any more).
+"""nats-py's client with four behaviours changed, for servers that are away or do not let us in (any more).
 
 nats-py closes for ever when the server says "authentication expired" or "revoked" to a connection that stands, although
-the next connect would show newer credentials (`Client._process_err`, 2.16); and it leaves the socket of a connect that
-was refused open (`Client._attempt_reconnect`).
+the next connect would show newer credentials (`Client._process_err`, 2.16); it leaves the socket of a connect that was
+refused open (`Client._attempt_reconnect`); closing it fails halfway where something waits to be sent and the connection
+is gone (`Client._close`); and where the pace of reconnects is ours to say, it stops for ever at an
+exception that it does not expect.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import nats.errors
-from nats.aio.client import Client
+from nats.aio.client import Client, Server, Srv
 
 _PASSING = ("authentication expired", "authentication revoked", "authorization violation", "account authentication")
 
@@ -20,6 +25,19 @@ class NatsClient(Client):
         else:
             await super()._process_err(err_msg)
 
+    async def _connect_to_server(self, s: Srv) -> None:
+        try:
+            await super()._connect_to_server(s)
+        except (TimeoutError, OSError, nats.errors.Error):
+            raise
+        except Exception as error:
+            raise nats.errors.Error(f"could not connect: {error!r}") from error
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        if not self.is_connected:
+            self._pending, self._pending_data_size = [], 0
+        await super()._close(status, do_cbs)
+
     async def _process_connect_init(self) -> None:
         is_done = False
         try:
@@ -28,3 +46,12 @@ class NatsClient(Client):
         finally:
             if not is_done and self._transport is not None:
                 self._transport.close()  # type: ignore[no-untyped-call]
+
+
+def pacing(next_seconds: Callable[[], float]) -> Callable[[list[Server], dict[str, Any]], tuple[Server, float]]:
+    """Give what nats-py asks before each attempt to reconnect: the server that failed least, and how long to wait."""
+
+    def choose(servers: list[Server], _info: dict[str, Any]) -> tuple[Server, float]:
+        return min(servers, key=lambda server: server.reconnects), next_seconds()
+
+    return choose

@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator
 import orjson
 
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.messages import ManifestFile, ManifestPage, Message, ReadRequest, VerifyReport, VerifyRequest
+from atoll.federation.bus.data_messages import ManifestFile, ManifestPage, ReadRequest, VerifyReport, VerifyRequest
+from atoll.federation.bus.messages import Message
 from atoll.federation.bus.subjects import OPEN_TOKEN, data_subject, verify_subject
 from atoll.federation.errors import AtollError, Conflict, Internal, InvalidInput, NotFound, Unavailable
 

@@ -5,7 +5,7 @@ are read again at every connect, so that newer ones need no restart. It must not
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from atoll.federation.bus.credentials import Credentials
 from atoll.federation.bus.login import OPEN, Login
 from atoll.federation.bus.permissions import Identity
+from atoll.federation.bus.routes import DIRECT, Routes
 from atoll.federation.bus.subjects import OPEN_TOKEN
 from atoll.federation.errors import InvalidInput
 from atoll.federation.resources.base import Model
@@ -58,15 +59,18 @@ class Membership:
         return cls(found.nats_url, found.token, found.service_token, login)
 
 
-def membership(nats_url: str, folder: Path | None, identity: Identity) -> Membership:
+def membership(nats_url: str, folder: Path | None, identity: Identity, *, routes: Routes = DIRECT) -> Membership:
     """Give what a process was told: a folder with credentials, or the address of a NATS that asks for none.
+
+    By `routes` it dials another address than that.
 
     Raises:
         InvalidInput: neither or both were named, or the folder cannot be used.
     """
     if bool(nats_url) == bool(folder):
         raise InvalidInput("give --credentials FOLDER, or --nats URL for a NATS that asks for no credentials")
-    return Membership.load(folder, identity) if folder is not None else Membership(nats_url)
+    member = Membership.load(folder, identity) if folder is not None else Membership(nats_url)
+    return replace(member, nats_url=routes.url(member.nats_url))
 
 
 def reader(path: Path) -> Callable[[], Credentials]:

@@ -128,6 +128,7 @@ def data_service(cluster: str, namespace: str, token: str, *, reading: str) -> P
             f"{observed}.dataset.{namespace}.>",
             f"{observed}.transfer.{namespace}.>",
             f"{observed_prefix('gateway', '*', token)}.committed.{namespace}.{to_tokens(cluster)}",
+            f"{observed_prefix('gateway', '*', token)}.committed.{namespace}.{to_tokens(cluster)}.>",  # its parts
             *(subject for prefix in orders for subject in _reading(DESIRED_STREAM, prefix)),
             f"$JS.API.CONSUMER.CREATE.*.*.{lab_prefix('*')}.{namespace}.*",
             data_subject("*", namespace, "*"),

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 from atoll.federation.bus.batches import GroupedWrites
 from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.outage import NotSent
 from atoll.federation.bus.subjects import STATE_PREFIX, STATE_STREAM
 from atoll.federation.bus.table import Synced as TableSynced
 from atoll.federation.bus.table import Table, Write
@@ -17,8 +18,8 @@ from atoll.hub.levels import Levels
 from atoll.kubeapi.errors import Internal, RequestTooLarge, Unavailable
 from atoll.kubeapi.storage import Change, RevisionConflict, Synced
 
-# nats-server's max_payload is 1 MiB by default; half of it leaves room for headers and for a member's copy of a spec.
-LARGEST_OBJECT_BYTES = 512 * 1024
+# As etcd takes behind a real API server (`--max-request-bytes`); a request may have twice as much, as there.
+LARGEST_OBJECT_BYTES = 1536 * 1024
 _RETRY_AFTER_SECONDS = 1
 # Values kept per object. With one, a watch would not show that an object was deleted and made again in a moment; a
 # follower falls this far behind on one key only while it is being reconnected.
@@ -42,14 +43,14 @@ class JetStreamStorage:
         Raises:
             Unavailable: NATS does not answer. InvalidInput: its server is too old.
         """
-        await bus.ensure_table(STATE_STREAM, STATE_PREFIX, history=_HISTORY)
-        table = bus.table(STATE_STREAM, STATE_PREFIX)
+        await bus.ensure_table(STATE_STREAM, STATE_PREFIX, history=_HISTORY, is_hubs_own=True)
+        table = bus.table(STATE_STREAM, STATE_PREFIX, keeps_history=True)
         return cls(table, GroupedWrites(bus, table))
 
     async def write(self, key: str, value: bytes | None, *, expected: int) -> int:
         """Write one key durably; see kubeapi's Storage."""
         if value is not None and len(value) > LARGEST_OBJECT_BYTES:
-            raise RequestTooLarge(f"the object has {len(value)} bytes; at most {LARGEST_OBJECT_BYTES} can be stored")
+            raise RequestTooLarge(f"{key} has {len(value)} bytes; at most {LARGEST_OBJECT_BYTES} can be stored")
         if expected in self._tombstones:
             raise RevisionConflict(key, 0)
         try:
@@ -58,6 +59,8 @@ class JetStreamStorage:
             return await self._writes.write(Write(key, value, expected))
         except Conflict as conflict:
             raise RevisionConflict(key, conflict.current) from conflict
+        except NotSent as away:
+            raise _unavailable(away) from away
         except BusUnavailable as lost:
             return await self._outcome(key, value, expected, lost)
         except AtollError as error:

@@ -1,0 +1,184 @@
+"""What is said of data: orders and reports of sinks, movers and gateways, and what movers are asked. No I/O.
+
+Orders are desired state, reports are observed state, both whole, as in `messages`.
+"""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from atoll.federation.bus.messages import Message, Positive
+from atoll.federation.bus.subjects import OPEN_TOKEN
+from atoll.federation.resources.base import NonNegative
+from atoll.federation.resources.dataset import Ledger
+from atoll.federation.resources.gateway import StreamLedger
+from atoll.federation.resources.stream import StreamSpec
+from atoll.federation.resources.transfer import TransferPhase
+
+
+class CommitOrder(Message):
+    """desired: commit/<namespace>/<dataset>. Seal `.runs/<run>-e<epoch>/<dataset>` as this version."""
+
+    namespace: str
+    dataset: str
+    version: Positive
+    run: str
+    epoch: Positive
+
+
+class DatasetReport(Message):
+    """observed: dataset/<namespace>/<dataset>. What the sink has on its volume of the newest version."""
+
+    namespace: str
+    dataset: str
+    version: Positive
+    complete: bool
+    bytes: NonNegative = 0
+    files: NonNegative = 0
+    manifest_sha256: str = ""
+    ledger: Ledger = Ledger()
+    produced_by: str = ""
+    error: str = ""
+    at: datetime
+
+
+class TransferOrder(Message):
+    """desired: transfer/<namespace>/<transfer>, at the destination. Fetch this version from that cluster's mover."""
+
+    namespace: str
+    transfer: str
+    dataset: str
+    version: Positive
+    source: str
+    # By which the source's mover is asked: what it gives is not for everybody.
+    source_token: str = OPEN_TOKEN
+
+
+class TransferReport(Message):
+    """observed: transfer/<namespace>/<transfer>."""
+
+    namespace: str
+    transfer: str
+    phase: TransferPhase
+    message: str = ""
+    total_bytes: NonNegative = 0
+    copied_bytes: NonNegative = 0
+    bytes_per_second: Annotated[float, Field(ge=0)] = 0.0
+    manifest_sha256: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    at: datetime
+
+
+class StreamOrder(Message):
+    """One Stream of a gateway. `log_created` tells the gateway's log from one made anew; empty: not known yet."""
+
+    namespace: str
+    name: str
+    spec: StreamSpec
+    log_created: str = ""
+
+
+class GatewayOrder(Message):
+    """desired: streams (of a gateway). All it should take in; a stream that is missing here is left."""
+
+    broker: str | None = None
+    outbox_bytes: Positive
+    streams: tuple[StreamOrder, ...] = ()
+
+
+class GatewayReport(Message):
+    """observed: heartbeat (of a gateway)."""
+
+    outbox_readings: NonNegative = 0
+    outbox_bytes: NonNegative = 0
+    lag_seconds: Annotated[float, Field(ge=0)] = 0.0
+    broker_connected: bool = False
+    reason: str = ""
+    ledger: tuple[StreamLedger, ...] = ()
+    agent_version: str = ""
+    at: datetime
+
+
+class ReadRequest(Message):
+    """data read: `file` None asks for the version's manifest, else for `length` bytes of that file from `offset`."""
+
+    dataset: str
+    version: Positive
+    file: str | None = None
+    offset: NonNegative = 0
+    length: Annotated[int, Field(ge=0, le=524_288)] = 0
+
+
+class StreamCommit(Message):
+    """How far a sink has one Stream of one outbox in files: its newest envelope's number and reading's sequence.
+
+    `log_sequence` is the newest message of the Stream, of any outbox, that is in files; it is a place in the log that
+    was made at `log_created`, and means nothing in another.
+    """
+
+    stream: str
+    outbox: str
+    envelope: NonNegative
+    sequence: NonNegative
+    log_sequence: NonNegative = 0
+    log_created: str = ""
+
+
+class CommittedReport(Message):
+    """observed and desired (of a *gateway*): committed/<namespace>/<cluster>. Written by that cluster's sink.
+
+    The hub trims the gateway's log by it, and passes it on as desired state: a gateway trims its outbox by what the hub
+    has believed.
+    """
+
+    namespace: str
+    cluster: str
+    commits: tuple[StreamCommit, ...]
+    at: datetime
+
+
+class ManifestFile(Message):
+    """One file of a dataset version; `path` is relative to the version's folder, with `/` between names."""
+
+    path: str
+    bytes: NonNegative
+    sha256: str
+
+
+class ManifestPage(Message):
+    """Answer to a ReadRequest without a file: the version, and its files from index `offset` on."""
+
+    dataset: str
+    version: Positive
+    complete: bool
+    total_files: NonNegative
+    total_bytes: NonNegative
+    manifest_sha256: str
+    produced_by: str = ""
+    completed_at: datetime | None = None
+    ledger: Ledger = Ledger()
+    files: tuple[ManifestFile, ...] = ()
+
+
+class VerifyRequest(Message):
+    """data verify: read every file of a version again and compare it with the ledger."""
+
+    dataset: str
+    version: Positive
+
+
+class VerifyReport(Message):
+    """Answer to a VerifyRequest. `problems` is empty exactly when the files are what the ledger says."""
+
+    dataset: str
+    version: Positive
+    complete: bool
+    bytes: NonNegative
+    files: NonNegative
+    received: NonNegative
+    gaps: NonNegative
+    duplicates: NonNegative
+    manifest_sha256: str
+    problems: tuple[str, ...] = ()
