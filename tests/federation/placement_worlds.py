@@ -115,7 +115,7 @@ def clusters(draw, name, *, with_runs=True):
     peers = draw(st.sets(st.sampled_from(NAMES)))
     return ClusterView(
         name,
-        phase=draw(st.sampled_from(["Ready", "Ready", "Ready", "Degraded", "Unreachable", "Pending"])),
+        phase=draw(st.sampled_from(["Ready", "Ready", "Ready", "Degraded", "Unreachable", "Pending", "Asleep"])),
         is_cordoned=draw(st.sampled_from([False, False, False, True])),
         labels={"region": draw(st.sampled_from(["eu", "us"]))},
         residency=tuple(draw(st.sets(st.sampled_from(["eu", "us"])))),

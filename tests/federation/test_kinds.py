@@ -121,10 +121,10 @@ BAD = {
         "spec.workload.kind",
         "'CronJob': input should be 'Job'",
     ),
-    "a loss policy that this version lacks": (
-        manifest("Job", lossPolicy="Failover"),
+    "a loss policy that there is not": (
+        manifest("Job", lossPolicy="Abandon"),
         "spec.lossPolicy",
-        "'Failover': ",
+        "'Abandon': ",
     ),
     "a mesh id out of range": (manifest("Cluster", mesh={"id": 512}), "spec.mesh.id", "512: "),
     "an uplink of nothing": (

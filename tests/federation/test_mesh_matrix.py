@@ -43,6 +43,16 @@ def test_a_link_that_is_ready_on_an_old_cache_only_is_stale() -> None:
     assert "a is ready on KVStoreMesh's old cache only: no leader" in judged.message
 
 
+def test_a_link_over_which_no_node_answers_is_down_though_agents_are_ready() -> None:
+    """An agent is ready on what it once read; probes that all fail say more, and half of them failing do not."""
+    cut = ready("b", probed_nodes=3, unreachable_nodes=3)
+    judged = link(("a", cut), ("b", ready("a", probed_nodes=2, unreachable_nodes=1)), now=NOW)
+    assert (judged.state, judged.is_usable) == (LinkState.DOWN, False)
+    assert judged.message == "a is ready, but no node of b answers its health probes"
+    both = link(("a", cut), ("b", ready("a", cache_problem="no leader")), now=NOW)
+    assert (both.state, both.message.count(";")) == (LinkState.DOWN, 1)
+
+
 def test_a_whole_mesh_has_every_link_once() -> None:
     """Eight clusters make 28 links, all ready."""
     whole = matrix(mesh(8), now=NOW)

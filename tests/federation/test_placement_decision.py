@@ -287,6 +287,14 @@ ADVICE = {
         "bring back the agent of c",
         1000,
     ),
+    "a cluster that sleeps": (
+        demand(),
+        cluster("c", node(), phase="Asleep", wakes_at=NOW),
+        ["ClusterAsleep"],
+        "wake c, which sleeps until 2026-11-22T18:00+00:00",
+        1000,
+    ),
+    "a device that sleeps": (demand(), cluster("c", node(), phase="Asleep"), ["ClusterAsleep"], "wake c", 1000),
     "an API server": (
         demand(),
         cluster("c", node(), phase="Degraded", trouble="API refuses"),

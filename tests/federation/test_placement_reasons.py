@@ -33,7 +33,14 @@ REASONS = {
         "ClusterNotReady",
         "the API server refuses",
     ),
+    "sleep by a schedule": (
+        demand(),
+        cluster("c", node(), phase="Asleep", trouble="asleep by its schedule until Mon", wakes_at=NOW),
+        "ClusterAsleep",
+        "asleep by its schedule until Mon",
+    ),
     "a cordon": (demand(), cluster("c", node(), is_cordoned=True), "Cordoned", "cordoned"),
+    "a farewell": (demand(), cluster("c", node(), is_leaving=True), "ClusterLeaving", "leaving the federation"),
     "a label that differs": (
         demand(clusters=LabelSelector(match_labels={"region": "eu"})),
         cluster("c", node(), labels={"region": "us"}),

@@ -11,8 +11,21 @@ from dataclasses import dataclass
 
 _GOOD = frozenset({"Ready", "Succeeded", "Applied", "Complete", "True", "connected", "Served", "ok"})
 _WORKING = frozenset(
-    {"Pending", "Placed", "Running", "Staging", "Starting", "Committing", "Copying", "Drifted"}
-    | {"Connected", "syncing", "FailedOver", "Partial"}
+    {
+        "Pending",
+        "Placed",
+        "Running",
+        "Staging",
+        "Starting",
+        "Committing",
+        "Copying",
+        "Drifted",
+        "Asleep",
+        "Cordoned",
+        "Draining",
+        "Leaving",
+    }
+    | {"Connected", "sync", "FailedOver", "Partial"}
 )
 _BAD = frozenset(
     {"Failed", "Unreachable", "Unenforceable", "Degraded", "Cancelled", "unreachable"}

@@ -10,7 +10,7 @@ from atoll.federation.resources.base import Labels, SelectorRequirement
 
 
 def _not_ready(case: Case) -> Bools:
-    return ~case.table.is_ready
+    return ~case.table.is_ready & ~case.table.is_asleep
 
 
 def _explain_not_ready(case: Case, position: int) -> Explanation:
@@ -21,12 +21,30 @@ def _explain_not_ready(case: Case, position: int) -> Explanation:
     return f"its agent was not heard since {since}", {"phase": view.phase, "lostSince": since}
 
 
+def _asleep(case: Case) -> Bools:
+    return case.table.is_asleep
+
+
+def _explain_asleep(case: Case, position: int) -> Explanation:
+    view = case.table.views[position]
+    until = view.wakes_at.isoformat() if view.wakes_at is not None else None
+    return view.trouble or "it is asleep", {"phase": view.phase, "until": until}
+
+
 def _cordoned(case: Case) -> Bools:
     return case.table.is_cordoned
 
 
 def _explain_cordoned(_case: Case, _position: int) -> Explanation:
     return "it is cordoned: nothing new is placed there", {}
+
+
+def _leaving(case: Case) -> Bools:
+    return case.table.is_leaving
+
+
+def _explain_leaving(_case: Case, _position: int) -> Explanation:
+    return "it is leaving the federation", {}
 
 
 def _labels_differ(case: Case) -> Bools:
@@ -76,6 +94,8 @@ def _explain_unknown_resource(case: Case, _position: int) -> Explanation:
 
 CLUSTER_CHECKS = (
     Check("ClusterNotReady", _not_ready, _explain_not_ready),
+    Check("ClusterAsleep", _asleep, _explain_asleep),
+    Check("ClusterLeaving", _leaving, _explain_leaving),
     Check("Cordoned", _cordoned, _explain_cordoned),
     Check("LabelMismatch", _labels_differ, _explain_labels),
     Check("Residency", _elsewhere, _explain_elsewhere),

@@ -20,6 +20,10 @@ It is stored as JSON in `Run.spec.decision` and `Job.status.decision`; `atoll jo
         "reasons": [{"reason": "GpuModel", "message": "it has no A100: none of its nodes has a GPU",
                      "numbers": {"wants": ["A100"], "has": []}}]}],
      "omitted": {"GpuModel": 936},      # clusters left out of a long list, by their first reason (or "Feasible")
+     "queue": {"queue": "weather",      # only where a queue's limit is in the way: then no cluster was looked at
+               "resource": "gpus", "field": "quota.limit.gpus", "limit": 8, "held": 8, "asked": 1,
+               "message": "…", "advice": "…",
+               "holders": [{"job": "weather/big", "queue": "weather.batch", "amount": 8, "holds": "8 GPUs"}]},
      "diagnosis": [                     # what would make it feasible, or sooner; the cheapest first
        {"cluster": "cloud-eu", "changes": ["Cordoned"], "message": "uncordon cloud-eu",
         "totalSeconds": 900.0, "savesSeconds": 330.0}]}

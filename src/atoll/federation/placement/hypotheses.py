@@ -73,6 +73,13 @@ def _bring_back(what: Hypothesis, _reason: Reason) -> Hypothesis:
     return replace(what, view=view).also("ClusterNotReady", cure, Effort.REPAIR)
 
 
+def _wake(what: Hypothesis, _reason: Reason) -> Hypothesis:
+    """Suppose that it were awake now: how long a job takes that waits for its morning is not a matter of its cost."""
+    wakes_at, view = what.view.wakes_at, replace(what.view, phase="Ready", wakes_at=None)
+    until = f", which sleeps until {wakes_at.isoformat(timespec='minutes')}" if wakes_at is not None else ""
+    return replace(what, view=view).also("ClusterAsleep", f"wake {view.name}{until}", Effort.REPAIR)
+
+
 def _any_cluster(what: Hypothesis, reason: Reason) -> Hypothesis:
     demand = replace(what.demand, clusters=LabelSelector())
     phrase = f"do not ask for {', '.join(reason.numbers['unmet'])} in spec.placement.clusters"
@@ -175,6 +182,7 @@ def _connect(what: Hypothesis, reason: Reason) -> Hypothesis | None:
 # Reasons whose only cure is to ask for less: how long the job would then run is not known.
 LESSER_JOBS = frozenset({"GpuMemory", "InsufficientGpus", "InsufficientCpu", "InsufficientMemory", "TooFewNodes"})
 RELAXATIONS: Mapping[str, Relaxation] = {
+    "ClusterAsleep": _wake,
     "ClusterNotReady": _bring_back,
     "Cordoned": _uncordon,
     "LabelMismatch": _any_cluster,

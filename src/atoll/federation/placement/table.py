@@ -29,8 +29,10 @@ class ClusterTable:
     index: Mapping[str, int]
     shapes: ShapeColumns
     is_ready: Bools
+    is_asleep: Bools
     is_heard: Bools
     is_cordoned: Bools
+    is_leaving: Bools
     has_runs: Bools
     has_storage: Bools
     storage_bytes: Ints
@@ -48,8 +50,10 @@ class ClusterTable:
             index={view.name: index for index, view in enumerate(views)},
             shapes=ShapeColumns.of([view.shapes for view in views]),
             is_ready=np.array([view.is_ready for view in views], np.bool_),
+            is_asleep=np.array([view.is_asleep for view in views], np.bool_),
             is_heard=np.array([view.is_heard for view in views], np.bool_),
             is_cordoned=np.array([view.is_cordoned for view in views], np.bool_),
+            is_leaving=np.array([view.is_leaving for view in views], np.bool_),
             has_runs=np.array([bool(view.occupations) for view in views], np.bool_),
             has_storage=np.array([view.storage is not None for view in views], np.bool_),
             storage_bytes=np.array([_storage_bytes(view) for view in views], np.int64),

@@ -44,7 +44,9 @@ class ClusterView:
     phase: str = "Ready"
     trouble: str = ""
     lost_since: datetime | None = None
+    wakes_at: datetime | None = None
     is_cordoned: bool = False
+    is_leaving: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     residency: tuple[str, ...] = ()
     shapes: tuple[Shape, ...] = ()
@@ -60,6 +62,11 @@ class ClusterView:
     def is_ready(self) -> bool:
         """Whether new work can start there."""
         return self.phase == "Ready"
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether nothing can start there because nothing is expected to."""
+        return self.phase == "Asleep"
 
     @property
     def is_heard(self) -> bool:
@@ -84,7 +91,9 @@ def view_of_cluster(cluster: Cluster, occupations: Iterable[Occupation] = ()) ->
             (each.message for each in status.conditions if each.type == "Ready" and each.status != "True"), ""
         ),
         lost_since=status.lost_since,
-        is_cordoned=spec.unschedulable,
+        wakes_at=status.wakes_at,
+        is_cordoned=spec.unschedulable or spec.draining,
+        is_leaving=cluster.metadata.deletion_timestamp is not None,
         labels=cluster.metadata.labels,
         residency=spec.residency,
         shapes=group_shapes(_shape(shape) for shape in inventory.shapes),

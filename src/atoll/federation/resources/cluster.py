@@ -1,15 +1,22 @@
 """Cluster: one Kubernetes cluster behind an agent; what it is, costs and has, and when that was last proven."""
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
 from atoll.federation.resources.base import Condition, DnsLabel, Labels, Model, NonNegative, Resource
 from atoll.federation.resources.inventory import ClusterForm, DeviceInfo, NodeTrouble
 from atoll.federation.resources.mesh import MeshFacts, MeshLink
+from atoll.federation.resources.schedule import Schedule
 
-ClusterPhase = Literal["Pending", "Ready", "Degraded", "Unreachable"]
+Evictions = Literal["ByPolicy", "All"]
+# Pending: not heard yet. Degraded: heard, and something needs a look. Unreachable: not heard, and it should be. Asleep:
+# not heard or not usable, as its schedule or its form lets expect.
+ClusterPhase = Literal["Pending", "Ready", "Degraded", "Unreachable", "Asleep"]
+CLUSTER_PHASES: tuple[ClusterPhase, ...] = get_args(ClusterPhase)
+# Reasons of a cluster that is Asleep while its agent, which runs elsewhere, is heard.
+_HEARD_ASLEEP = frozenset({"ApiOffline", "NodesOffline"})
 
 
 class MeshMembership(Model):
@@ -47,6 +54,17 @@ class ClusterSpec(Model):
         default=None, description="StorageClass of dataset volumes; the default class if unset."
     )
     unschedulable: bool = Field(default=False, description="Set by cordon: nothing new is placed here.")
+    schedule: Schedule | None = Field(
+        default=None,
+        description="When the cluster is up. Its silence at other times is sleep: it is Asleep, not Unreachable.",
+    )
+    draining: bool = Field(
+        default=False,
+        description="Set by drain: nothing new is placed here, and runs leave it as their job's lossPolicy says.",
+    )
+    evict: Evictions = Field(
+        default="ByPolicy", description="Which runs a drain stops; All stops those of lossPolicy Wait as well."
+    )
 
 
 class GpuShape(Model):
@@ -82,7 +100,10 @@ class StorageClassInfo(Model):
 
 
 class Inventory(Model):
-    """What the agent saw in the cluster; replaced whole by each report."""
+    """What the agent saw in the cluster; replaced whole by each report.
+
+    In Cluster.status it is a digest: few shapes, and no `counted_runs`. Scheduling counts with the report itself.
+    """
 
     version: str = ""
     distribution: str = ""
@@ -93,6 +114,7 @@ class Inventory(Model):
     gpus: tuple[GpuShape, ...] = ()
     free_gpus: tuple[GpuShape, ...] = ()
     shapes: tuple[NodeShape, ...] = ()
+    omitted_nodes: NonNegative = Field(default=0, description="Nodes with room whose shapes are too many to be listed.")
     counted_runs: tuple[str, ...] | None = Field(
         default=None,
         description="Runs (namespace/name) whose pods are bound to nodes: `shapes` is already without them.",
@@ -101,7 +123,8 @@ class Inventory(Model):
     cni: str = ""
     cni_version: str = ""
     form: ClusterForm = Field(
-        default="Cluster", description="Edge and Device come and go: silence of theirs is no failure."
+        default="Cluster",
+        description="Nodes of Edge and Device come and go, and a Device with its agent: their silence is no failure.",
     )
     node_states: dict[str, NonNegative] = Field(default_factory=dict)
     kubelet_versions: dict[str, NonNegative] = Field(default_factory=dict)
@@ -118,6 +141,11 @@ class ClusterStatus(Model):
     """What the hub knows of a cluster. `last_proven_at` dates all of it: nothing here is newer."""
 
     phase: ClusterPhase = "Pending"
+    reason: str = ""
+    message: str = ""
+    wakes_at: datetime | None = Field(
+        default=None, description="When the schedule says that it is up again; unset unless it sleeps by its schedule."
+    )
     inventory: Inventory | None = None
     links: tuple[MeshLink, ...] = ()
     mesh: MeshFacts | None = Field(default=None, description="The cluster's own place in the mesh.")
@@ -126,6 +154,16 @@ class ClusterStatus(Model):
     lost_since: datetime | None = None
     agent_version: str = ""
     observed_generation: int | None = None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing is heard, be it a loss or a sleep: nothing that is asked of the cluster is answered."""
+        return self.phase == "Unreachable" or (self.phase == "Asleep" and self.reason not in _HEARD_ASLEEP)
+
+    @property
+    def silent_since(self) -> datetime | None:
+        """Since when nothing is heard; None while the agent is heard."""
+        return (self.lost_since or self.last_proven_at) if self.is_silent else None
 
 
 class Cluster(Resource):

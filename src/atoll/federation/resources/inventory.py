@@ -1,7 +1,7 @@
 """What an agent tells about the inside of its cluster, part by part: nodes, devices, storage, queues, network, events.
 
-Owns the models only. Each part is reported whole and by itself (docs/adr/0016); Cluster.status.inventory holds the
-summary. Amounts are whole numbers: `cpu` in millicores, everything else in bytes or pieces.
+Owns the models only. Each part is reported whole and by itself (docs/adr/0016); Cluster.status.inventory holds a
+digest of the summary. Amounts are whole numbers: `cpu` in millicores, everything else in bytes or pieces.
 """
 
 from datetime import datetime

@@ -1,111 +1,28 @@
 """Clusters: what agents reported becomes Cluster.status, with its age.
 
-Owns phase, lostSince and conditions of a Cluster. Nothing is called Ready on evidence older than the heartbeat
-time-out, and the phase is looked at again when that time is over, not only when something is heard.
+Owns the writing of Cluster.status and the events of its phases. The phase is looked at again when its evidence is too
+old or the schedule changes, not only when something is heard.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from atoll.federation.bus.inventory_messages import NetworkReport
 from atoll.federation.bus.mesh_messages import MeshServicesReport
-from atoll.federation.bus.messages import Heartbeat, InventoryReport, MeshReport
-from atoll.federation.resources import Cluster, ClusterStatus
-from atoll.federation.resources.cluster import ClusterPhase
-from atoll.hub.conditions import with_condition
-from atoll.hub.controllers import meshes
+from atoll.federation.bus.messages import Heartbeat, MeshReport
+from atoll.federation.resources import Cluster
+from atoll.hub.controllers.cluster_phase import Evidence, Judgement, judge
+from atoll.hub.controllers.cluster_status import Write, pace, plan_status, seconds_until_room
 from atoll.hub.controllers.context import Context
+from atoll.hub.controllers.mesh_services import news_of, turned_services
 from atoll.hub.controllers.meshes import MeshEvidence
 from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, RequeueAfter, Source, own_key
 from atoll.hub.members import STORE_MARK, Path, proven_at
+from atoll.hub.reports import Reports
 
-# `lastProvenAt` is written this much apart at most: each write is an fsync and wakes every watcher, and the phase is
-# decided from the report itself, not from what was written.
-_PROOF_STEP = timedelta(seconds=5)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The newest reports of one cluster, the instant that its heartbeat proves, and when that was heard live."""
-
-    heartbeat: Heartbeat | None = None
-    inventory: InventoryReport | None = None
-    mesh: MeshEvidence | None = None
-    proven_at: datetime | None = None
-    received_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """A cluster's phase with its reason, and when it must be judged again if nothing is heard."""
-
-    phase: ClusterPhase
-    reason: str
-    message: str
-    stale_in_seconds: float | None = None
-
-
-def judge(evidence: Evidence, now: datetime, *, timeout_seconds: float) -> Judgement:
-    """Decide a cluster's phase from what is known and how old it is."""
-    beat = evidence.heartbeat
-    if beat is None or evidence.proven_at is None:
-        return Judgement("Pending", "NotJoined", "no agent of this cluster has been heard yet")
-    left = timeout_seconds - (now - evidence.proven_at).total_seconds()
-    if left <= 0:
-        return _stale(evidence, now, timeout_seconds)
-    if not beat.api_reachable:
-        message = beat.message or "the agent cannot read the cluster's API server"
-        return Judgement("Degraded", "ApiUnreachable", message, left)
-    if evidence.inventory is None:
-        return Judgement("Pending", "NoInventory", "the agent has not reported the cluster's nodes yet", left)
-    inventory = evidence.inventory.inventory
-    if inventory.nodes_ready == 0:
-        return Judgement("Degraded", "NoNodeReady", f"none of {inventory.nodes} nodes is ready", left)
-    return Judgement("Ready", "Proven", f"{inventory.nodes_ready} of {inventory.nodes} nodes are ready", left)
-
-
-def _stale(evidence: Evidence, now: datetime, timeout_seconds: float) -> Judgement:
-    """Tell a silent agent from one whose clock is behind: that one is heard, and dates nothing that can be believed."""
-    heard = evidence.received_at
-    left = timeout_seconds - (now - heard).total_seconds() if heard is not None else 0.0
-    if heard is None or evidence.proven_at is None or left <= 0:
-        return Judgement("Unreachable", "HeartbeatStale", f"nothing was heard for more than {timeout_seconds:g} s")
-    behind = (heard - evidence.proven_at).total_seconds()
-    message = f"heartbeats arrive dated {behind:.0f} s ago: set the clock of the agent's machine"
-    return Judgement("Degraded", "ClockBehind", message, left)
-
-
-def plan_status(
-    old: ClusterStatus, evidence: Evidence, *, judgement: Judgement, now: datetime, generation: int | None
-) -> ClusterStatus:
-    """Give the status that a judgement and its evidence make."""
-    is_lost = judgement.phase == "Unreachable"
-    claim = {"Ready": True, "Pending": None}.get(judgement.phase, False)
-    conditions = with_condition(
-        old.conditions, "Ready", claim, reason=judgement.reason, message=judgement.message, now=now
-    )
-    mesh = evidence.mesh or MeshEvidence()
-    return old.model_copy(
-        update={
-            "phase": judgement.phase,
-            "inventory": evidence.inventory.inventory if evidence.inventory is not None else old.inventory,
-            "links": meshes.links_of(mesh),
-            "mesh": meshes.facts_of(mesh),
-            "conditions": meshes.with_mesh_condition(conditions, mesh, now, is_lost=is_lost),
-            "last_proven_at": _stepped(old.last_proven_at, evidence.proven_at),
-            "lost_since": (old.lost_since or evidence.proven_at) if is_lost else None,
-            "agent_version": evidence.heartbeat.agent_version if evidence.heartbeat is not None else "",
-            "observed_generation": generation,
-        }
-    )
-
-
-def _stepped(old: datetime | None, new: datetime | None) -> datetime | None:
-    """Keep the written instant while the new one is only little newer."""
-    if old is not None and new is not None and timedelta() <= new - old < _PROOF_STEP:
-        return old
-    return new or old
+# A machine that was suspended, or whose clock was set, is late by no more than this for a change of a schedule.
+_LONGEST_WAIT_SECONDS = 600.0
+_WARNINGS = frozenset({"Degraded", "Unreachable"})
 
 
 class ClusterController:
@@ -115,6 +32,10 @@ class ClusterController:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._links = Reports(context.observed, MeshReport, "mesh")
+        self._networks = Reports(context.observed, NetworkReport, "inventory/network")
+        self._services = Reports(context.observed, MeshServicesReport, "mesh/services")
+        self._room_told_at: dict[str, datetime] = {}
 
     def sources(self) -> Sequence[Source]:
         """Watch clusters and what their agents report of themselves."""
@@ -127,46 +48,62 @@ class ClusterController:
         cluster = await context.client.get(Cluster, None, name)
         if cluster is None:
             return await self._forget(name)
-        now = context.clock()
+        now, timeout = context.clock(), context.heartbeat_timeout_seconds
         evidence = self._evidence(cluster, now)
-        judgement = judge(evidence, now, timeout_seconds=context.heartbeat_timeout_seconds)
+        judgement = judge(evidence, now, timeout_seconds=timeout, schedule=cluster.spec.schedule)
         status = plan_status(
             cluster.status, evidence, judgement=judgement, now=now, generation=cluster.metadata.generation
         )
-        await context.client.update_status(cluster.model_copy(update={"status": status}))
-        if status.phase != cluster.status.phase:
-            await context.events.record(
-                cluster,
-                f"Cluster{status.phase}",
-                judgement.message,
-                is_warning=status.phase in ("Degraded", "Unreachable"),
+        room_in = seconds_until_room(self._room_told_at.get(name), now)
+        write = pace(cluster.status, status, room_in_seconds=room_in, timeout_seconds=timeout)
+        await self._write(cluster, write, judgement, now=now)
+        return _again(judgement, write)
+
+    async def _write(self, cluster: Cluster, write: Write, judgement: Judgement, *, now: datetime) -> None:
+        """Store a status, and tell of a new phase."""
+        if write.status == cluster.status:
+            return
+        written = cluster.model_copy(update={"status": write.status})
+        await self._context.client.update_status(written)
+        await self._tell_of_services(cluster, written, now)
+        if write.tells_room:
+            self._room_told_at[cluster.metadata.name] = now
+        if write.status.phase != cluster.status.phase:
+            await self._context.events.record(
+                cluster, f"Cluster{judgement.phase}", judgement.message, is_warning=judgement.phase in _WARNINGS
             )
-        return RequeueAfter(judgement.stale_in_seconds) if judgement.stale_in_seconds is not None else DONE
+
+    async def _tell_of_services(self, before: Cluster, after: Cluster, now: datetime) -> None:
+        """Tell who serves what this cluster does not serve any more, or serves again."""
+        turned = turned_services(before.status.mesh, after.status.mesh)
+        if not turned:
+            return
+        name, others = after.metadata.name, await self._context.client.list(Cluster)
+        for news in news_of(turned, [after, *(each for each in others if each.metadata.name != name)], now=now):
+            await self._context.events.record(after, news.reason, news.message, is_warning=news.is_warning)
 
     def _evidence(self, cluster: Cluster, now: datetime) -> Evidence:
         observed, name = self._context.observed, cluster.metadata.name
         path = Path("cluster", name, "heartbeat")
         heartbeat, held = observed.read(Heartbeat, path), observed.held(path)
-        proven = proven_at(held, heartbeat.at if heartbeat is not None else None, now)
+        report = self._context.inventories.digest(name)
+        known = report.inventory if report is not None else cluster.status.inventory
         return Evidence(
             heartbeat,
-            observed.read(InventoryReport, Path("cluster", name, "inventory")),
+            report,
             self._mesh_evidence(name, now),
-            proven or cluster.status.last_proven_at,
+            proven_at(held, heartbeat.at if heartbeat is not None else None, now) or cluster.status.last_proven_at,
             held.received_at if held is not None else None,
+            known.form if known is not None else "Cluster",
         )
 
     def _mesh_evidence(self, name: str, now: datetime) -> MeshEvidence:
-        observed, path = self._context.observed, Path("cluster", name, "mesh")
-        report = observed.read(MeshReport, path)
-        return MeshEvidence(
-            report,
-            proven_at(observed.held(path), report.at if report is not None else None, now),
-            observed.read(NetworkReport, Path("cluster", name, "inventory/network")),
-            observed.read(MeshServicesReport, Path("cluster", name, "mesh/services")),
-        )
+        report, held = self._links.of(name), self._context.observed.held(Path("cluster", name, "mesh"))
+        seen_at = proven_at(held, report.at if report is not None else None, now)
+        return MeshEvidence(report, seen_at, self._networks.of(name), self._services.of(name))
 
     async def _forget(self, name: str) -> Outcome:
+        self._room_told_at.pop(name, None)
         # The mark stays: without it an agent that was away would take the store for another one, and keep all orders.
         for path in list(self._context.desired.of_member("cluster", name)):
             if path.rest != STORE_MARK:
@@ -177,3 +114,9 @@ class ClusterController:
 async def _report_key(path: Path) -> Iterable[Key]:
     is_ours = path.kind == "cluster" and path.topic in ("heartbeat", "inventory", "mesh")
     return [("", path.member)] if is_ours else []
+
+
+def _again(judgement: Judgement, write: Write) -> Outcome:
+    """Come back when the judgement or what was held back is due."""
+    due = [seconds for seconds in (judgement.again_in_seconds, write.rest_in_seconds) if seconds is not None]
+    return RequeueAfter(min(*due, _LONGEST_WAIT_SECONDS)) if due else DONE
