@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,15 @@ def test_an_agent_without_cluster_mesh_is_told_from_one_without_peers() -> None:
     assert read_status({"cluster-mesh": {}}).views == ()
 
 
+def test_an_answer_that_says_too_much_is_told_in_bounds() -> None:
+    """A peer that is listed twice is one, its newest words count; numbers and words end somewhere."""
+    first = {"name": "b", "ready": True, "connected": True}
+    second = {"name": "b", "num-nodes": 10**30, "num-failures": -7, "status": "x" * 100_000}
+    (view,) = read_remotes([first, second])
+    assert (view.is_ready, view.failures, len(view.reason)) == (False, 0, 300)
+    assert view.nodes < 2**31
+
+
 MALFORMED: dict[str, Any] = {
     "a list": [1],
     "text": "hello",
@@ -96,6 +106,8 @@ MALFORMED: dict[str, Any] = {
     "a cluster that is text": {"cluster-mesh": {"clusters": ["b"]}},
     "a cluster without a name": {"cluster-mesh": {"clusters": [{"ready": True}]}},
     "a count that is text": {"cluster-mesh": {"clusters": [{"name": "b", "num-nodes": "many"}]}},
+    "a count without end": {"cluster-mesh": {"clusters": [{"name": "b", "num-nodes": inf}]}},
+    "a name that no cluster can have": {"cluster-mesh": {"clusters": [{"name": "b" * 64}]}},
     "a time that is none": {"cluster-mesh": {"clusters": [{"name": "b", "last-failure": "yesterday"}]}},
     "a configuration that is text": {"cluster-mesh": {"clusters": [{"name": "b", "connected": True, "config": "x"}]}},
 }
@@ -131,7 +143,6 @@ PROBES: dict[str, tuple[Json, Probe]] = {
         Probe("b", "n1", True, 0.005),
     ),
     "the node answers and its pods do not": (node("b/n1", host=GOOD, pods=DEAD), Probe("b", "n1", False, 0.012)),
-    "never probed": (node("b/n1"), Probe("b", "n1", False)),
     "a round trip of nothing is absent": (node("b/n1", host={"icmp": {}, "http": {"lastProbed": "x"}}),
                                           Probe("b", "n1", True)),
     "a cluster without a name": (node("n1", host=GOOD), Probe("default", "n1", True, 0.012)),
@@ -145,6 +156,12 @@ def test_a_probed_node_is_reached_if_each_address_answers_somehow(narrative: str
     assert read_health({"nodes": [answer]}) == (probe,)
 
 
+def test_a_node_that_was_not_probed_yet_is_neither_reached_nor_missed() -> None:
+    """After the prober's start nodes have addresses and no answers: that must not look like a cut."""
+    waiting = {"ip": "172.31.1.10"}
+    assert read_health({"nodes": [node("b/n1"), node("b/n2", host=waiting, pods=waiting)]}) == ()
+
+
 def test_probes_of_many_nodes_give_the_median_and_count_a_node_once() -> None:
     """The latency is the median over all that answer; a node that one prober misses counts as missed."""
     probes = [Probe("b", "n1", True, 0.01), Probe("b", "n2", True, 0.03), Probe("b", "n3", True, 0.02)]
@@ -154,7 +171,16 @@ def test_probes_of_many_nodes_give_the_median_and_count_a_node_once() -> None:
     }
 
 
-@pytest.mark.parametrize("answer", [[1], {"nodes": [7]}, {"nodes": [{"name": "b/n", "host": 3}]}, "x"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [1],
+        {"nodes": [7]},
+        {"nodes": [{"name": "b/n", "host": 3}]},
+        "x",
+        {"nodes": [{"name": "b/n", "host": {"primary-address": {"icmp": {"latency": inf}}}}]},
+    ],
+)
 def test_a_health_answer_of_another_form_is_an_error(answer: Any) -> None:
     """As with the status, nothing is guessed."""
     with pytest.raises(Internal, match="health"):

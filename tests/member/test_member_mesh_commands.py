@@ -40,6 +40,7 @@ class Server:
         self.plays: dict[tuple[str, str], Play] = {}
         self.asked: list[tuple[str, list[str]]] = []
         self.refused: set[str] = set()
+        self.lists = 0
         self.protocols = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 
     def prints(self, pod: str, command: str, output: Any) -> None:
@@ -59,6 +60,7 @@ class Server:
 
     async def _list(self, request: web.Request) -> web.Response:
         is_agents = request.query["labelSelector"] == "k8s-app=cilium"
+        self.lists += is_agents
         pods = self.pods if is_agents else {"clustermesh-apiserver-x": "n0"}
         items = [{"metadata": {"name": name}, "spec": {"nodeName": node}} for name, node in pods.items()]
         return web.json_response({"kind": "PodList", "metadata": {"resourceVersion": "1"}, "items": items})
@@ -66,6 +68,8 @@ class Server:
     async def _exec(self, request: web.Request) -> web.StreamResponse:
         pod, command = request.match_info["pod"], request.query.getall("command")
         self.asked.append((pod, command))
+        if pod not in self.pods and not pod.startswith("clustermesh"):
+            return web.json_response({"kind": "Status", "message": "no such pod", "code": 404}, status=404)
         if pod in self.refused:
             return web.json_response({"kind": "Status", "message": "no exec for you", "code": 403}, status=403)
         socket = Socket(protocols=self.protocols)
@@ -220,6 +224,31 @@ async def test_nodes_take_turns_where_there_are_many(cilium: Server, door: Kube)
     source = PodSource(door, per_look=2)
     seen = [sorted((await source.look()).statuses) for _ in range(3)]
     assert seen == [["n0", "n1"], ["n0", "n2"], ["n1", "n2"]]
+
+
+async def test_a_node_that_sees_a_link_down_is_asked_until_it_does_not(cilium: Server, door: Kube) -> None:
+    """One of three, one at each look: the trouble of n1 does not come and go with its turn."""
+    source = PodSource(door, per_look=1)
+    broken = {"cilium": {"msg": "1.20.0"}, "cluster-mesh": {"clusters": [remote("b", ready=False)]}}
+    cilium.prints("cilium-1", "cilium", broken)
+    seen = [sorted((await source.look()).statuses) for _ in range(4)]
+    assert seen == [["n0"], ["n1"], ["n1", "n2"], ["n0", "n1"]]
+    cilium.prints("cilium-1", "cilium", {**broken, "cluster-mesh": {"clusters": [remote("b")]}})
+    assert [sorted((await source.look()).statuses) for _ in range(3)] == [["n1"], ["n2"], ["n0"]]
+
+
+async def test_pods_are_listed_seldom_and_again_when_one_is_not_there(cilium: Server, door: Kube) -> None:
+    """A rolled DaemonSet has pods of other names: one look has a problem, the next one sees them."""
+    source = PodSource(door)
+    await source.look()
+    await source.look()
+    assert cilium.lists == 1
+    cilium.pods = {"cilium-9": "n0"}
+    cilium.plays["cilium-9", "cilium"] = cilium.plays["cilium-0", "cilium"]
+    cilium.plays["cilium-9", "cilium-health"] = cilium.plays["cilium-0", "cilium-health"]
+    assert len((await source.look()).problems) == 3 + 1
+    look = await source.look()
+    assert (sorted(look.statuses), look.problems) == (["n0"], ())
 
 
 async def test_one_pod_that_refuses_costs_only_its_own_answer(cilium: Server, door: Kube) -> None:

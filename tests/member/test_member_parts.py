@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from atoll.edge.member.backoff import Allowance, Backoff
+from atoll.edge.member.backoff import Allowance
 from atoll.edge.member.objects import Kind, ObjectRef
 from atoll.edge.member.reporter import Reporter
 from atoll.edge.member.services import why_not_ready
 from atoll.edge.member.work import DONE, RequeueAfter, Result, Worker
+from atoll.federation.backoff import Backoff
 from atoll.federation.bus.messages import Heartbeat, ServiceOrder, ServiceReport
 from atoll.federation.errors import InvalidInput, Unavailable
 from member.harness import HubSide
@@ -104,12 +105,16 @@ async def test_a_key_comes_back_after_the_time_that_was_asked_for() -> None:
 class Table:
     """A table in memory that can be away."""
 
-    def __init__(self) -> None:
+    def __init__(self, refused: str = "") -> None:
         self.values: dict[str, bytes] = {}
+        self.refused = refused
         self.is_away = False
-        self.writes = 0
+        self.writes = self.tries = 0
 
     async def put(self, key: str, value: bytes) -> int:
+        self.tries += 1
+        if key == self.refused:
+            raise InvalidInput(f"{key} is too large")
         if self.is_away:
             raise Unavailable("away")
         self.values[key] = value
@@ -147,7 +152,7 @@ async def test_only_news_is_written_and_the_newest_wins() -> None:
 
 async def test_after_a_reconnect_everything_is_written_again_and_what_is_forgotten_is_deleted() -> None:
     """A store that was made anew hears all that holds, and nothing that does not."""
-    table, reporter = Table(), Reporter()
+    table, reporter = Table(), Reporter(chance=lambda: 0.0)
     async with running(reporter.run(table)):
         reporter.report("a", beat("a"))
         reporter.report("b", beat("b"))
@@ -157,6 +162,35 @@ async def test_after_a_reconnect_everything_is_written_again_and_what_is_forgott
         table.values.clear()
         reporter.repeat_all()
         await eventually(lambda: _is(table.values.keys() == {"a"}))
+
+
+async def test_what_waits_goes_as_soon_as_the_connection_is_back_and_the_rest_follows_within_seconds() -> None:
+    """The chance says when: the longest wait of all, so that the test sees the two apart."""
+    table, reporter = Table(), Reporter(chance=lambda: 1.0)
+    async with running(reporter.run(table)):
+        reporter.report("old", beat("old"))
+        await eventually(lambda: _is(table.writes == 1))
+        table.is_away, tried = True, table.tries
+        for number in range(4):  # so often that the next try of its own would be seconds away
+            reporter.report("news", beat(f"n{number}"))
+            await eventually(lambda tried=tried + number: _is(table.tries > tried))
+        table.is_away = False
+        table.values.clear()
+        reporter.repeat_all()
+        await eventually(lambda: _is("news" in table.values), within_seconds=0.5)
+        assert "old" not in table.values
+
+
+async def test_a_report_that_can_never_be_delivered_holds_up_no_other() -> None:
+    """Too large for one value: it is dropped, not tried for ever."""
+    table, reporter = Table(refused="large"), Reporter()
+    async with running(reporter.run(table)):
+        reporter.report("large", beat("x"))
+        reporter.report("small", beat("y"))
+        await eventually(lambda: _is("small" in table.values))
+        assert table.tries == 2
+        await asyncio.sleep(0.3)
+        assert table.tries == 2, "tried again"
 
 
 async def _is(claim: bool) -> bool:

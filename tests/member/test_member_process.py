@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,45 @@ async def test_killed_and_restarted_without_a_hub_the_agent_carries_on_and_repor
     assert failed.exit_code == 3
     assert drifted.phase == "Applied"
     assert (await cluster.objects("Job", NAMESPACE))[RUN]["metadata"]["uid"] == job["metadata"]["uid"]
+
+
+@pytest.mark.faults
+async def test_what_happened_in_a_cut_is_reported_with_its_own_time_by_an_agent_that_did_not_see_it(
+    cluster: Cluster, settings: MemberSettings, hub: HubSide, nats_server: Any, tmp_path: Path
+) -> None:
+    """A run ends, its Job is cleaned up, drift is healed; then the agent dies, and only its successor meets the hub."""
+    log = tmp_path / "agent.log"
+    with agent_process(settings, log):
+        await hub.order(RUN_KEY, run_order())
+        await hub.order(POLICY_KEY, policy_order(DENY))
+        pod = await cluster.pod_of(RUN, NAMESPACE)
+        await hub.reported(POLICY_KEY, PolicyReport, lambda report: report.phase == "Applied", within_seconds=30)
+        nats_server.kill9()
+        await cluster.delete("NetworkPolicy", "deny", namespace=NAMESPACE)
+        await cluster.end_pod(pod, 3, began=now_text())
+        await _on_disk(settings, "runs", b'"phase":"Failed"')
+        await _on_disk(settings, "policysets", b'"driftHealed":1')
+        await cluster.delete("Job", RUN, namespace=NAMESPACE)
+    back_at = datetime.now(UTC)
+    with agent_process(settings, log):
+        nats_server.start()
+        failed = await hub.reported(RUN_KEY, RunReport, lambda report: report.phase == "Failed", within_seconds=30)
+        drifted = await hub.reported(POLICY_KEY, PolicyReport, lambda report: report.drift_healed, within_seconds=30)
+    assert failed.exit_code == 3
+    assert failed.reason != "WorkloadDeleted", "how it ended, not that its Job is gone by now"
+    assert failed.finished_at is not None
+    assert failed.finished_at <= failed.at < back_at
+    assert (drifted.drift_healed, [drift.name for drift in drifted.drifts]) == (1, ["deny"])
+    assert drifted.drifts[0].at < back_at
+
+
+async def _on_disk(settings: MemberSettings, shelf: str, words: bytes) -> None:
+    """Wait until the agent has written something to its state."""
+
+    async def found() -> bool:
+        return any(words in path.read_bytes() for path in (settings.state_dir / shelf).glob("*.entry"))
+
+    await eventually(found, within_seconds=30)
 
 
 @pytest.mark.faults

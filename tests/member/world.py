@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from atoll.kubeapi.errors import NotFound
 from atoll.kubeapi.gc import GarbageCollector
 from atoll.kubeapi.http import create_app
+from atoll.kubeapi.http.access import Access
 from atoll.kubeapi.patch import Patch
 from atoll.kubeapi.resource import ResourceType
 from atoll.kubeapi.storage import MemoryStorage
@@ -125,6 +126,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.store = _new_store()
         self.faults = Faults()
+        self.access = Access()  # everybody may do everything, unless a test says otherwise before `start`
         self._controllers: list[asyncio.Task[None]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -136,7 +138,7 @@ class Cluster:
     async def start(self) -> None:
         """Begin to serve, to run Jobs and to collect garbage."""
         await self.store.start()
-        self.faults.app = create_app(self.store, self.store.registry, version=VERSION)
+        self.faults.app = create_app(self.store, self.store.registry, version=VERSION, access=self.access)
         jobs = JobController(self.store, lambda: datetime.now(UTC)).controller()
         parts = (runtime.run(jobs, self.store), GarbageCollector(self.store).run(), self.reap())
         self._controllers = [asyncio.create_task(part) for part in parts]

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli import members
 from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.listings import show_all
 from atoll.cli.options import DryRun, Output, OutputFormat, Watch
@@ -39,7 +40,7 @@ def cordon(name: Name, dry_run: DryRun = False, *, hub: HubChoice) -> None:
 @app.command()
 @chooses_hub
 def uncordon(name: Name, dry_run: DryRun = False, *, hub: HubChoice) -> None:
-    """Let new work go to a cluster again.
+    """Let new work go to a cluster again; a drain ends.
 
     \b
     Example:
@@ -50,37 +51,33 @@ def uncordon(name: Name, dry_run: DryRun = False, *, hub: HubChoice) -> None:
 
 @app.command()
 @chooses_hub
-def join(name: Name, *, hub: HubChoice) -> None:
-    """Invite a cluster: print the one-time token and the command that runs its agent.
+def drain(
+    name: Name,
+    force: Annotated[bool, typer.Option("--force", help="Stop runs of lossPolicy Wait as well.")] = False,
+    timeout: Annotated[str, typer.Option("--timeout", help="Longest wait, such as 90s or 2h; 0s: no limit.")] = "0s",
+    dry_run: DryRun = False,
+    *,
+    hub: HubChoice,
+) -> None:
+    """Cordon a cluster and let its runs leave, each as its job's lossPolicy says; wait until it is empty.
 
-    The Cluster is created if it is not there. The token is good for one hour and one agent, and is shown this once; of
-    a cluster that is a member already, the new agent takes the place of the old one.
-
-    \b
-    Example:
-      atoll cluster join onprem-gpu
-    """
-    from atoll.cli.enrolling import show_invitation
-    from atoll.cli.hub import connect
-
-    with connect(hub) as api:
-        show_invitation(api, "cluster", name)
-
-
-@app.command()
-@chooses_hub
-def leave(name: Name, *, hub: HubChoice) -> None:
-    """Send a cluster away: its credentials are worthless at once, and the Cluster is deleted.
+    Failover: stopped here, then placed elsewhere. Duplicate: placed elsewhere, then stopped here. Wait: it goes on to
+    its end. What has not begun is placed elsewhere at once. Exit 3 if the time is over before.
 
     \b
     Example:
-      atoll cluster leave lab-k3s
+      atoll cluster drain onprem-gpu --timeout 30m
     """
-    from atoll.cli.enrolling import remove
+    from atoll.cli import draining
     from atoll.cli.hub import connect
+    from atoll.federation.capacity import parse_duration
 
+    seconds = parse_duration(timeout) or None
     with connect(hub) as api:
-        remove(api, "cluster", name)
+        raise typer.Exit(draining.drain(api, name, force=force, timeout_seconds=seconds, dry_run=dry_run))
+
+
+members.register(app)
 
 
 def _set_unschedulable(name: str, value: bool, *, dry_run: bool, hub: HubChoice) -> None:
@@ -90,5 +87,6 @@ def _set_unschedulable(name: str, value: bool, *, dry_run: bool, hub: HubChoice)
 
     with connect(hub) as api:
         path = kinds.atoll("Cluster").path(None, name)
-        api.merge(path, {"spec": {"unschedulable": value}}, dry_run=dry_run)
+        change = {"unschedulable": True} if value else {"unschedulable": False, "draining": False, "evict": "ByPolicy"}
+        api.merge(path, {"spec": change}, dry_run=dry_run)
     say(f"cluster/{name} {'cordoned' if value else 'uncordoned'}{' (dry run)' if dry_run else ''}")

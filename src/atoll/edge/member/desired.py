@@ -16,6 +16,7 @@ import orjson
 import structlog
 
 from atoll.edge.member.shelf import Shelf
+from atoll.federation.bus.farewell import FAREWELL
 from atoll.federation.bus.messages import StoreMark
 from atoll.federation.bus.table import Change, Synced
 from atoll.federation.errors import Internal
@@ -24,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 RUNS, POLICYSETS, SERVICES = "run", "policyset", "service"
 # Other kinds of desired keys are for the sinks and movers of this cluster.
-_MINE = (f"{RUNS}/", f"{POLICYSETS}/", f"{SERVICES}/")
+_MINE = (f"{RUNS}/", f"{POLICYSETS}/", f"{SERVICES}/", f"{FAREWELL}/")
 _META = _MARK = "store"
 
 

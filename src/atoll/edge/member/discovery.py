@@ -69,20 +69,42 @@ class Discovery:
             raise KindNotServed(f"this cluster does not serve {kind}: install what provides it, or leave it out here")
         return known.endpoints[kind.kind]
 
+    async def namespaced_kinds(self) -> list[Kind]:
+        """Name every kind whose objects stand in namespaces and can be listed, in the preferred version of its group.
+
+        Raises:
+            Unavailable: a group could not be asked; without it none of the answer is worth anything.
+        """
+        groups = (await self._fetch("/apis")).get("groups") or ()
+        versions = ["v1", *(str(group["preferredVersion"]["groupVersion"]) for group in groups)]
+        found: dict[Kind, None] = {}
+        for version in versions:
+            for entry in await self._entries(version):
+                if entry.get("namespaced") and "list" in entry.get("verbs", ()):
+                    found[Kind(version, str(entry["kind"]))] = None
+        return list(found)
+
     def forget(self, api_version: str) -> None:
         """Ask again next time."""
         self._known.pop(api_version, None)
 
     async def _read(self, api_version: str) -> dict[str, Endpoint]:
-        prefix = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-        try:
-            answer = await self._fetch(prefix)
-        except NotFound:
-            return {}
+        prefix = _prefix(api_version)
         return {
             str(entry["kind"]): Endpoint(
                 Kind(api_version, str(entry["kind"])), prefix, str(entry["name"]), bool(entry.get("namespaced"))
             )
-            for entry in answer.get("resources") or ()
-            if "/" not in entry["name"]  # subresources repeat the kind
+            for entry in await self._entries(api_version)
         }
+
+    async def _entries(self, api_version: str) -> list[dict[str, Any]]:
+        try:
+            answer = await self._fetch(_prefix(api_version))
+        except NotFound:
+            return []
+        # Subresources repeat the kind.
+        return [entry for entry in answer.get("resources") or () if "/" not in entry["name"]]
+
+
+def _prefix(api_version: str) -> str:
+    return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"

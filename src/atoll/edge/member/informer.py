@@ -18,10 +18,10 @@ from typing import Generic, Protocol, TypeVar
 
 import structlog
 
-from atoll.edge.member.backoff import Backoff
 from atoll.edge.member.errors import Expired, KindNotServed, Refused, Throttled
 from atoll.edge.member.kube import Listing, WatchEvent
 from atoll.edge.member.objects import EVERYTHING, Kind, Object, Selection, key_of
+from atoll.federation.backoff import Backoff
 from atoll.federation.errors import AtollError
 
 log = structlog.get_logger(__name__)

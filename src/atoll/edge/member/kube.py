@@ -94,6 +94,10 @@ class Kube:
         """Ask the API server for its version, such as `v1.34.1`."""
         return str((await self._call("GET", "/version")).get("gitVersion", ""))
 
+    async def namespaced_kinds(self) -> Sequence[Kind]:
+        """Name every kind of object that can stand in a namespace, each in the version that the server prefers."""
+        return await self._discovery.namespaced_kinds()
+
     async def get(self, ref: ObjectRef) -> Object | None:
         """Read one object; None if it does not exist.
 

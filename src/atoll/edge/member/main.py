@@ -11,9 +11,12 @@ from atoll.edge.enrolment import Enrolled
 from atoll.edge.member.cilium import CiliumAgent
 from atoll.edge.member.data_credentials import DataCredentials
 from atoll.edge.member.desired import POLICYSETS, RUNS, SERVICES, Orders
+from atoll.edge.member.farewell import FarewellController, standing
+from atoll.edge.member.fence import Fence, Leases
 from atoll.edge.member.informer import Informer
 from atoll.edge.member.inventory.view import ClusterView
 from atoll.edge.member.kube import Kube
+from atoll.edge.member.lease import SavedLease, boot_id
 from atoll.edge.member.logs import Logs
 from atoll.edge.member.mesh.pulse import MeshPulse
 from atoll.edge.member.mesh.services import SharedServices
@@ -23,6 +26,7 @@ from atoll.edge.member.objects import RUN_LABEL, Kind, Selection
 from atoll.edge.member.policies import PolicyController
 from atoll.edge.member.policy_objects import PolicyObjects
 from atoll.edge.member.pulse import Pulse
+from atoll.edge.member.recency import Recency
 from atoll.edge.member.records import PolicyRecord, Records, RunRecord, ServiceRecord
 from atoll.edge.member.reporter import Reporter
 from atoll.edge.member.runs import RunController, recall
@@ -32,6 +36,7 @@ from atoll.edge.member.shelf import Shelf, lock
 from atoll.edge.member.uplink import Uplink
 from atoll.edge.member.work import Worker
 from atoll.edge.member.workload import JOB, Workloads
+from atoll.federation.bus.farewell import FAREWELL
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +74,11 @@ class _Agent:
         self._settings, self._kube = settings, kube
         self._orders = Orders(self._shelf("orders"), self._shelf("store"))
         self._run_records = Records(self._shelf("runs"), RunRecord)
+        self._policy_records = Records(self._shelf("policysets"), PolicyRecord)
+        self._service_records = Records(self._shelf("services"), ServiceRecord)
+        self._leases = Leases(self._orders)
+        self._lease = SavedLease(self._shelf("lease"), boot=boot_id(), shortest=self._leases.shortest)
+        self._recency = Recency(self._lease.lease.clock)
         self._reporter = Reporter()
         self._view = ClusterView(kube, has_order=self._orders.has)
         self._enrolled = Enrolled(
@@ -90,6 +100,8 @@ class _Agent:
             logs=Logs(self._kube).serve,
             recall=partial(recall, self._run_records),
             data_credentials=self._data_credentials,
+            lease=self._lease,
+            recency=self._recency,
         )
         structlog.contextvars.bind_contextvars(cluster=settings.cluster)
         log.info(
@@ -97,7 +109,7 @@ class _Agent:
             orders_on_disk=sum(len([*self._orders.keys(k)]) for k in (RUNS, POLICYSETS, SERVICES)),
         )
         async with asyncio.TaskGroup() as group:
-            for work in (self._runs(), self._policies(), self._services()):
+            for work in (self._runs(), self._policies(), self._services(), self._farewell()):
                 group.create_task(work)
             group.create_task(self._view.run())
             group.create_task(self._pulse.heartbeats(settings.heartbeat_seconds))
@@ -108,11 +120,14 @@ class _Agent:
     async def _runs(self) -> None:
         """Reconcile runs when their order, their Job or their pods change."""
         records = self._run_records
+        workloads = Workloads(self._kube, _now)
+        fence = Fence(self._lease, self._recency, records=records, workloads=workloads)
         controller = RunController(
-            Workloads(self._kube, _now), self._orders, records=records, reports=self._reporter, now=_now
+            workloads, self._orders, records=records, reports=self._reporter, fence=fence, now=_now
         )
         worker = Worker("runs", controller.reconcile)
         self._orders.on_change(RUNS, worker.add)
+        self._recency.on_read(lambda: self._leases.each(worker.add))
 
         def on_job(key: str) -> None:
             if self._orders.has(RUNS, key):
@@ -127,12 +142,13 @@ class _Agent:
         jobs.on_change(on_job)
         jobs.on_list(lambda: self._add_all(RUNS, worker))
         self._view.pods.on_change(on_pod)
-        await _all(worker.run(), jobs.run(), self._end_leftovers(records, worker))
+        watch = self._leases.watch(self._lease.lease, worker.add)
+        await _all(worker.run(), jobs.run(), watch, self._end_leftovers(records, worker))
 
     async def _policies(self) -> None:
         """Reconcile policy sets when their order or one of their objects changes."""
         objects = PolicyObjects(self._kube)
-        records = Records(self._shelf("policysets"), PolicyRecord)
+        records = self._policy_records
         controller = PolicyController(objects, self._orders, records=records, reports=self._reporter, now=_now)
         worker = Worker("policies", controller.reconcile)
         self._orders.on_change(POLICYSETS, worker.add)
@@ -147,7 +163,7 @@ class _Agent:
 
     async def _services(self) -> None:
         """Reconcile data services when their order or their Deployment changes."""
-        records = Records(self._shelf("services"), ServiceRecord)
+        records = self._service_records
         credentials = self._data_credentials if self._settings.enrolment.hub_url else None
         controller = ServiceController(
             self._kube, self._orders, records=records, reports=self._reporter, now=_now, credentials=credentials
@@ -165,6 +181,25 @@ class _Agent:
         deployments.on_change(on_deployment)
         deployments.on_list(lambda: self._add_all(SERVICES, worker))
         await _all(worker.run(), deployments.run(), self._end_leftovers(records, worker))
+
+    async def _farewell(self) -> None:
+        """Clear the cluster when it leaves; not before the hub has spoken, since it may have come back since."""
+        records: dict[str, Iterable[str]] = {
+            RUNS: self._run_records,
+            POLICYSETS: self._policy_records,
+            SERVICES: self._service_records,
+        }
+        controller = FarewellController(
+            self._kube,
+            self._orders,
+            standing=lambda: standing(self._orders, records),
+            reports=self._reporter,
+            now=_now,
+        )
+        await self._orders.has_synced.wait()
+        worker = Worker("farewell", controller.reconcile)
+        self._orders.on_change(FAREWELL, worker.add)
+        await worker.run()
 
     def _add_all(self, kind: str, worker: Worker) -> None:
         for key in self._orders.keys(kind):

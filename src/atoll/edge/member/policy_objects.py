@@ -6,6 +6,7 @@ It decides nothing about orders or reports; a policy is a `policies.manifest.Man
 import asyncio
 from collections.abc import Callable, Iterable
 
+from atoll.edge.member import namespaces
 from atoll.edge.member.errors import KindNotServed
 from atoll.edge.member.informer import Informer
 from atoll.edge.member.kube import Kube
@@ -15,7 +16,6 @@ from atoll.policies.drift import Drift, find_drift
 from atoll.policies.manifest import Manifest
 from atoll.policies.stamp import POLICYSET_LABEL, policyset_label
 
-_NAMESPACE = Kind("v1", "Namespace")
 # What a comparison reads; managedFields are read afresh when something differs.
 _METADATA = ("name", "namespace", "labels", "annotations")
 
@@ -104,8 +104,7 @@ class PolicyObjects:
         except NotFound:  # the namespace is missing: made here, so that no pod is ever in it without its policy
             if not policy.namespace:
                 raise
-            namespace = {"apiVersion": _NAMESPACE.api_version, "kind": _NAMESPACE.kind}
-            await self._kube.server_side_apply(namespace | {"metadata": {"name": policy.namespace}})
+            await namespaces.ensure(self._kube, policy.namespace)
             return await self._kube.server_side_apply(manifest)
 
     async def labelled(self, policyset: str, kinds: Iterable[Kind]) -> set[ObjectRef]:

@@ -10,11 +10,11 @@ from atoll.edge.member.desired import RUNS, Orders
 from atoll.edge.member.inventory.parts import NODES, PARTS, Part
 from atoll.edge.member.inventory.view import ClusterView
 from atoll.edge.member.kube import Kube
+from atoll.edge.member.lease import HEARTBEAT
 from atoll.edge.member.reporter import Reporter
 from atoll.federation.bus.messages import Heartbeat
 from atoll.federation.errors import AtollError
 
-HEARTBEAT = "heartbeat"
 _PROBE_SECONDS = 5.0
 # A change that comes alone is on its way at once; of a burst, each part is told once a second.
 _SETTLE_SECONDS = 0.1

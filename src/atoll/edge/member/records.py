@@ -35,13 +35,19 @@ class SavedRef(Message):
 
 
 class RunRecord(Message):
-    """One run: `objects` are written before the first of them is applied, `report` once the run has finished."""
+    """One run: `objects` are written before the first of them is applied, `report` once the run has finished.
+
+    `lease_gain` names the lease that it began under; `start_seen_at` is when the start of its Job was first seen.
+    """
 
     namespace: str
     run: str
     epoch: int
     objects: tuple[SavedRef, ...]
     is_applied: bool = False
+    lease_gain: str = ""
+    job_started: str = ""
+    start_seen_at: float = 0.0
     report: RunReport | None = None
 
 

@@ -1,17 +1,21 @@
 """Tells the hub what is: the newest report per key, written when it changed, kept for later when the bus is away.
 
 Level-based: only the newest report of a key counts, and after a reconnect all are written again, since what was in
-flight may be lost. It must not know what the reports mean.
+flight may be lost: news at once, the rest within some seconds, since other agents are back at the same moment. It must
+not know what the reports mean.
 """
 
 import asyncio
+import contextlib
+import random
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
 
-from atoll.edge.member.backoff import Backoff
+from atoll.federation.backoff import Backoff
 from atoll.federation.bus.messages import Message
-from atoll.federation.errors import AtollError
+from atoll.federation.errors import AtollError, InvalidInput
 
 log = structlog.get_logger(__name__)
 
@@ -19,6 +23,9 @@ _FIRST_RETRY_SECONDS = 0.25
 _LONGEST_RETRY_SECONDS = 10.0
 # Reports under way at once: at 60 ms to the hub this is some 500 a second.
 _PARALLEL = 32
+# Over how long an agent waits before it repeats what the hub most likely has: a thousand agents with ten reports each
+# are 2,000 writes a second then, which is what one NATS that syncs each of them takes (NATS.md 2.2).
+REPEAT_SPREAD_SECONDS = 5.0
 
 
 class ObservedTable(Protocol):
@@ -36,11 +43,14 @@ class ObservedTable(Protocol):
 class Reporter:
     """Takes reports at any time; delivers them while `run` runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, chance: Callable[[], float] = random.random) -> None:
+        """Hold no report; `chance` gives a number from 0 to 1."""
+        self._chance = chance
         self._newest: dict[str, Message] = {}
         self._pending: dict[str, None] = {}  # ordered: who waits longest goes first
         self._forgotten: set[str] = set()
         self._wake = asyncio.Event()
+        self._is_back = asyncio.Event()
 
     def report(self, key: str, message: Message) -> None:
         """Take a report; one that says the same as the last of its key, but for `at`, is dropped."""
@@ -63,7 +73,11 @@ class Reporter:
         self._pend(key)
 
     def repeat_all(self) -> None:
-        """Write everything again, after a reconnect."""
+        """Write everything again, after a reconnect; what waits goes at once."""
+        self._is_back.set()
+        asyncio.get_running_loop().call_later(self._chance() * REPEAT_SPREAD_SECONDS, self._pend_all)
+
+    def _pend_all(self) -> None:
         for key in self._newest:
             self._pend(key)
 
@@ -73,7 +87,7 @@ class Reporter:
 
     async def run(self, table: ObservedTable) -> None:
         """Deliver until cancelled."""
-        backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
+        backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS, chance=self._chance)
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -84,7 +98,15 @@ class Reporter:
                 if all(results):
                     backoff.reset()
                 else:
-                    await asyncio.sleep(backoff.next_seconds())
+                    await self._pause(backoff)
+
+    async def _pause(self, backoff: Backoff) -> None:
+        """Wait before trying again, or until the connection is back."""
+        self._is_back.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(backoff.next_seconds()):
+                await self._is_back.wait()
+                backoff.reset()
 
     async def _deliver(self, table: ObservedTable, key: str) -> bool:
         """Write one key's newest report; False if it has to wait."""
@@ -94,6 +116,8 @@ class Reporter:
             elif key in self._forgotten:
                 await table.delete(key)
                 self._forgotten.discard(key)
+        except InvalidInput as error:  # no later try of the same would do better; a newer report may
+            log.error("a report cannot be delivered", key=key, reason=str(error))
         except AtollError as error:
             log.debug("a report could not be delivered yet", key=key, reason=str(error))
             self._pending.setdefault(key, None)

@@ -33,6 +33,8 @@ class RunState:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     usage: Usage = field(default_factory=Usage)
+    job_started: str = ""
+    deadline_seconds: int | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -50,6 +52,7 @@ def read_run(job: Json, pods: Sequence[Json], now: datetime) -> RunState:
     """
     phase, reason, message = _phase(job, pods)
     is_finished = phase in FINISHED_RUN_PHASES
+    deadline = (job.get("spec") or {}).get("activeDeadlineSeconds")
     return RunState(
         phase=phase,
         reason=reason,
@@ -59,6 +62,8 @@ def read_run(job: Json, pods: Sequence[Json], now: datetime) -> RunState:
         started_at=min((began for pod in pods for began, _ in _spans(pod)), default=None),
         finished_at=_finished_at(job, pods) if is_finished else None,
         usage=_usage(pods, now),
+        job_started=str((job.get("status") or {}).get("startTime") or ""),
+        deadline_seconds=int(deadline) if deadline is not None else None,
     )
 
 

@@ -5,6 +5,7 @@ Rules:
    (`WorkloadDeleted`); a new attempt is the hub's decision, with a new epoch (G1).
 2. A finished run's report stays as it was, whatever becomes of its Job, until its order ends.
 3. What is applied is written to disk first, so that it can be removed after any crash.
+4. A run with a lease begins, and goes on, only as fence.py says; one that it stopped is never begun again.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,6 +17,7 @@ import structlog
 
 from atoll.edge.member.desired import RUNS, Orders
 from atoll.edge.member.errors import is_passing
+from atoll.edge.member.fence import Fence
 from atoll.edge.member.objects import ObjectRef
 from atoll.edge.member.records import Records, RunRecord, saved
 from atoll.edge.member.run_status import RunState
@@ -23,13 +25,16 @@ from atoll.edge.member.work import DONE, RequeueAfter, Result
 from atoll.edge.member.workload import JOB, Workloads, refs_of
 from atoll.federation.bus.messages import Message, RunOrder, RunReport
 from atoll.federation.errors import AtollError
-from atoll.federation.resources.run import FINISHED_RUN_PHASES
+from atoll.federation.resources.run import FINISHED_RUN_PHASES, LEASE_ENDED
 
 log = structlog.get_logger(__name__)
 
 # How often a run is looked at although nothing was heard of it: keeps the usage in its report current.
 _RESYNC_SECONDS = 60.0
 _WHILE_ENDING_SECONDS = 0.5
+_WHILE_WAITING_SECONDS = 1.0
+_UNHEARD = "no heartbeat was stored for as long as the run's lease lasts, so that it was stopped"
+_UNPROVEN = "it begins when a heartbeat was stored and the orders were read again"
 
 
 class Reports(Protocol):
@@ -66,10 +71,11 @@ class RunController:
         *,
         records: Records[RunRecord],
         reports: Reports,
+        fence: Fence,
         now: Callable[[], datetime],
     ) -> None:
         self._workloads, self._orders, self._records, self._reports = workloads, orders, records, reports
-        self._now = now
+        self._fence, self._now = fence, now
         self._last_seen: dict[str, RunState] = {}
 
     async def reconcile(self, key: str) -> Result:
@@ -91,7 +97,13 @@ class RunController:
     async def _carry_out(self, key: str, order: RunOrder, record: RunRecord | None) -> Result:
         try:
             if order.cancelled:
-                return await self._cancel(key, order)
+                return await self._stop(key, order, RunState("Cancelled", "Cancelled"))
+            step = self._fence.step(order, record)
+            if step == "stop":
+                return await self._stop(key, order, RunState("Failed", LEASE_ENDED, _UNHEARD))
+            if step == "wait":
+                self._report(key, order, RunState("Pending", "AwaitingLease", _UNPROVEN))
+                return RequeueAfter(_WHILE_WAITING_SECONDS)
             if not (record and record.is_applied):
                 await self._apply(key, order)
             return await self._observe(key, order)
@@ -108,9 +120,9 @@ class RunController:
     async def _apply(self, key: str, order: RunOrder) -> None:
         refs = refs_of(order)
         await self._workloads.clear_way(order)
-        record = _record_of(order, refs)
+        record = self._fence.bound(order, _record_of(order, refs))
         self._records.put(key, record)
-        await self._workloads.apply(order)
+        await self._workloads.apply(order, deadline_seconds=self._fence.first_deadline(order))
         self._records.put(key, record.model_copy(update={"is_applied": True}))
         log.info("applied a run", run=key, epoch=order.epoch)
 
@@ -120,10 +132,11 @@ class RunController:
             message = f"the Job of run {order.run} was deleted in the cluster, and not by Atoll"
             last = self._last_seen.get(key, RunState("Failed"))
             state = replace(last, phase="Failed", reason="WorkloadDeleted", message=message, finished_at=self._now())
+        await self._fence.prolong(key, order, state)
         return self._settle(key, order, state)
 
-    async def _cancel(self, key: str, order: RunOrder) -> Result:
-        """Stop the workload; report Cancelled once nothing of it runs, or how it ended if it was faster."""
+    async def _stop(self, key: str, order: RunOrder, end: RunState) -> Result:
+        """Stop the workload; report its end once nothing of it runs, or how it ended if it was faster."""
         state = await self._workloads.read(order)
         if state and state.is_finished:
             return self._settle(key, order, state)
@@ -131,9 +144,9 @@ class RunController:
             self._last_seen[key] = state
         if not await self._workloads.stop(refs_of(order), order.run, order.epoch):
             return RequeueAfter(_WHILE_ENDING_SECONDS)
-        last = self._last_seen.get(key, RunState("Cancelled"))
-        log.info("cancelled a run", run=key, epoch=order.epoch)
-        ended = replace(last, phase="Cancelled", reason="Cancelled", message="", finished_at=self._now())
+        last = self._last_seen.get(key, end)
+        log.info("stopped a run", run=key, epoch=order.epoch, reason=end.reason)
+        ended = replace(last, phase=end.phase, reason=end.reason, message=end.message, finished_at=self._now())
         return self._settle(key, order, ended)
 
     async def _supersede(self, key: str, record: RunRecord) -> Result:
@@ -161,7 +174,7 @@ class RunController:
             return DONE
         self._last_seen[key] = state
         self._report(key, order, state)
-        return RequeueAfter(_RESYNC_SECONDS)
+        return RequeueAfter(self._fence.look_again_seconds(order, _RESYNC_SECONDS))
 
     def _finish(self, key: str, order: RunOrder, state: RunState) -> None:
         """Report a final state, on disk first: no later reading may change it."""

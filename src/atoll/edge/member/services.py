@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from atoll.edge.member import namespaces
 from atoll.edge.member.data_credentials import SECRET, DataCredentials
 from atoll.edge.member.desired import SERVICES, Orders
 from atoll.edge.member.errors import is_passing
@@ -22,7 +23,7 @@ from atoll.federation.errors import AtollError
 DEPLOYMENT = Kind("apps/v1", "Deployment")
 CLAIM = Kind("v1", "PersistentVolumeClaim")
 SERVICE_SELECTOR = "app.kubernetes.io/name=atoll-data"
-_STAYS = frozenset({CLAIM, Kind("v1", "Namespace")})
+_STAYS = frozenset({CLAIM, namespaces.NAMESPACE})
 _UNTIL_READY_SECONDS = 2.0
 _RESYNC_SECONDS = 60.0
 
@@ -63,7 +64,7 @@ class ServiceController:
         """Apply all, which changes nothing where all is as ordered; say why it is not ready, empty if it is."""
         refs = [ObjectRef.of(manifest) for manifest in order.manifests]
         self._records.put(order.namespace, ServiceRecord(namespace=order.namespace, objects=saved(refs)))
-        objects = [await self._kube.server_side_apply(manifest, strict=True) for manifest in order.manifests]
+        objects = [await namespaces.apply(self._kube, manifest) for manifest in order.manifests]
         if self._credentials is not None:  # after the namespace that they are in; the pods wait for them
             await self._credentials.ensure(order.namespace)
         problems = (why_not_ready(ref, obj) for ref, obj in zip(refs, objects, strict=True))

@@ -12,8 +12,11 @@ import structlog
 from atoll.edge.enrolment import Enrolled
 from atoll.edge.member.data_credentials import DataCredentials
 from atoll.edge.member.desired import POLICYSETS, RUNS, SERVICES, Orders
+from atoll.edge.member.lease import SavedLease, Witness
+from atoll.edge.member.recency import Recency
 from atoll.edge.member.reporter import Reporter
 from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.link import SPREAD_SECONDS
 from atoll.federation.bus.membership import Membership
 from atoll.federation.bus.subjects import (
     DESIRED_STREAM,
@@ -46,6 +49,8 @@ class Uplink:
         logs: Serve,
         recall: Recall,
         data_credentials: DataCredentials,
+        lease: SavedLease,
+        recency: Recency,
     ) -> None:
         """Work for a cluster.
 
@@ -53,7 +58,10 @@ class Uplink:
             logs: answers the `logs` calls.
             recall: takes key and report of each run that is reported already, if this agent knows of no hub yet.
             data_credentials: is told of the connection by which the hub can be asked.
+            lease: is renewed by the heartbeats that were stored.
+            recency: is told when the orders were read.
         """
+        self._lease, self._recency = lease, recency
         self._cluster, self._orders, self._reporter = cluster, orders, reporter
         self._logs, self._recall, self._data_credentials = logs, recall, data_credentials
 
@@ -82,15 +90,17 @@ class Uplink:
         # The hub's store may have been made anew while the connection was away: it is told everything again.
         with bus.on_reconnect(self._reporter.repeat_all):
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._orders.follow(desired))
-                group.create_task(self._reporter.run(observed))
+                group.create_task(self._orders.follow(self._recency.of(desired)))
+                group.create_task(self._reporter.run(Witness(observed, self._lease)))
                 group.create_task(self._sweep(observed))
 
     async def _connect(self, member: Membership) -> Bus:
         url, name = member.nats_url, f"agent {self._cluster}"
         while True:
             try:
-                bus = await Bus.connect(url, name=name, login=member.login, wait_seconds=_CONNECT_SECONDS)
+                bus = await Bus.connect(
+                    url, name=name, login=member.login, wait_seconds=_CONNECT_SECONDS, spread_seconds=SPREAD_SECONDS
+                )
             except Unavailable as error:
                 log.info("the hub cannot be reached, carrying on from the last orders", reason=str(error))
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -105,14 +115,14 @@ class Uplink:
     async def _sweep(self, observed: Table) -> None:
         """Withdraw what an earlier life of this agent reported about orders that have ended meanwhile."""
         await self._orders.has_synced.wait()
-        for kind in (RUNS, POLICYSETS, SERVICES):
-            for key in await _snapshot(observed, kind):
-                if not self._orders.has(kind, key.removeprefix(f"{kind}/")):
-                    self._reporter.forget(key)
+        for key in await _snapshot(observed, ""):
+            kind, _, rest = key.partition("/")
+            if kind in (RUNS, POLICYSETS, SERVICES) and not self._orders.has(kind, rest):
+                self._reporter.forget(key)
 
 
 async def _snapshot(table: Table, under: str) -> dict[str, bytes]:
-    """Read all keys below one key as they are now."""
+    """Read all keys below one key as they are now; all there are if it is empty."""
     found: dict[str, bytes] = {}
     async with contextlib.aclosing(table.follow(under)) as items:  # type: ignore[type-var]  # an async generator
         async for item in items:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from atoll.edge.member.backoff import Backoff
 from atoll.edge.member.errors import is_passing
+from atoll.federation.backoff import Backoff
 from atoll.federation.errors import AtollError
 
 log = structlog.get_logger(__name__)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from atoll.edge.member import namespaces
+from atoll.edge.member.deadline import told_apart
 from atoll.edge.member.errors import InvalidManifest
 from atoll.edge.member.kube import Kube
 from atoll.edge.member.objects import EPOCH_ANNOTATION, RUN_LABEL, Kind, Object, ObjectRef, Selection, labels_of
@@ -57,16 +59,21 @@ class Workloads:
                 await self._kube.delete(ref, propagation="Foreground", uid=live["metadata"]["uid"])
                 raise Conflict(f"{ref} of epoch {epoch} has to end before epoch {order.epoch} starts")
 
-    async def apply(self, order: RunOrder) -> None:
+    async def apply(self, order: RunOrder, *, deadline_seconds: int | None = None) -> None:
         """Apply all manifests in their order; applying them again changes nothing.
+
+        Args:
+            deadline_seconds: when its Job ends if nobody prolongs it; None: as the order says.
 
         Raises:
             InvalidManifest: the API server refuses one for what it says, be it a field that it does not know.
         """
         for manifest in order.manifests:
-            own = _belongs(manifest, order.run)
+            given = manifest
+            if _belongs(manifest, order.run):
+                given = _with_deadline(_with_epoch(manifest, order.epoch), deadline_seconds)
             try:
-                await self._kube.server_side_apply(_with_epoch(manifest, order.epoch) if own else manifest, strict=True)
+                await namespaces.apply(self._kube, given)
             except InvalidInput as error:
                 raise InvalidManifest(str(error)) from error
 
@@ -77,7 +84,17 @@ class Workloads:
         job = await self._kube.get(ref)
         if job is None or not _belongs(job, order.run) or _epoch_of(job) != order.epoch:
             return None
-        return read_run(job, await self._pods(ref), self._now())
+        return told_apart(order, read_run(job, await self._pods(ref), self._now()))
+
+    async def set_deadline(self, order: RunOrder, seconds: int) -> None:
+        """Change when the Job of a run ends by itself; a Job that is not there stays so.
+
+        Raises:
+            Conflict: the Job changed meanwhile; retryable.
+        """
+        job = await self._kube.get(_jobs(refs_of(order))[0])
+        if job is not None and _belongs(job, order.run) and _epoch_of(job) == order.epoch:
+            await self._kube.replace(_with_deadline(job, seconds))
 
     async def stop(self, refs: Iterable[ObjectRef], run: str, epoch: int) -> bool:
         """Delete a run's objects; True once nothing of them is left and no pod of theirs runs."""
@@ -109,6 +126,12 @@ def _with_epoch(manifest: Object, epoch: int) -> Object:
     metadata = manifest["metadata"]
     annotations = (metadata.get("annotations") or {}) | {EPOCH_ANNOTATION: str(epoch)}
     return manifest | {"metadata": metadata | {"annotations": annotations}}
+
+
+def _with_deadline(manifest: Object, seconds: int | None) -> Object:
+    if seconds is None or manifest.get("kind") != JOB.kind:
+        return manifest
+    return manifest | {"spec": manifest["spec"] | {"activeDeadlineSeconds": seconds}}
 
 
 def _epoch_of(obj: Mapping[str, Any]) -> int | None:

@@ -59,7 +59,8 @@ def _columns(*specs: str) -> tuple[PrintColumn, ...]:
 
 KINDS: tuple[Kind, ...] = (
     Kind(Cluster, "clusters", ("cl",), False, _columns(
-        "PHASE string .status.phase", "VERSION string .status.inventory.version",
+        "PHASE string .status.phase", "REASON string .status.reason wide",
+        "VERSION string .status.inventory.version",
         "NODES integer .status.inventory.nodesReady",
         "GPUS string .status.inventory.gpus[*].model", "PROVEN date .status.lastProvenAt",
         "LOST date .status.lostSince wide",
@@ -67,7 +68,8 @@ KINDS: tuple[Kind, ...] = (
     ), immutable=("mesh.id", "mesh.name")),
     Kind(Queue, "queues", ("q",), False, _columns(
         "WEIGHT integer .spec.weight", "PENDING integer .status.pending", "RUNNING integer .status.running",
-        "GPUS integer .status.usedGpus",
+        "GPUS integer .status.usedGpus", "SHARE number .status.share", "FAIR number .status.fairShare wide",
+        "PARENT string .spec.parent wide",
     )),
     Kind(Job, "jobs", ("aj",), True, _columns(
         "PHASE string .status.phase", "QUEUE string .spec.queue", "CLUSTER string .status.cluster",

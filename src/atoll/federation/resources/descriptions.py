@@ -13,7 +13,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "conditions": "Claims about the object, each with its reason and the time of its last change.",
         "kind": "Kind of this object.",
         "lastProvenAt": "When the newest report was made: nothing in this status is newer than that.",
-        "lostSince": "Since when nothing has been heard; unset while there is contact.",
+        "lostSince": "Since when nothing has been heard though it should be; unset while there is contact.",
         "message": "The same for people.",
         "observedGeneration": "The metadata.generation that this status answers to.",
         "reason": "Why it is so, as one word that programs can compare.",
@@ -34,7 +34,9 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "ClusterStatus": {
         "links": "This cluster's view of each remote cluster of the mesh.",
-        "phase": "Ready; Degraded if something needs a look; Unreachable while nothing is heard; Pending before.",
+        "inventory": "What the cluster has, in short: at most 24 shapes, a few seconds behind while much changes.",
+        "phase": "Ready; Degraded if something needs a look; Unreachable while nothing is heard that should be; Asleep "
+        "while silence is to be expected; Pending before anything is known.",
     },
     "Costs": {
         "cpuHour": "Price of one CPU core for an hour.",
@@ -57,7 +59,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "nodeStates": "How many nodes are in which state.",
         "nodes": "How many nodes there are.",
         "nodesReady": "How many of them are ready.",
-        "shapes": "Nodes with equal room, counted: what placement fits pods into.",
+        "shapes": "Nodes with equal room, counted, the largest groups first; rounded down if they are many.",
         "storageClasses": "The StorageClasses, and the room that their drivers report.",
         "version": "Version of Kubernetes.",
     },
@@ -143,8 +145,8 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "QueueStatus": {
         "pending": "Jobs that wait to be placed.",
-        "running": "Jobs that are placed and not finished.",
-        "usedGpus": "GPUs that the queue's runs hold now.",
+        "running": "Runs that hold something.",
+        "usedGpus": "The same as used.gpus.",
     },
     "JobSpec": {
         "expectedDuration": "How long a run will take, such as 20m: placement reckons with it. An hour if unset.",

@@ -19,6 +19,8 @@ from atoll.federation.resources.base import (
 )
 
 JobPhase = Literal["Pending", "Placed", "Running", "Committing", "Succeeded", "Failed", "Cancelled"]
+LossPolicy = Literal["Wait", "Failover", "Duplicate"]
+Priority = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
 FINISHED_JOB_PHASES: frozenset[str] = frozenset({"Succeeded", "Failed", "Cancelled"})
 
 
@@ -79,18 +81,22 @@ class JobSpec(Model):
     """What a researcher asks for."""
 
     queue: DnsSubdomain
-    priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
+    priority: Priority = 0
     inputs: tuple[JobInput, ...] = ()
     outputs: tuple[JobOutput, ...] = ()
     gpu: GpuDemand | None = None
     placement: PlacementRules = PlacementRules()
     expected_duration: Duration | None = None
     time_limit: Duration | None = None
-    loss_policy: Literal["Wait"] = Field(
+    loss_policy: LossPolicy = Field(
         default="Wait",
-        description="What happens when the cluster cannot be heard. This version waits; the work goes on there.",
+        description="What happens when the cluster cannot be heard, or is drained. Wait: the work goes on there. "
+        "Failover: it is stopped there, and placed again only when it cannot be running any more. "
+        "Duplicate: it is placed again at once, beside what may still run.",
     )
-    retries: Annotated[int, Field(ge=0, le=100)] = 0
+    retries: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=0, description="Further attempts after failures of the work; a lost or drained cluster uses none up."
+    )
     cancelled: bool = Field(default=False, description="Set by cancel: the run is stopped and nothing is placed again.")
     workload: Workload
 

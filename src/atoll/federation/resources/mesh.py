@@ -41,6 +41,16 @@ class MeshLink(Model):
     is_cached: bool | None = Field(default=None, description="Whether agents read the peer through KVStoreMesh.")
     cache_problem: str = Field(default="", description="Why KVStoreMesh itself does not reach the peer.")
 
+    @property
+    def is_listed(self) -> bool:
+        """Whether an agent that was asked knows the peer; without one it is only configured."""
+        return not self.agents_asked or self.is_cached is not None
+
+    @property
+    def reaches_no_node(self) -> bool:
+        """Whether the peer's nodes were probed and none of them answers: what agents know of it is old then."""
+        return 0 < self.probed_nodes <= self.unreachable_nodes
+
 
 class MeshCertificate(Model):
     """The public part of a certificate of the mesh's control plane."""

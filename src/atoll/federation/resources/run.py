@@ -9,6 +9,11 @@ from atoll.federation.resources.base import ClusterName, Condition, DnsSubdomain
 
 RunPhase = Literal["Pending", "Staging", "Starting", "Running", "Committing", "Succeeded", "Failed", "Cancelled"]
 FINISHED_RUN_PHASES: frozenset[str] = frozenset({"Succeeded", "Failed", "Cancelled"})
+DISPLACED = "DisruptionTarget"
+"""The condition of a run that has to go, or may: named as Kubernetes names it on a pod (batch/v1, KEP-3329)."""
+LOST, DRAINED, LEASE_ENDED = "Lost", "Drained", "LeaseEnded"
+DISPLACED_REASONS = frozenset({LOST, DRAINED, LEASE_ENDED})
+"""Why a run ended that did nothing wrong: another attempt follows, and counts as no failure."""
 
 
 def run_prefix(job: str) -> str:
@@ -60,6 +65,11 @@ class RunStatus(Model):
     usage: Usage = Usage()
     conditions: tuple[Condition, ...] = ()
     observed_generation: int | None = None
+
+    @property
+    def is_displaced(self) -> bool:
+        """Whether the run has to leave its cluster, or may be left behind there."""
+        return any(condition.type == DISPLACED and condition.status == "True" for condition in self.conditions)
 
 
 class Run(Resource):

@@ -16,6 +16,7 @@ from atoll.federation.resources.base import (
     Resource,
 )
 from atoll.federation.resources.catalog import Kind
+from atoll.federation.resources.schedule import END_PATTERN, TIME_PATTERN
 from atoll.federation.resources.trigger import Trigger, job_spec
 
 
@@ -93,6 +94,8 @@ _WORDS = {
     QUANTITY_PATTERN: "a quantity: a number with an optional suffix, such as 500m or 40Gi",
     DURATION_PATTERN: "a duration: numbers with units, such as 20m or 1h30m",
     ABSOLUTE_PATH_PATTERN: "an absolute path",
+    TIME_PATTERN: 'a time of day as HH:MM in quotes, such as "07:00"',
+    END_PATTERN: 'a time of day as HH:MM in quotes, such as "19:00" or "24:00"',
 }
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from atoll.federation.bus.capabilities import Capabilities
 from atoll.federation.bus.connection import Bus
 from atoll.hub.client import Client
+from atoll.hub.controllers.loss_rules import LossRules
 from atoll.hub.controllers.manifests import DataService
 from atoll.hub.events import Events
 from atoll.hub.members import Desired, Observed
+from atoll.hub.reports import Inventories
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Context:
 
     client: Client
     observed: Observed
+    inventories: Inventories
     desired: Desired
     events: Events
     bus: Bus
@@ -29,3 +32,5 @@ class Context:
     heartbeat_timeout_seconds: float
     lab_log_bytes: int
     orphan_keep_seconds: float
+    loss_rules: LossRules
+    queue_half_life_seconds: float

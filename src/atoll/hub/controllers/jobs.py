@@ -18,6 +18,7 @@ from atoll.federation.resources import (
     run_prefix,
 )
 from atoll.federation.resources.job import JobPhase
+from atoll.federation.resources.run import DISPLACED_REASONS
 from atoll.hub.conditions import with_condition
 from atoll.hub.controllers.context import Context
 from atoll.hub.controllers.runtime import DONE, Key, Objects, Outcome, Source, own_key
@@ -34,6 +35,8 @@ _PHASE_OF_RUN: Mapping[str, JobPhase] = {
 }
 # What a run ended with that another attempt cannot mend: the member's API server refuses the job's own manifest.
 _NOT_RETRIED = frozenset({"InvalidManifest"})
+# Why a job waits for another attempt; each is the reason of an event, too.
+_AGAIN = frozenset({"Retrying", *DISPLACED_REASONS})
 # Event reasons by the phase that a job enters.
 _EVENTS = {
     "Placed": "Placed",
@@ -61,9 +64,11 @@ def plan_job(job: Job, runs: Sequence[Run], now: datetime) -> JobPlan:
         return JobPlan(_waiting(job, now))
     newest = max(runs, key=lambda run: run.spec.epoch)
     is_over = newest.status.phase in FINISHED_RUN_PHASES
-    if job.spec.cancelled and is_over and old.phase == "Pending":  # it waited for its next attempt
+    is_moving = newest.status.phase == "Failed" and newest.status.reason in DISPLACED_REASONS
+    if job.spec.cancelled and is_over and (old.phase == "Pending" or is_moving):  # there would be a next attempt
         return JobPlan(_finished(job, old, "Cancelled", now, reason="Cancelled"))
-    status = _follow(job, newest, now)
+    displaced = sum(run.status.reason in DISPLACED_REASONS for run in runs if run.status.phase == "Failed")
+    status = _follow(job, newest, now, displaced=displaced)
     cancel = newest if job.spec.cancelled and not is_over and not newest.spec.cancelled else None
     return JobPlan(status, cancel)
 
@@ -83,8 +88,8 @@ def _waiting(job: Job, now: datetime) -> JobStatus:
     )
 
 
-def _follow(job: Job, run: Run, now: datetime) -> JobStatus:
-    """Give the status that the newest run makes."""
+def _follow(job: Job, run: Run, now: datetime, *, displaced: int) -> JobStatus:
+    """Give the status that the newest run makes; `displaced` attempts of all ended through no fault of the work."""
     state, phase = run.status, _PHASE_OF_RUN[run.status.phase]
     status = job.status.model_copy(
         update={
@@ -100,23 +105,35 @@ def _follow(job: Job, run: Run, now: datetime) -> JobStatus:
             "observed_generation": job.metadata.generation,
         }
     )
-    may_retry = not job.spec.cancelled and state.reason not in _NOT_RETRIED and run.spec.epoch <= job.spec.retries
+    if not job.spec.cancelled and _is_to_move(job, run):
+        return _again(job, status, run, reason=state.reason)
+    failures = run.spec.epoch - displaced
+    may_retry = not job.spec.cancelled and state.reason not in _NOT_RETRIED and failures <= job.spec.retries
     if phase == "Failed" and may_retry:
-        return _again(job, status, run)
+        return _again(job, status, run, reason="Retrying")
     if phase in FINISHED_JOB_PHASES:
         return _finished(job, status, phase, state.finished_at or now, reason=state.reason)
     return status
 
 
-def _again(job: Job, status: JobStatus, run: Run) -> JobStatus:
-    """Give a failed job back to the scheduler. What the scheduler has said since about the retry stays."""
+def _is_to_move(job: Job, run: Run) -> bool:
+    """Tell whether a job gets another attempt that counts as none: its run had to go, or may be left behind."""
+    if run.status.phase == "Failed":
+        return run.status.reason in DISPLACED_REASONS
+    is_over = run.status.phase in FINISHED_RUN_PHASES
+    return job.spec.loss_policy == "Duplicate" and run.status.is_displaced and not is_over
+
+
+def _again(job: Job, status: JobStatus, run: Run, *, reason: str) -> JobStatus:
+    """Give a job back to the scheduler. What the scheduler has said since about the next attempt stays."""
     old = job.status
     if old.phase == "Pending" and old.attempts == run.spec.epoch:
         return old
     why = f": {run.status.message}" if run.status.message else ""
-    message = f"attempt {run.spec.epoch} failed on {run.spec.cluster}{why}"
+    what = "failed" if reason == "Retrying" else "had to leave" if run.status.phase == "Failed" else "may be lost"
+    message = f"attempt {run.spec.epoch} {what} on {run.spec.cluster}{why}"
     return status.model_copy(
-        update={"phase": "Pending", "reason": "Retrying", "message": message, "cluster": None, "run": None}
+        update={"phase": "Pending", "reason": reason, "message": message, "cluster": None, "run": None}
     )
 
 
@@ -172,12 +189,13 @@ class JobController:
         """Record what the job has entered."""
         if status.phase == job.status.phase:
             return
-        reason = "Retrying" if status.reason == "Retrying" else _EVENTS.get(status.phase)
+        is_again = status.phase == "Pending" and status.reason in _AGAIN
+        reason = status.reason if is_again else _EVENTS.get(status.phase)
         if reason is None:
             return
         where = f"on {status.cluster}" if status.cluster else ""
         message = status.message or f"run {status.run} {where}".strip()
-        is_warning = reason in ("Failed", "Retrying")
+        is_warning = reason == "Failed" or is_again
         await self._context.events.record(job, reason, message, is_warning=is_warning)
 
 

@@ -4,9 +4,11 @@ Owns the order of a run's life: staged → ordered → reported → committed, a
 commits nothing, a cancelled run orders nothing new, a commit counts only when its own version was sealed by this run.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
-from atoll.federation.bus.messages import CommitOrder, RunOrder, RunReport
+from atoll.federation.bus.data_messages import CommitOrder
+from atoll.federation.bus.messages import RunOrder, RunReport
 from atoll.federation.resources import (
     FINISHED_RUN_PHASES,
     Cluster,
@@ -17,15 +19,18 @@ from atoll.federation.resources import (
     Transfer,
     TransferSpec,
 )
-from atoll.federation.resources.run import RunPhase
+from atoll.hub.controllers.fence import displacement, standing_reason
 from atoll.hub.controllers.manifests import compile_run
 from atoll.hub.controllers.run_scope import Input, Output, RunPlan, RunScope
+from atoll.hub.controllers.run_statuses import at_phase, ended, marked, proven, reported
 
 # How soon to look again at a commit that waits for another run's, or that the sink has refused.
 _LOOK_AGAIN_SECONDS = 1.0
 # How long a sink may refuse a commit. Shorter, and a disk that is full for a minute costs a day's work; longer, and a
 # commit that can never succeed keeps its job from its next attempt.
 _COMMIT_PATIENCE_SECONDS = 120.0
+# What a newer attempt does while the one before it may still be of use.
+_NOT_YET_RUNNING = frozenset({"Pending", "Staging", "Starting"})
 
 
 def plan_run(scope: RunScope, now: datetime) -> RunPlan:
@@ -34,23 +39,54 @@ def plan_run(scope: RunScope, now: datetime) -> RunPlan:
     if run.status.phase in FINISHED_RUN_PHASES:
         mine = [output for output in scope.outputs if _is_mine(scope, output.order)]
         return RunPlan(run.status, done=tuple(output.dataset for output in mine))
-    if scope.newest_epoch > run.spec.epoch:
-        status = _ended(scope, "Failed", now, reason="StaleEpoch", message=f"epoch {scope.newest_epoch} replaced it")
+    if scope.newest_epoch > run.spec.epoch and not _is_kept_beside(scope, report):
+        status = ended(scope, "Failed", now, reason="StaleEpoch", message=f"epoch {scope.newest_epoch} replaced it")
         return RunPlan(status, _cancelled(scope.order))
     if report is not None and report.phase == "Succeeded":
         return _commit(scope, report, now)
     if report is not None and report.phase in FINISHED_RUN_PHASES:
-        return RunPlan(_reported(scope, report, report.phase))
+        return RunPlan(_ended_there(scope, report))
     if run.spec.cancelled:
         if scope.order is None:
             return RunPlan(
-                _ended(scope, "Cancelled", now, reason="Cancelled", message="cancelled before it was started")
+                ended(scope, "Cancelled", now, reason="Cancelled", message="cancelled before it was started")
             )
-        status = _reported(scope, report, report.phase) if report is not None else _phase(scope, "Starting")
+        status = reported(scope, report, report.phase) if report is not None else at_phase(scope, "Starting")
         return RunPlan(status, _cancelled(scope.order))
+    moved = displacement(scope)
+    if moved.is_over:
+        return RunPlan(ended(scope, "Failed", now, reason=moved.reason, message=proven(scope, moved, now)))
+    plan = _go_on(scope, report, now)
+    return replace(
+        plan,
+        status=marked(plan.status, moved, now),
+        order=_cancelled(scope.order) if moved.stops else plan.order,
+        again_seconds=moved.again_seconds if plan.again_seconds is None else plan.again_seconds,
+    )
+
+
+def _go_on(scope: RunScope, report: RunReport | None, now: datetime) -> RunPlan:
     if report is not None:
-        return RunPlan(_reported(scope, report, report.phase))
-    return RunPlan(_phase(scope, "Starting")) if scope.order is not None else _start(scope, now)
+        return RunPlan(reported(scope, report, report.phase))
+    if scope.order is not None:
+        return RunPlan(at_phase(scope, "Starting"))
+    return _start(scope, now)
+
+
+def _is_kept_beside(scope: RunScope, report: RunReport | None) -> bool:
+    """Tell whether a run goes on until the attempt that shall take its place runs."""
+    is_working = scope.order is not None and (report is None or report.phase not in FINISHED_RUN_PHASES)
+    is_wanted = scope.job.spec.loss_policy == "Duplicate" and not scope.job.spec.cancelled
+    return is_working and is_wanted and scope.newest_phase in _NOT_YET_RUNNING
+
+
+def _ended_there(scope: RunScope, report: RunReport) -> RunStatus:
+    """Take a report of an end; a run that its user did not cancel was stopped because it had to go."""
+    status = reported(scope, report, report.phase)
+    if report.phase != "Cancelled" or scope.run.spec.cancelled:
+        return status
+    reason, message = standing_reason(scope.run)
+    return status.model_copy(update={"phase": "Failed", "reason": reason, "message": message})
 
 
 def _own_report(scope: RunScope) -> RunReport | None:
@@ -66,10 +102,10 @@ def _start(scope: RunScope, now: datetime) -> RunPlan:
     """Stage what is missing; order when nothing is."""
     if scope.cluster is None:
         message = f"cluster {scope.run.spec.cluster} is no longer part of the federation"
-        return RunPlan(_ended(scope, "Failed", now, reason="ClusterGone", message=message))
+        return RunPlan(ended(scope, "Failed", now, reason="ClusterGone", message=message))
     missing = [given for given in scope.inputs if not _is_there(scope, given)]
     if not missing:
-        return RunPlan(_phase(scope, "Starting"), _order(scope, scope.cluster))
+        return RunPlan(at_phase(scope, "Starting"), _order(scope, scope.cluster))
     return _stage(scope, missing, now)
 
 
@@ -96,15 +132,15 @@ def _stage(scope: RunScope, missing: list[Input], now: datetime) -> RunPlan:
         if given.transfer is not None and given.transfer.status.phase == "Failed":
             if not _is_older(given.transfer, scope.run):
                 message = f"{name} version {version} could not be copied: {given.transfer.status.message}"
-                return RunPlan(_ended(scope, "Failed", now, reason="StagingFailed", message=message))
+                return RunPlan(ended(scope, "Failed", now, reason="StagingFailed", message=message))
             discard.append(given.transfer)
         if source is None:
             message = f"no cluster holds {name} version {version} any more"
-            return RunPlan(_ended(scope, "Failed", now, reason="InputLost", message=message))
+            return RunPlan(ended(scope, "Failed", now, reason="InputLost", message=message))
         if given.transfer is None or given.transfer in discard:
             transfers.append(_staging(scope.run, given.given, source))
     names = ", ".join(f"{given.given.dataset} version {given.given.version}" for given in missing)
-    status = _phase(scope, "Staging", reason="CopyingInputs", message=f"copying {names}")
+    status = at_phase(scope, "Staging", reason="CopyingInputs", message=f"copying {names}")
     return RunPlan(status, transfers=tuple(transfers), discard=tuple(discard))
 
 
@@ -144,6 +180,7 @@ def _order(scope: RunScope, cluster: Cluster) -> RunOrder:
         job=run.spec.job,
         epoch=run.spec.epoch,
         manifests=compile_run(scope.job, run, cluster),
+        lease_seconds=scope.rules.fence.lease_seconds if scope.job.spec.loss_policy == "Failover" else None,
     )
 
 
@@ -168,12 +205,12 @@ def _commit(scope: RunScope, report: RunReport, now: datetime) -> RunPlan:
         elif not output.is_busy:
             commits.append(_commit_order(scope, output))
     if sealed == len(scope.outputs):
-        status = _reported(scope, report, "Succeeded").model_copy(update={"finished_at": report.finished_at or now})
+        status = reported(scope, report, "Succeeded").model_copy(update={"finished_at": report.finished_at or now})
         return RunPlan(status)  # the orders go when this status stands: without either, the commit would be repeated
     if refused:
         return _refused(scope, report, now, refused)
     again = _LOOK_AGAIN_SECONDS if any(output.is_busy for output in scope.outputs) else None
-    return RunPlan(_reported(scope, report, "Committing"), commits=tuple(commits), again_seconds=again)
+    return RunPlan(reported(scope, report, "Committing"), commits=tuple(commits), again_seconds=again)
 
 
 def _refused(scope: RunScope, report: RunReport, now: datetime, refused: list[tuple[Output, str]]) -> RunPlan:
@@ -181,9 +218,9 @@ def _refused(scope: RunScope, report: RunReport, now: datetime, refused: list[tu
     message = "; ".join(f"{output.dataset}: {error}" for output, error in refused)
     since = report.finished_at or report.at
     if (now - since).total_seconds() > _COMMIT_PATIENCE_SECONDS:
-        return RunPlan(_ended(scope, "Failed", now, reason="CommitFailed", message=message))
+        return RunPlan(ended(scope, "Failed", now, reason="CommitFailed", message=message))
     taken = [output for output, _ in refused if _is_taken(output)]
-    status = _reported(scope, report, "Committing").model_copy(update={"reason": "CommitRefused", "message": message})
+    status = reported(scope, report, "Committing").model_copy(update={"reason": "CommitRefused", "message": message})
     commits = tuple(_commit_order(scope, output) for output in taken)
     return RunPlan(status, commits=commits, again_seconds=_LOOK_AGAIN_SECONDS)
 
@@ -225,35 +262,3 @@ def _commit_order(scope: RunScope, output: Output) -> CommitOrder:
 
 def _name(scope: RunScope) -> str:
     return scope.run.metadata.name
-
-
-# --- statuses
-
-
-def _phase(scope: RunScope, phase: RunPhase, *, reason: str = "", message: str = "") -> RunStatus:
-    return scope.run.status.model_copy(
-        update={"phase": phase, "reason": reason, "message": message, "observed_generation": _generation(scope)}
-    )
-
-
-def _ended(scope: RunScope, phase: RunPhase, now: datetime, *, reason: str, message: str) -> RunStatus:
-    return _phase(scope, phase, reason=reason, message=message).model_copy(update={"finished_at": now})
-
-
-def _reported(scope: RunScope, report: RunReport, phase: RunPhase) -> RunStatus:
-    names = ("reason", "message", "exit_code", "pods", "started_at", "finished_at", "usage")
-    reported = {name: getattr(report, name) for name in names}
-    if phase == "Committing":
-        reported["finished_at"] = None
-    return scope.run.status.model_copy(
-        update={
-            **reported,
-            "phase": phase,
-            "last_proven_at": report.at,
-            "observed_generation": _generation(scope),
-        }
-    )
-
-
-def _generation(scope: RunScope) -> int | None:
-    return scope.run.metadata.generation

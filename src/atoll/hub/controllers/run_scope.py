@@ -1,9 +1,12 @@
 """What is known of a run at one moment, and what is to be written: the values between runs.py and run_plan.py."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from atoll.federation.bus.messages import CommitOrder, DatasetReport, RunOrder, RunReport
+from atoll.federation.bus.data_messages import CommitOrder, DatasetReport
+from atoll.federation.bus.messages import RunOrder, RunReport
 from atoll.federation.resources import Cluster, Dataset, Job, Run, RunInput, RunStatus, Transfer
+from atoll.federation.resources.run import RunPhase
+from atoll.hub.controllers.loss_rules import LossRules
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,11 @@ class Output:
 
 @dataclass(frozen=True)
 class RunScope:
-    """All that is known of one run at one moment."""
+    """All that is known of one run at one moment.
+
+    `newest_phase` is that of the job's newest run; `silence_seconds` is for how long nothing was heard of its cluster,
+    None where that means nothing.
+    """
 
     run: Run
     job: Job
@@ -42,6 +49,9 @@ class RunScope:
     report: RunReport | None
     inputs: tuple[Input, ...] = ()
     outputs: tuple[Output, ...] = ()
+    newest_phase: RunPhase = "Running"
+    silence_seconds: float | None = None
+    rules: LossRules = field(default_factory=LossRules)
 
 
 @dataclass(frozen=True)

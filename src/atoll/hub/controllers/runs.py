@@ -7,10 +7,12 @@ reads, writes and keeps the order of writes: transfers before the order, the sta
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from atoll.federation.bus.messages import CommitOrder, DatasetReport, RunOrder, RunReport
+from atoll.federation.bus.data_messages import CommitOrder, DatasetReport
+from atoll.federation.bus.messages import RunOrder, RunReport
 from atoll.federation.errors import Conflict
 from atoll.federation.resources import FINISHED_RUN_PHASES, Cluster, Dataset, Job, Run, RunInput, Transfer, run_prefix
 from atoll.hub.controllers.context import Context
+from atoll.hub.controllers.hearing import Hearing
 from atoll.hub.controllers.run_plan import plan_run, staging_name
 from atoll.hub.controllers.run_scope import Input, Output, RunPlan, RunScope
 from atoll.hub.controllers.runtime import (
@@ -38,8 +40,10 @@ class RunController:
         self._context = context
         # The version of an output is chosen from all orders that stand: two runs must not choose at once.
         self._choosing = asyncio.Lock()
-        # Runs that are not over: few, where the finished ones of a namespace may be many.
-        self._live: set[Key] = set()
+        # Runs that are not over, and where: few, where the finished ones of a namespace may be many.
+        self._live: dict[Key, str] = {}
+        self._hearing = Hearing(context.observed)
+        self._drains: dict[str, tuple[bool, str]] = {}
 
     def sources(self) -> Sequence[Source]:
         """Watch runs, their orders and reports, and whatever they may wait for."""
@@ -52,6 +56,8 @@ class RunController:
             Messages(context.observed, topic_key("run")),
             Messages(context.observed, self._live_at_report),
             Messages(context.desired, topic_key("run")),
+            Messages(context.observed, self._live_where_silence_ends),
+            Objects(context.client, Cluster, self._live_where_drain_changes),
         )
 
     async def _runs_of_job(self, job: Job) -> Iterable[Key]:
@@ -71,14 +77,27 @@ class RunController:
             return []
         return [key for key in self._live if key[0] == path.names[0]]
 
+    async def _live_where_silence_ends(self, path: Path) -> Iterable[Key]:
+        """Map the first heartbeat after a silence that mattered to the runs of its cluster."""
+        if path.kind != "cluster" or path.topic != "heartbeat" or not self._hearing.note(path.member):
+            return []
+        return [key for key, cluster in self._live.items() if cluster == path.member]
+
+    async def _live_where_drain_changes(self, cluster: Cluster) -> Iterable[Key]:
+        name, drain = cluster.metadata.name, (cluster.spec.draining, cluster.spec.evict)
+        if self._drains.get(name, (False, "ByPolicy")) == drain:
+            return []
+        self._drains[name] = drain
+        return [key for key, where in self._live.items() if where == name]
+
     async def reconcile(self, key: Key) -> Outcome:
         """Bring one run closer to its end."""
         context, (namespace, name) = self._context, key
         run = await context.client.get(Run, namespace, name)
         if run is not None and run.status.phase not in FINISHED_RUN_PHASES:
-            self._live.add(key)
+            self._live[key] = run.spec.cluster
         else:
-            self._live.discard(key)
+            self._live.pop(key, None)
         if run is None:
             return await self._remove_orders(namespace, name)
         if run.metadata.deletion_timestamp is not None:
@@ -98,16 +117,30 @@ class RunController:
         context, namespace = self._context, run.metadata.namespace
         siblings = await self._of_job(namespace, run.spec.job)
         path = _order_path(run)
+        newest = max(siblings, key=lambda other: other.spec.epoch, default=run)
+        order = context.desired.read(RunOrder, path)  # before the silence is looked at: it may rely on what stands here
         return RunScope(
             run=run,
             job=job,
             cluster=await context.client.get(Cluster, None, run.spec.cluster),
-            newest_epoch=max((other.spec.epoch for other in siblings), default=run.spec.epoch),
-            order=context.desired.read(RunOrder, path),
+            newest_epoch=newest.spec.epoch,
+            order=order,
             report=context.observed.read(RunReport, path),
             inputs=tuple([await self._input(run, given) for given in run.spec.inputs]),
             outputs=tuple([await self._output(run, output.dataset) for output in job.spec.outputs]),
+            newest_phase=newest.status.phase,
+            silence_seconds=await self._silence(run, job, order),
+            rules=context.loss_rules,
         )
+
+    async def _silence(self, run: Run, job: Job, order: RunOrder | None) -> float | None:
+        """Give how long the run's cluster has been silent, where anything follows from that."""
+        lease = order.lease_seconds if order is not None else None
+        is_over = run.status.phase in FINISHED_RUN_PHASES
+        if is_over or (lease is None and job.spec.loss_policy == "Wait"):
+            return None
+        at_least = lease or self._context.loss_rules.timeout_seconds
+        return await self._hearing.silence_seconds(run.spec.cluster, at_least=at_least)
 
     async def _input(self, run: Run, given: RunInput) -> Input:
         client = self._context.client

@@ -7,14 +7,14 @@ backoff and jitter, cancellation is clean. It must not know any kind.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from atoll.federation.errors import AtollError, Conflict, InvalidInput, Unavailable
 from atoll.federation.resources import Resource
-from atoll.hub.client import Client
+from atoll.hub.client import Client, Seen
 from atoll.hub.controllers.workqueue import Backoff, WorkQueue
 from atoll.hub.members import Copy, Path
 from atoll.hub.metrics import Metrics
@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 Key = tuple[str, str]
 """(namespace, name); the namespace of a cluster-scoped object is empty."""
 R = TypeVar("R", bound=Resource)
+_AT_ONCE = 64
 Mapper = Callable[[R], Awaitable[Iterable[Key]]]
 PathMapper = Callable[[Path], Awaitable[Iterable[Key]]]
 
@@ -74,11 +75,13 @@ class Objects(Source):
     client: Client
     model: type[Resource]
     to_keys: Callable[..., Awaitable[Iterable[Key]]]
+    # Set when all objects that there were have been mapped once.
+    has_synced: asyncio.Event = field(default_factory=asyncio.Event, compare=False)
 
     async def keys(self) -> AsyncIterator[Iterable[Key]]:
         """Give the keys of all objects, then of those that change; also of what vanished while history was lost."""
-        known: dict[str, tuple[Key, ...]] = {}
-        fresh: dict[str, tuple[Key, ...]] = {}
+        known: dict[Key, tuple[Key, ...]] = {}
+        fresh: dict[Key, tuple[Key, ...]] = {}
         async for seen in self.client.watch(self.model):
             if seen.mark == "begin":
                 fresh = {}
@@ -87,13 +90,19 @@ class Objects(Source):
                 known = fresh
                 for keys in vanished:
                     yield keys
-            if seen.resource is not None:
-                name, keys = seen.resource.key, tuple(await self.to_keys(seen.resource))
-                before = known.get(name, ())
-                fresh[name] = keys
+                self.has_synced.set()
+            if seen.key is not None:
+                keys = await self._keys_of(seen)
+                before = known.get(seen.key, ())
+                fresh[seen.key] = keys
                 if seen.is_gone:
-                    del fresh[name]
+                    del fresh[seen.key]
                 yield {*before, *keys}
+
+    async def _keys_of(self, seen: Seen[Any]) -> tuple[Key, ...]:
+        if self.to_keys is own_key and seen.key is not None:  # the object need not be parsed for that
+            return (seen.key,)
+        return tuple(await self.to_keys(seen.resource))
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,9 @@ class Messages(Source):
     async def keys(self) -> AsyncIterator[Iterable[Key]]:
         """Give the keys of all messages, then of those that change."""
         async for paths in self.copy.changes():
-            for path in paths:
+            for number, path in enumerate(paths):
+                if number % _AT_ONCE == 0:  # what ten thousand reports mean must not keep the lease from being renewed
+                    await asyncio.sleep(0)
                 yield await self.to_keys(path)
 
 

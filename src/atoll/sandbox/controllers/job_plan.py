@@ -13,10 +13,18 @@ from typing import Any
 
 from atoll.kubeapi.metadata import timestamp
 from atoll.kubeapi.resource import Object
+from atoll.sandbox.controllers.job_indexes import (
+    INDEX,
+    failed_indexes,
+    failure_by_index,
+    index_of,
+    is_limited_by_index,
+    read_indexes,
+    write_indexes,
+)
 
 TRACKING = "batch.kubernetes.io/job-tracking"
 """Finalizer that keeps an ended pod until the Job has counted it, so that a deleted pod is not lost to the count."""
-INDEX = "batch.kubernetes.io/job-completion-index"
 BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 1.0, 36.0
 """Between a failed pod and its replacement: a tenth of Kubernetes' 10 s to 6 min, since nobody waits for a sandbox."""
 
@@ -80,7 +88,7 @@ def plan(job: Object, all_pods: Sequence[Object], now: datetime) -> JobPlan:
         return JobPlan(_suspended(status, now, holds=True), delete=active, forgives=True, uncount=uncount)
     status = _suspended(status, now, holds=False)
     wait = _backoff_left(pods, status, now)
-    create = () if wait else _missing(spec, status, pods)
+    create = _missing(spec, status, pods, has_to_wait=wait > 0)
     surplus = active[spec["parallelism"] :]
     left = [seconds for seconds in (wait, _deadline_left(spec, status, now)) if seconds]
     return JobPlan(status, create, surplus, forgives=True, uncount=uncount, again_seconds=min(left, default=None))
@@ -118,8 +126,10 @@ def _counted(job: Object, pods: Pods) -> Object:
     status["terminating"] = len(pods.terminating)
     status["ready"] = sum(1 for pod in pods.active if _holds(pod["status"], "Ready"))
     if job["spec"]["completionMode"] == "Indexed":
-        done = _indexes(status.get("completedIndexes", "")) | {_index(pod) for pod in pods.succeeded}
-        status["completedIndexes"] = _ranges(index for index in done if index is not None)
+        done = read_indexes(status.get("completedIndexes", "")) | {index_of(pod) for pod in pods.succeeded}
+        status["completedIndexes"] = write_indexes(done)
+        if is_limited_by_index(job["spec"]):
+            status["failedIndexes"] = write_indexes(failed_indexes(job["spec"], status, pods.failed))
     return status
 
 
@@ -135,6 +145,8 @@ def _ending(job: Object, status: Object, pods: Pods, now: datetime) -> tuple[str
             return standing["type"], standing["reason"], standing["message"]
     if _is_complete(spec, status, pods):
         return "SuccessCriteriaMet", "CompletionsReached", "Reached expected number of succeeded pods"
+    if failure := failure_by_index(spec, status):
+        return "FailureTarget", *failure
     restarts = sum(_restarts(pod) for pod in pods.active)
     if status["failed"] + restarts > spec["backoffLimit"]:
         return "FailureTarget", "BackoffLimitExceeded", "Job has reached the specified backoff limit"
@@ -145,7 +157,7 @@ def _ending(job: Object, status: Object, pods: Pods, now: datetime) -> tuple[str
 
 def _is_complete(spec: Object, status: Object, pods: Pods) -> bool:
     if spec["completionMode"] == "Indexed":
-        return len(_indexes(status["completedIndexes"])) >= int(spec["completions"])
+        return len(read_indexes(status["completedIndexes"])) >= int(spec["completions"])
     if spec.get("completions") is None:  # a work queue: done when one succeeded and none is left
         return bool(status["succeeded"]) and not pods.active and not pods.terminating
     return int(status["succeeded"]) >= int(spec["completions"])
@@ -185,12 +197,17 @@ def _with_condition(status: Object, kind: str, now: datetime, *, holds: bool, re
     return {**status, "conditions": [*(c for c in conditions if c["type"] != kind), new]}
 
 
-def _missing(spec: Object, status: Object, pods: Pods) -> tuple[int | None, ...]:
+def _missing(spec: Object, status: Object, pods: Pods, *, has_to_wait: bool) -> tuple[int | None, ...]:
     """Return the pods to make now; a terminating pod is replaced only when it has ended."""
+    if has_to_wait and not is_limited_by_index(spec):
+        return ()
     running = len(pods.active) + len(pods.terminating)
     room = int(spec["parallelism"]) - running
     if spec["completionMode"] == "Indexed":
-        taken = _indexes(status["completedIndexes"]) | {_index(pod) for pod in (*pods.active, *pods.terminating)}
+        taken = read_indexes(status["completedIndexes"]) | {index_of(pod) for pod in (*pods.active, *pods.terminating)}
+        taken |= read_indexes(status.get("failedIndexes", ""))
+        if has_to_wait:
+            taken |= {index_of(pod) for pod in pods.failed}
         return tuple(index for index in range(spec["completions"]) if index not in taken)[: max(0, room)]
     if spec.get("completions") is None:
         wanted = 0 if status["succeeded"] else room
@@ -226,32 +243,6 @@ def _deadline_left(spec: Object, status: Object, now: datetime) -> float | None:
 
 def _holds(status: Object, kind: str) -> bool:
     return any(c["type"] == kind and c["status"] == "True" for c in status.get("conditions", ()))
-
-
-def _index(pod: Object) -> int | None:
-    text = (pod["metadata"].get("annotations") or {}).get(INDEX)
-    return None if text is None else int(text)
-
-
-def _indexes(text: str) -> set[int | None]:
-    """Read `0-2,5`."""
-    found: set[int | None] = set()
-    for part in text.split(","):
-        if part:
-            first, _, last = part.partition("-")
-            found.update(range(int(first), int(last or first) + 1))
-    return found
-
-
-def _ranges(indexes: Iterable[int]) -> str:
-    """Write `0-2,5`."""
-    spans: list[list[int]] = []
-    for index in sorted(indexes):
-        if spans and index == spans[-1][1] + 1:
-            spans[-1][1] = index
-        else:
-            spans.append([index, index])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
 
 
 def new_pod(job: Object, index: int | None) -> dict[str, Any]:

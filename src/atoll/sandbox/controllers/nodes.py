@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from atoll.kubeapi.errors import AlreadyExists, ApiError
@@ -25,11 +25,11 @@ _LEASE_SECONDS = 40
 class Heartbeats:
     """The heartbeats of all nodes of one cluster."""
 
-    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
-        """Write to `store`."""
+    def __init__(self, store: Store, clock: Callable[[], datetime], *, silent: Iterable[str] = ()) -> None:
+        """Write to `store`; nodes that are `silent` are offline from the start on."""
         self._store = store
         self._clock = clock
-        self._silent: set[str] = set()
+        self._silent = set(silent)
 
     async def run(self) -> None:
         """Beat until cancelled."""

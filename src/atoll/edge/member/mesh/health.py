@@ -1,11 +1,13 @@
 """Cilium's health probes: which nodes of other clusters a node reaches, and how fast. Pure.
 
 A node counts as reached if each of its probed addresses answers by ICMP or by HTTP: firewalls often drop one of them.
+One that was not probed yet, as after the prober's start, says nothing.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from statistics import median
 from typing import Any
 
@@ -43,7 +45,7 @@ def read_health(response: Any) -> tuple[Probe, ...]:
         Internal: it is no such thing.
     """
     try:
-        return tuple(_probe(node) for node in response.get("nodes") or ())
+        return tuple(_probe(node) for node in response.get("nodes") or () if any(map(_protocols, _paths(node))))
     except (AttributeError, TypeError, ValueError) as error:
         raise Internal("the Cilium agent's health API answered with something that is no status") from error
 
@@ -64,14 +66,18 @@ def _reach(probes: list[Probe]) -> Reach:
 
 def _probe(node: Mapping[str, Any]) -> Probe:
     cluster, slash, name = str(node.get("name", "")).partition("/")
-    paths = [path for where in _PATHS for path in _addresses(node.get(where) or {})]
+    paths = _paths(node)
     first = next(iter(paths), {})
     return Probe(
         peer=cluster if slash else _UNNAMED,
         node=name if slash else cluster,
-        is_reached=bool(paths) and all(any(map(_answers, _protocols(path))) for path in paths),
+        is_reached=all(any(map(_answers, _protocols(path))) for path in paths),
         seconds=next((_seconds(each) for each in _protocols(first) if _answers(each) and each.get("latency")), None),
     )
+
+
+def _paths(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [path for where in _PATHS for path in _addresses(node.get(where) or {})]
 
 
 def _addresses(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -89,4 +95,7 @@ def _answers(protocol: Mapping[str, Any]) -> bool:
 
 
 def _seconds(protocol: Mapping[str, Any]) -> float:
-    return max(0.0, float(protocol["latency"])) / _NANOSECONDS
+    latency = float(protocol["latency"])
+    if not isfinite(latency):
+        raise ValueError("a round trip that is no number")
+    return max(0.0, latency) / _NANOSECONDS

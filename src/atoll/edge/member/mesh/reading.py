@@ -13,7 +13,9 @@ from atoll.federation.errors import Internal
 _SYNCED = ("nodes", "endpoints", "identities", "services")
 # Null or absent means "not watched", which is no failure.
 _SYNCED_IF_WATCHED = ("service-exports", "endpoint-slices")
-_MALFORMED = (AttributeError, TypeError, ValueError, KeyError)
+_MALFORMED = (AttributeError, TypeError, ValueError, KeyError, OverflowError)
+# What an agent says is told to the hub and kept there: no more of it than a person reads, or than can be.
+_LONGEST_REASON, _LONGEST_NAME, _LARGEST_COUNT = 300, 63, 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -61,20 +63,22 @@ def read_remotes(clusters: Iterable[Mapping[str, Any]]) -> tuple[RemoteView, ...
         Internal: it is no such thing.
     """
     try:
-        return tuple(sorted(map(_remote, clusters), key=lambda view: view.peer))
+        views = {view.peer: view for view in map(_remote, clusters)}
+        return tuple(views[peer] for peer in sorted(views))
     except _MALFORMED as error:
         raise Internal("Cilium answered with something that is no list of remote clusters") from error
 
 
 def _remote(cluster: Mapping[str, Any]) -> RemoteView:
     is_ready, config = bool(cluster.get("ready")), cluster.get("config") or {}
-    if not (name := str(cluster.get("name") or "")):
-        raise ValueError("a remote cluster without a name")
+    name = str(cluster.get("name") or "")
+    if not 0 < len(name) <= _LONGEST_NAME:
+        raise ValueError("a remote cluster without a name, or with one that cannot be")
     return RemoteView(
         peer=name,
         is_connected=bool(cluster.get("connected")),
         is_ready=is_ready,
-        reason="" if is_ready else why_not_ready(cluster),
+        reason="" if is_ready else why_not_ready(cluster)[:_LONGEST_REASON],
         failures=_count(cluster, "num-failures"),
         nodes=_count(cluster, "num-nodes"),
         peer_id=_count(config, "cluster-id"),
@@ -101,7 +105,7 @@ def why_not_ready(cluster: Mapping[str, Any]) -> str:
 
 
 def _count(values: Mapping[str, Any], key: str) -> int:
-    return max(0, int(values.get(key) or 0))
+    return min(max(0, int(values.get(key) or 0)), _LARGEST_COUNT)
 
 
 def _instant(text: Any) -> datetime | None:

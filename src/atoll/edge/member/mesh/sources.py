@@ -6,6 +6,7 @@ namespace, which is as much as root on every node: they are run only where an op
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol, TypeVar
@@ -25,6 +26,8 @@ T = TypeVar("T")
 
 # Nodes that are asked at one look, in turn: more would be felt by the API server through which the commands go.
 AGENTS_PER_LOOK = 8
+# Pods are listed so seldom: those of 5,000 nodes are 50 MB, too much for every look.
+_LIST_SECONDS = 60.0
 _POD = Kind("v1", "Pod")
 _AGENTS = Selection(CILIUM_NAMESPACE, "k8s-app=cilium", "status.phase=Running")
 _CACHES = Selection(CILIUM_NAMESPACE, "k8s-app=clustermesh-apiserver", "status.phase=Running")
@@ -83,22 +86,35 @@ class PodApi(Protocol):
 
 
 class PodSource:
-    """The agents of all nodes, some at each look in turn, and KVStoreMesh, by commands in their pods."""
+    """The agents of all nodes, some at each look in turn, and KVStoreMesh, by commands in their pods.
 
-    def __init__(self, kube: PodApi, *, per_look: int = AGENTS_PER_LOOK) -> None:
-        self._kube, self._per_look = kube, per_look
+    A node that sees something amiss is asked again at each look until it does not, or its trouble would come and go
+    with its turn.
+    """
+
+    def __init__(
+        self, kube: PodApi, *, per_look: int = AGENTS_PER_LOOK, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._kube, self._per_look, self._clock = kube, per_look, clock
         self._next = 0
+        self._doubtful: frozenset[str] = frozenset()
+        self._known: dict[str, ObjectRef] = {}
+        self._listed_at = float("-inf")
 
     async def look(self) -> Look:
-        """Ask the next few agents at once, and KVStoreMesh."""
+        """Ask the next few agents and those in doubt at once, and KVStoreMesh."""
         problems: list[str] = []
-        pods = await _tried(self._pods(_AGENTS), problems) or {}
-        turn = self._turn(sorted(pods))
-        statuses = await asyncio.gather(*(_tried(self._status(pods[node]), problems, node) for node in turn))
-        probes = await asyncio.gather(*(_tried(self._probes(pods[node]), problems, node) for node in turn[:1]))
-        seen = {node: status for node, status in zip(turn, statuses, strict=True) if status is not None}
+        pods = await _tried(self._agents(), problems) or {}
+        doubtful, turn = sorted(self._doubtful & pods.keys())[: self._per_look], self._turn(sorted(pods))
+        asked, probers = sorted({*doubtful, *turn}), sorted({*doubtful[:1], *turn[:1]})
+        statuses = await _all(asked, lambda node: _tried(self._status(pods[node]), problems, node))
+        probes = await _all(probers, lambda node: _tried(self._probes(pods[node]), problems, node))
+        seen = {node: status for node, status in statuses.items() if status is not None}
+        self._doubtful = frozenset(node for node in asked if _is_amiss(statuses[node], probes.get(node)))
+        if len(seen) < len(asked):  # perhaps because pods have others' names by now
+            self._listed_at = float("-inf")
         cache = await _tried(self._cache(), problems, "KVStoreMesh") if _is_cached(seen) else None
-        return Look(seen, tuple(each for found in probes for each in found or ()), cache, tuple(problems))
+        return Look(seen, tuple(each for found in probes.values() for each in found or ()), cache, tuple(problems))
 
     async def close(self) -> None:
         """Nothing is open between looks."""
@@ -109,6 +125,13 @@ class PodSource:
             return []
         first, self._next = self._next % len(nodes), self._next + self._per_look
         return list(islice((*nodes[first:], *nodes[:first]), self._per_look))
+
+    async def _agents(self) -> dict[str, ObjectRef]:
+        """Give the pod of each node, from a list that is not old."""
+        if self._clock() - self._listed_at >= _LIST_SECONDS:
+            self._known = await self._pods(_AGENTS)
+            self._listed_at = self._clock()
+        return self._known
 
     async def _pods(self, selection: Selection) -> dict[str, ObjectRef]:
         listing = await self._kube.list(_POD, selection, project=_place)
@@ -135,6 +158,18 @@ class PodSource:
 
 def _place(pod: Object) -> tuple[str, str]:
     return str((pod.get("spec") or {}).get("nodeName", "")), str(pod["metadata"]["name"])
+
+
+def _is_amiss(status: AgentStatus | None, probes: tuple[Probe, ...] | None) -> bool:
+    """Tell whether a node did not answer, or does not see all of the mesh."""
+    if status is None:
+        return True
+    return not all(view.is_ready for view in status.views or ()) or not all(each.is_reached for each in probes or ())
+
+
+async def _all(nodes: Sequence[str], ask: Callable[[str], Awaitable[T]]) -> dict[str, T]:
+    """Ask something of some nodes at once."""
+    return dict(zip(nodes, await asyncio.gather(*map(ask, nodes)), strict=True))
 
 
 def _is_cached(statuses: Mapping[str, AgentStatus]) -> bool:
