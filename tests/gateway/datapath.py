@@ -21,8 +21,8 @@ import paho.mqtt.client as paho
 import pytest
 
 from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.data_messages import DatasetReport, GatewayOrder, GatewayReport, StreamOrder
 from atoll.federation.bus.log import LogTrimmer
-from atoll.federation.bus.messages import DatasetReport, GatewayOrder, GatewayReport, StreamOrder
 from atoll.federation.bus.subjects import (
     DESIRED_PREFIX,
     DESIRED_STREAM,

@@ -25,7 +25,7 @@ from datapath import (
 )
 
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.messages import GatewayReport
+from atoll.federation.bus.data_messages import GatewayReport
 from atoll.federation.bus.subjects import DESIRED_STREAM, desired_prefix, lab_stream
 
 pytestmark = pytest.mark.mosquitto

@@ -12,8 +12,8 @@ from atoll.edge.gateway import outbox as outbox_module
 from atoll.edge.gateway.files import StateDir
 from atoll.edge.gateway.outbox import Outbox, OutboxDamaged, OutboxFull
 from atoll.edge.gateway.packing import Message, Packed, Packer, Packet, RecentPackets, StreamKey
+from atoll.federation.bus.data_messages import GatewayOrder
 from atoll.federation.bus.envelope import Envelope, decode
-from atoll.federation.bus.messages import GatewayOrder
 from atoll.federation.errors import Conflict, InvalidInput
 
 KEY = StreamKey("ns", "anmo")

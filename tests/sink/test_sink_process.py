@@ -14,10 +14,11 @@ from atoll.edge.sink.main import run
 from atoll.edge.sink.settings import SinkSettings
 from atoll.edge.sink.verify import verify
 from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.data_messages import CommitOrder, CommittedReport, DatasetReport, StreamOrder
 from atoll.federation.bus.envelope import Envelope, Reading, encode
 from atoll.federation.bus.log import LogTrimmer, LogWriter
 from atoll.federation.bus.membership import Membership
-from atoll.federation.bus.messages import CommitOrder, CommittedReport, DatasetReport, Message, StreamOrder
+from atoll.federation.bus.messages import Message
 from atoll.federation.bus.subjects import (
     DESIRED_STREAM,
     OBSERVED_STREAM,

@@ -10,7 +10,7 @@ from atoll.edge.sink.ledger import load
 from atoll.edge.sink.sealing import seal
 from atoll.edge.sink.verify import verify
 from atoll.edge.sink.volume import Volume
-from atoll.federation.bus.messages import CommitOrder
+from atoll.federation.bus.data_messages import CommitOrder
 from atoll.federation.errors import Conflict, InvalidInput, NotFound
 
 ORDER = CommitOrder(namespace="ns", dataset="picks", version=1, run="job-1", epoch=1)

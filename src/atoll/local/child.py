@@ -54,7 +54,8 @@ async def terminate(process: Process, *, grace_seconds: float) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), grace_seconds)
+            async with asyncio.timeout(grace_seconds):
+                await process.wait()
     kill_session(process.pid)
     await process.wait()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from atoll.edge.gateway.outbox import Outbox, OutboxDamaged
-from atoll.federation.bus.messages import GatewayOrder
+from atoll.federation.bus.data_messages import GatewayOrder
 from atoll.federation.errors import Conflict, Internal, InvalidInput
 
 log = structlog.get_logger(__name__)

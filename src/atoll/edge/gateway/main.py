@@ -21,7 +21,7 @@ from atoll.edge.gateway.settings import GatewaySettings
 from atoll.edge.gateway.topics import subscriptions
 from atoll.edge.gateway.uplink import Uplink
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.messages import CommittedReport, GatewayOrder, GatewayReport
+from atoll.federation.bus.data_messages import CommittedReport, GatewayOrder, GatewayReport
 from atoll.federation.bus.subjects import (
     DESIRED_STREAM,
     OBSERVED_STREAM,

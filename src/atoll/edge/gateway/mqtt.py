@@ -267,7 +267,8 @@ class _Connection:
     async def is_settled(self) -> bool:
         """Wait for the broker's answer to the handshake; tell whether it accepted."""
         try:
-            await asyncio.wait_for(self._settled.wait(), _HANDSHAKE_SECONDS)
+            async with asyncio.timeout(_HANDSHAKE_SECONDS):
+                await self._settled.wait()
         except TimeoutError:
             self.problem = f"the broker did not answer the handshake within {_HANDSHAKE_SECONDS:g} s"
         return self.is_accepted

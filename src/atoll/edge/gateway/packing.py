@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from atoll.edge.gateway.topics import matches
+from atoll.federation.bus.data_messages import StreamOrder
 from atoll.federation.bus.envelope import MAX_PAYLOAD_BYTES, MAX_READING_BYTES, MAX_READINGS, Reading
-from atoll.federation.bus.messages import StreamOrder
 
 # How many packets are remembered. It must exceed what a broker may redeliver (its receive maximum) and stay well below
 # 65535: brokers count packet ids up, so within this many packets an id does not come twice for two messages.

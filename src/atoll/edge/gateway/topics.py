@@ -9,7 +9,7 @@ readings would close the dataset before them.
 from collections.abc import Iterable, Sequence
 from functools import reduce
 
-from atoll.federation.bus.messages import StreamOrder
+from atoll.federation.bus.data_messages import StreamOrder
 
 
 def matches(topic_filter: str, topic: str) -> bool:
@@ -50,7 +50,8 @@ def join(left: str, right: str, *, ordered: bool = False) -> str | None:
         levels.append(mine if mine == other else "+")
     if len(a) == len(b):
         return "/".join(levels)
-    return "/".join([*(levels[:-1] if ordered else levels), "#"])
+    kept = levels[:-1] if ordered else levels
+    return "/".join([*kept, "#"]) if kept or not a[0].startswith("$") else None
 
 
 def subscriptions(orders: Iterable[StreamOrder]) -> dict[str, int]:

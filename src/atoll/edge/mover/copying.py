@@ -20,8 +20,8 @@ from pydantic import ValidationError
 
 from atoll.edge.sink.ledger import LEDGER, VersionLedger, load, manifest_sha256, save
 from atoll.edge.sink.volume import RESERVED, Volume, make_folder, replace_durably, sync_folder, write_at
+from atoll.federation.bus.data_messages import ManifestFile, ReadRequest, TransferOrder
 from atoll.federation.bus.datasets import CHUNK_BYTES, DatasetReader
-from atoll.federation.bus.messages import ManifestFile, ReadRequest, TransferOrder
 from atoll.federation.errors import Conflict, Internal, InvalidInput
 
 _READ_BYTES = 1 << 20

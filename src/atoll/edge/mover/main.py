@@ -15,8 +15,8 @@ from atoll.edge.mover.settings import MoverSettings
 from atoll.edge.sink.ledger import VersionLedger
 from atoll.edge.sink.volume import Volume, locked
 from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.data_messages import TransferOrder, TransferReport
 from atoll.federation.bus.datasets import DatasetReader
-from atoll.federation.bus.messages import TransferOrder, TransferReport
 from atoll.federation.bus.subjects import (
     DESIRED_STREAM,
     OBSERVED_STREAM,

@@ -12,8 +12,8 @@ from pathlib import Path
 from atoll.edge.sink.ledger import LEDGER, VersionLedger, load
 from atoll.edge.sink.verify import verify
 from atoll.edge.sink.volume import Volume
+from atoll.federation.bus.data_messages import ManifestFile, ManifestPage, ReadRequest, VerifyRequest
 from atoll.federation.bus.datasets import failure, result
-from atoll.federation.bus.messages import ManifestFile, ManifestPage, ReadRequest, VerifyRequest
 from atoll.federation.errors import AtollError, Internal, InvalidInput, NotFound
 
 _SIGN_OF_LIFE_SECONDS = 2.0

@@ -16,9 +16,9 @@ from atoll.edge.sink.reports import Reports
 from atoll.edge.sink.shelf import Shelf
 from atoll.edge.sink.version import Arrival
 from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.data_messages import StreamOrder
 from atoll.federation.bus.envelope import Envelope, MalformedEnvelope, decode
 from atoll.federation.bus.log import LogEntry, LogReader
-from atoll.federation.bus.messages import StreamOrder
 from atoll.federation.bus.subjects import lab_stream, lab_subject
 from atoll.federation.errors import AtollError
 

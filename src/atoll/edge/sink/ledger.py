@@ -13,7 +13,7 @@ import orjson
 from pydantic import ValidationError
 
 from atoll.edge.sink.volume import RESERVED, Volume, make_folder, replace_durably
-from atoll.federation.bus.messages import ManifestFile
+from atoll.federation.bus.data_messages import ManifestFile
 from atoll.federation.errors import Internal
 from atoll.federation.resources.base import Model, NonNegative
 from atoll.federation.resources.dataset import Ledger

@@ -4,6 +4,7 @@ Owns what is reported when. A growing dataset is reported at most twice a second
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -12,7 +13,8 @@ import structlog
 from atoll.edge.sink.contiguity import Progress
 from atoll.edge.sink.ledger import VersionLedger
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.messages import CommittedReport, DatasetReport, Message, StreamCommit
+from atoll.federation.bus.data_messages import CommittedReport, DatasetReport, StreamCommit
+from atoll.federation.bus.messages import Message
 from atoll.federation.bus.subjects import OBSERVED_STREAM, observed_prefix
 from atoll.federation.errors import AtollError
 
@@ -86,10 +88,9 @@ class Reports:
             self._urgent.clear()
             pending, self._pending = self._pending, {}
             await asyncio.gather(*(self._send(prefix, key, report) for (prefix, key), report in pending.items()))
-            try:
-                await asyncio.wait_for(self._urgent.wait(), _PERIOD_SECONDS)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PERIOD_SECONDS):
+                    await self._urgent.wait()
 
     async def _send(self, prefix: str, key: str, report: Message) -> None:
         try:

@@ -12,7 +12,7 @@ from atoll.edge.sink.ledger import VersionLedger, load, newest
 from atoll.edge.sink.sealing import seal
 from atoll.edge.sink.version import Arrival, GrowingVersion, successor
 from atoll.edge.sink.volume import Volume
-from atoll.federation.bus.messages import CommitOrder
+from atoll.federation.bus.data_messages import CommitOrder
 
 
 class Shelf:

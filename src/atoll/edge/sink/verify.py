@@ -6,7 +6,7 @@ from atoll.edge.sink.hashing import sha256_of
 from atoll.edge.sink.ledger import VersionLedger, load, manifest_sha256
 from atoll.edge.sink.sealing import regular_files
 from atoll.edge.sink.volume import RESERVED, Volume
-from atoll.federation.bus.messages import ManifestFile, VerifyReport
+from atoll.federation.bus.data_messages import ManifestFile, VerifyReport
 from atoll.federation.errors import InvalidInput, NotFound
 
 

@@ -16,8 +16,8 @@ from atoll.edge.sink.contiguity import Progress
 from atoll.edge.sink.formats import Format, encode, file_name, format_of
 from atoll.edge.sink.ledger import Checkpoint, Mark, VersionLedger, load, manifest_sha256, save
 from atoll.edge.sink.volume import make_folder, sync_folder, write_at
+from atoll.federation.bus.data_messages import ManifestFile
 from atoll.federation.bus.envelope import Envelope
-from atoll.federation.bus.messages import ManifestFile
 from atoll.federation.errors import Internal
 from atoll.federation.resources.dataset import Ledger, SourceLedger
 

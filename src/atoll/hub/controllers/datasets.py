@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from atoll.federation.bus.messages import DatasetReport
+from atoll.federation.bus.data_messages import DatasetReport
 from atoll.federation.errors import Conflict, InvalidInput, NotFound
 from atoll.federation.resources import (
     Cluster,

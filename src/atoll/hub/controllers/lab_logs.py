@@ -10,8 +10,8 @@ from datetime import datetime
 
 import structlog
 
+from atoll.federation.bus.data_messages import CommittedReport
 from atoll.federation.bus.log import LogExtent, LogTrimmer
-from atoll.federation.bus.messages import CommittedReport
 from atoll.federation.bus.subjects import lab_prefix, lab_stream, lab_subject, to_key
 from atoll.federation.errors import NotFound
 from atoll.federation.resources import Gateway, Stream

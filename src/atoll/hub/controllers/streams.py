@@ -5,8 +5,8 @@ Owns the order `stream/<namespace>/<name>` of the home cluster, and Stream.statu
 
 from collections.abc import Iterable, Sequence
 
+from atoll.federation.bus.data_messages import DatasetReport, GatewayReport, StreamOrder
 from atoll.federation.bus.log import LogTrimmer
-from atoll.federation.bus.messages import DatasetReport, GatewayReport, StreamOrder
 from atoll.federation.bus.subjects import lab_stream
 from atoll.federation.errors import NotFound
 from atoll.federation.resources import Stream, StreamStatus

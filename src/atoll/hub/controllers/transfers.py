@@ -6,7 +6,7 @@ Owns TransferOrder and Transfer.status. A finished transfer is final, and its or
 from collections.abc import Sequence
 
 from atoll.federation.bus.capabilities import Capabilities
-from atoll.federation.bus.messages import TransferOrder, TransferReport
+from atoll.federation.bus.data_messages import TransferOrder, TransferReport
 from atoll.federation.resources import Transfer, TransferStatus
 from atoll.hub.controllers.context import Context
 from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, Source, own_key, topic_key

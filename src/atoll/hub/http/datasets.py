@@ -18,8 +18,9 @@ from starlette.routing import Route
 
 from atoll.federation.bus.capabilities import Capabilities
 from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.data_messages import ManifestFile
 from atoll.federation.bus.datasets import DatasetReader
-from atoll.federation.bus.messages import ManifestFile, Message
+from atoll.federation.bus.messages import Message
 from atoll.federation.errors import AtollError
 from atoll.federation.errors import InvalidInput as BadName
 from atoll.federation.errors import NotFound as NoSuchFile
@@ -102,7 +103,7 @@ class Datasets:
         names |= {home} if home is not None else set()
         clusters = {name: await self._client.get(Cluster, None, name) for name in names}
         known = {name: cluster for name, cluster in clusters.items() if cluster is not None}
-        return sorted(known, key=lambda name: (known[name].status.phase == "Unreachable", name != home, name))
+        return sorted(known, key=lambda name: (known[name].status.is_silent, name != home, name))
 
 
 async def _begun(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
