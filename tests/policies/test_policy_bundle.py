@@ -5,6 +5,7 @@ import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -218,6 +219,31 @@ async def test_a_cancelled_load_leaves_no_process_and_no_lock(slow_git: Path, tm
     assert not is_alive(int(slow_git.read_text()))
     with pytest.raises(Unavailable, match="git fetch"):
         await load_bundle(source, tmp_path / "mirrors", timeout_seconds=0.5)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+async def test_a_load_cancelled_while_git_starts_ends_at_once(
+    slow_git: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    """What git has started by then holds its pipes open: asyncio alone would wait for that, here a minute."""
+    start, is_starting = asyncio.create_subprocess_exec, asyncio.Event()
+
+    async def starting(*command: Any, **options: Any) -> asyncio.subprocess.Process:
+        if "fetch" in command:
+            is_starting.set()
+        return await start(*command, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", starting)
+    source = GitSource("https://127.0.0.1/x.git")
+    task = asyncio.create_task(load_bundle(source, tmp_path / "mirrors", timeout_seconds=50))
+    await is_starting.wait()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+        time.sleep(0.05)  # a busy loop: git is further than we know
+    task.cancel()
+    async with asyncio.timeout(10):
+        with pytest.raises(asyncio.CancelledError):
+            await task
 
 
 async def test_many_loads_at_once_share_one_mirror(repository, tmp_path) -> None:

@@ -161,14 +161,7 @@ class Git:
     async def _run(self, *arguments: str, stdin: bytes = b"", inside: bool = True) -> bytes:
         command = ["git", *_NO_HOOKS, *(("--git-dir", str(self._mirror)) if inside else ()), *arguments]
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=_environment(os.environ),
-                start_new_session=True,
-            )
+            process = await _start(command)
         except FileNotFoundError as error:
             raise Unavailable("git is not installed; install it to read policies from Git") from error
         try:
@@ -196,6 +189,26 @@ def _environment(outer: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in outer.items() if name not in _FOREIGN}
     ssh = {} if "GIT_SSH_COMMAND" in kept or "GIT_SSH" in kept else {"GIT_SSH_COMMAND": "ssh -oBatchMode=yes"}
     return kept | ssh | _SETTINGS
+
+
+async def _start(command: Sequence[str]) -> asyncio.subprocess.Process:
+    """Start git in a session of its own; if cancelled meanwhile, end all of it: asyncio ends the first process only."""
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=_environment(os.environ),
+            start_new_session=True,
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError):
+            await _end(await starting)
+        raise
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
