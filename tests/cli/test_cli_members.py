@@ -1,24 +1,59 @@
-"""Members come and go by the commands: a gateway is invited, enrols itself with what was printed, and is sent away."""
+"""Members come and go by the commands: a gateway enrols itself with what was printed, a cluster by its manifests."""
 
+import asyncio
+import base64
 import shlex
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from clitool import Cli
 
+from atoll.installation.plan import AGENT, ENROLMENT_SECRET, NAMESPACE
+from atoll.sandbox.controllers import runtime
+from atoll.sandbox.controllers.namespaces import NamespaceController
+from member.world import Cluster
 
-def invited(hub: Cli, *command: str) -> tuple[str, list[str]]:
-    """Run a command that invites; give the token and the command line of the member."""
-    echo, run = hub.ok(*command).splitlines()
+
+@pytest.fixture
+async def member(tmp_path: Path) -> AsyncIterator[Cluster]:
+    """A cluster that a person has a kubeconfig of; nothing runs in it."""
+    cluster = Cluster(tmp_path)
+    await cluster.start()
+    await cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}})
+    emptied = asyncio.create_task(runtime.run(NamespaceController(cluster.store).controller(), cluster.store))
+    yield cluster
+    emptied.cancel()
+    await asyncio.gather(emptied, return_exceptions=True)
+    await cluster.stop()
+
+
+def manifests(text: str) -> dict[str, Any]:
+    return {each["kind"]: each for each in yaml.safe_load_all(text)}
+
+
+def token_in(text: str) -> str:
+    return base64.b64decode(manifests(text)["Secret"]["data"]["token"]).decode()
+
+
+def gateway_invitation(hub: Cli, name: str) -> tuple[str, list[str]]:
+    """Invite a gateway; give the token and the command line of its program."""
+    echo, run = hub.ok("gateway", "enroll", name).splitlines()
     return shlex.split(echo)[1], shlex.split(run)[1:]
 
 
-@pytest.mark.parametrize(("invite", "noun"), [("join", "cluster"), ("enroll", "gateway")])
-def test_an_invitation_makes_the_object_and_a_token_of_its_own_each_time(hub: Cli, invite: str, noun: str) -> None:
+@pytest.mark.parametrize("noun", ["cluster", "gateway"])
+def test_an_invitation_makes_the_object_and_a_token_of_its_own_each_time(hub: Cli, noun: str) -> None:
     """Asked twice, it makes no second object; sent away, the member is unknown."""
     name = f"twice-{noun}"
-    first, second = (invited(hub, noun, invite, name)[0] for _ in range(2))
+
+    def invite() -> str:
+        return token_in(hub.ok("cluster", "join", name)) if noun == "cluster" else gateway_invitation(hub, name)[0]
+
+    first, second = invite(), invite()
     assert first != second
     assert name in hub.ok("get", f"{noun}s", "-o", "name")
     assert hub.ok(noun, "leave", name) == f"{noun}/{name} left\n"
@@ -30,7 +65,7 @@ def test_an_invitation_makes_the_object_and_a_token_of_its_own_each_time(hub: Cl
 
 def test_a_gateway_enrols_with_what_was_printed_and_is_not_heard_after_it_left(hub: Cli, tmp_path: Path) -> None:
     """The token works once, on the machine of the gateway; after `leave` its program can do nothing more."""
-    token, run = invited(hub, "gateway", "enroll", "far")
+    token, run = gateway_invitation(hub, "far")
     values = {"token": tmp_path / "token", "ca.crt": hub.root / "pki" / "ca.crt", "./far": tmp_path / "far"}
     values["token"].write_text(token)
     arguments = [str(values.get(word, word)) for word in run]
@@ -43,3 +78,77 @@ def test_a_gateway_enrols_with_what_was_printed_and_is_not_heard_after_it_left(h
             time.sleep(0.3)
         assert hub.ok("gateway", "leave", "far") == "gateway/far left\n"
         assert "far" not in hub.ok("get", "gateways", "-o", "name")
+
+
+def test_a_dry_run_makes_nothing_and_issues_no_token(hub: Cli) -> None:
+    done = hub("cluster", "join", "maybe", "--dry-run", "--image", "registry.example/atoll:9")
+    assert token_in(done.stdout) == "dry-run-issues-no-token"
+    assert manifests(done.stdout)["Deployment"]["spec"]["template"]["spec"]["containers"][0]["image"].endswith(":9")
+    assert "nothing was created" in done.stderr
+    assert "maybe" not in hub.ok("get", "clusters", "-o", "name")
+
+
+def test_a_script_for_a_host_holds_the_unit_and_the_token(hub: Cli) -> None:
+    text = hub.ok("cluster", "join", "host-run", "--systemd", "--hub-url", "https://hub.example:8700")
+    assert "DynamicUser=yes" in text
+    assert "atoll-enrol_" in text
+    assert "--hub https://hub.example:8700" in text
+    hub.ok("cluster", "leave", "host-run")
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--systemd", "--context", "x"), "give one of them"),
+        (("--state", "host:relative"), "give claim, empty or host:/FOLDER"),
+        (("--state", "empty", "--state-storage-class", "fast"), "--state-storage-class is of a claim"),
+        (("--timeout", "soon"), "is no duration"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_options_that_make_no_sense_are_refused_before_anything_is_made(
+    hub: Cli, options: tuple[str, ...], problem: str
+) -> None:
+    done = hub("cluster", "join", "nonsense", *options)
+    assert (done.returncode, problem in done.stderr) == (1, True), done.stderr
+    assert "nonsense" not in hub.ok("get", "clusters", "-o", "name")
+
+
+async def test_a_cluster_of_one_s_own_gets_the_agent_and_loses_it_again_without_a_secret_on_the_screen(
+    hub: Cli, member: Cluster
+) -> None:
+    """Twice is harmless, another name is refused, and leaving takes away what was put there and nothing else."""
+
+    async def run(*words: str) -> Any:
+        return await asyncio.to_thread(hub, *words, "--kubeconfig", str(member.kubeconfig))
+
+    joined = await run("cluster", "join", "own", "--context", "test", "--no-wait", "--state", "empty")
+    assert (joined.returncode, joined.stdout) == (0, "cluster/own installed\n"), joined.stderr
+    token = base64.b64decode((await member.objects("Secret", NAMESPACE))[ENROLMENT_SECRET]["data"]["token"]).decode()
+    assert token.startswith("atoll-enrol_")
+    assert token not in joined.stderr
+    again = await run("cluster", "join", "own", "--no-wait", "--state", "empty")
+    assert again.returncode == 0, again.stderr
+    other = await run("cluster", "join", "another", "--no-wait")
+    assert other.returncode == 1
+    assert "has an agent of cluster own already" in other.stderr
+    assert AGENT in await member.objects("Deployment", NAMESPACE)
+    left = await run("cluster", "leave", "own")
+    assert (left.returncode, left.stdout) == (0, "cluster/own left\n"), left.stderr
+    assert AGENT not in await member.objects("ClusterRole")
+    assert await member.objects("Role", "kube-system") == {}
+    assert {"kube-system"} >= set(await member.objects("Namespace"))
+
+
+async def test_a_join_that_is_not_heard_says_what_keeps_the_pod_from_running(hub: Cli, member: Cluster) -> None:
+    command = ("cluster", "join", "mute", "--kubeconfig", str(member.kubeconfig), "--timeout", "1s")
+    done = await asyncio.to_thread(hub, *command)
+    assert done.returncode == 1
+    assert "cluster mute was not heard within 1s: its pod does not run: it has no pod" in done.stderr
+    await asyncio.to_thread(hub.ok, "cluster", "leave", "mute")
+
+
+def test_a_hub_is_no_cluster(hub: Cli) -> None:
+    done = hub("cluster", "join", "odd", "--kubeconfig", str(hub.kubeconfig), "--context", "nowhere")
+    assert done.returncode == 1
+    assert "nowhere" in done.stderr

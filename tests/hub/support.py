@@ -10,18 +10,9 @@ from typing import Any, TypeVar
 import httpx
 
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.messages import (
-    CommitOrder,
-    DatasetReport,
-    Heartbeat,
-    InventoryReport,
-    MeshReport,
-    Message,
-    RunOrder,
-    RunReport,
-    TransferOrder,
-    TransferReport,
-)
+from atoll.federation.bus.data_messages import CommitOrder, DatasetReport, TransferOrder, TransferReport
+from atoll.federation.bus.farewell import FAREWELL, FarewellOrder, FarewellReport
+from atoll.federation.bus.messages import Heartbeat, InventoryReport, MeshReport, Message, RunOrder, RunReport
 from atoll.federation.bus.subjects import DESIRED_STREAM, OBSERVED_STREAM, desired_prefix, observed_prefix
 from atoll.federation.bus.table import Change
 from atoll.federation.resources import Inventory, MeshLink, NodeShape
@@ -179,17 +170,27 @@ def inventory() -> Inventory:
 class Member:
     """A cluster in memory that follows its orders: runs succeed at once, commits and transfers are done at once.
 
-    `holds_runs` leaves runs Running until `finish` is called.
+    `holds_runs` leaves runs Running until `finish` is called; `nodes` is what it says first that it has.
     """
 
-    def __init__(self, bus: Bus, name: str, *, heartbeat_seconds: float = 0.3, peers: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        name: str,
+        *,
+        heartbeat_seconds: float = 0.3,
+        peers: tuple[str, ...] = (),
+        nodes: Inventory | None = None,
+    ) -> None:
         self.name = name
+        self._nodes = nodes or inventory()
         self._desired = bus.table(DESIRED_STREAM, desired_prefix("cluster", name))
         self._observed = bus.table(OBSERVED_STREAM, observed_prefix("cluster", name))
         self._heartbeat_seconds = heartbeat_seconds
         self._peers = peers
         self.started_at = now()
         self.holds_runs = False
+        self.says_farewell = True
         self.applied: dict[str, RunOrder] = {}
         self.starts: list[str] = []
         self.orders: dict[str, bytes] = {}
@@ -204,7 +205,7 @@ class Member:
             group.create_task(self._follow())
 
     async def _beat(self) -> None:
-        await self.report("inventory", InventoryReport(inventory=inventory(), at=now()))
+        await self.report("inventory", InventoryReport(inventory=self._nodes, at=now()))
         links = tuple(
             MeshLink(peer=peer, is_connected=True, is_ready=True, last_proven_at=now()) for peer in self._peers
         )
@@ -235,6 +236,9 @@ class Member:
             await self._commit(CommitOrder.decode(change.value))
         elif topic == "transfer":
             await self._transfer(change.key, TransferOrder.decode(change.value))
+        elif topic == FAREWELL and self.says_farewell:
+            order = FarewellOrder.decode(change.value)
+            await self.report(change.key, FarewellReport(id=order.id, is_done=True, at=now()))
 
     async def _run(self, key: str, order: RunOrder) -> None:
         known = self.applied.get(key)

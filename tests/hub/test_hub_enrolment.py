@@ -23,7 +23,7 @@ from atoll.federation.bus.subjects import OBSERVED_STREAM, observed_prefix
 from atoll.federation.errors import InvalidInput, Unavailable
 from atoll.hub.main import running
 from atoll.hub.settings import NatsFiles
-from hub.support import HubClient, eventually, running_hub, settings
+from hub.support import HubClient, eventually, manifest, path_of, running_hub, settings
 from nats_servers import NatsServer
 from secured_nats import launch_secured
 
@@ -241,3 +241,20 @@ async def test_whoever_has_not_the_key_does_not_come_back(world: World, spoilt: 
     proof = wanted.model_copy(update={"signature": sign(by, wanted.claim)})
     answer = await world.client.http.post("/enrol", json=proof.wire())
     assert answer.status_code == 403, answer.text
+
+
+async def test_deleting_a_cluster_sends_its_agent_away_and_ends_its_open_tokens(world: World) -> None:
+    """By any tool: here by a plain DELETE of the object, of a cluster whose agent was never heard."""
+    cluster = manifest("Cluster", "a")
+    await world.client.apply(cluster)
+    seed, unused = new_key("user"), await world.invite()
+    bus = await world.connect(await world.enrol(seed, await world.invite()), seed)
+    await world.client.http.delete(path_of(cluster))
+
+    async def is_out() -> bool:
+        return not bus.is_connected and (await world.client.http.get(path_of(cluster))).status_code == 404
+
+    assert await eventually(is_out)
+    late = await world.post(new_key("user"), unused)
+    assert (late.status_code, "unknown" in late.text) == (403, True)
+    await bus.close()

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,9 +31,20 @@ class HubChoice:
 
 def chooses_hub(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of HubChoice; it gets them together as its parameter `hub`."""
+    return _choosing(command, {option.name: option.name for option in fields(HubChoice)})
+
+
+def chooses_hub_beside_cluster(command: Callable[..., None]) -> Callable[..., None]:
+    """Do the same for a command whose own --context is a cluster's: the hub's context is then --hub-context."""
+    names = {option.name: option.name for option in fields(HubChoice)}
+    return _choosing(command, names | {"context": "hub_context"})
+
+
+def _choosing(command: Callable[..., None], names: Mapping[str, str]) -> Callable[..., None]:
+    """Add the options; `names` tells for each field of HubChoice what the command line calls it."""
     signature = inspect.signature(command)
     added = [
-        inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option.type)
+        inspect.Parameter(names[option.name], inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option.type)
         for option in fields(HubChoice)
     ]
     own = [
@@ -44,7 +55,7 @@ def chooses_hub(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
-        chosen = HubChoice(**{option.name: values.pop(option.name) for option in added})
+        chosen = HubChoice(**{field: values.pop(option) for field, option in names.items()})
         command(**values, hub=chosen)
 
     # typer reads both: which parameters there are, and what they are annotated with.

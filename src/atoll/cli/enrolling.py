@@ -1,4 +1,4 @@
-"""Inviting members and sending them away: the hub's API for enrolments, and the command line that a person copies."""
+"""Inviting members and sending them away: the hub's API for enrolments, and what a person copies for a gateway."""
 
 import shlex
 from dataclasses import dataclass
@@ -48,32 +48,33 @@ def send_away(api: Api, kind: str, name: str) -> bool:
     return True
 
 
-def show_invitation(api: Api, kind: str, name: str) -> None:
-    """Invite a member; the token goes to stdout with what to do with it, and nowhere else."""
-    if ensure_object(api, kind, name):
-        hint(f"{kind}/{name} created")
-    invitation = invite(api, kind, name)
+def show_gateway_invitation(api: Api, name: str) -> None:
+    """Invite a gateway; the token goes to stdout with what to do with it, and nowhere else."""
+    if ensure_object(api, "gateway", name):
+        hint(f"gateway/{name} created")
+    invitation = invite(api, "gateway", name)
     ca = " and the hub's CA as ca.crt" if api.server.startswith("https://") else ""
-    hint(f"the token is good until {invitation.expires_at}, once; on the machine of the {kind}, put it{ca} into files:")
+    hint(
+        f"the token is good until {invitation.expires_at}, once; on the machine of the gateway, put it{ca} into files:"
+    )
     say(f"echo {shlex.quote(invitation.token)} > token")
-    say(command(kind, name, api.server))
+    say(_gateway_command(name, api.server))
 
 
-def remove(api: Api, kind: str, name: str) -> None:
-    """Send a member away and delete its object; say what was there."""
-    was_member = send_away(api, kind, name)
-    ref = kinds.atoll(_KINDS[kind])
-    is_object = api.find(ref.path(None, name)) is not None
+def remove_gateway(api: Api, name: str) -> None:
+    """Send a gateway away and delete its object; say what was there."""
+    was_member = send_away(api, "gateway", name)
+    path = kinds.atoll("Gateway").path(None, name)
+    is_object = api.find(path) is not None
     if is_object:
-        api.delete(ref.path(None, name))
+        api.delete(path)
     if not was_member and not is_object:
-        raise NotFound(f"there is no {kind} {name}, and no member of that name")
-    say(f"{kind}/{name} left")
+        raise NotFound(f"there is no gateway {name}, and no member of that name")
+    say(f"gateway/{name} left")
 
 
-def command(kind: str, name: str, server: str) -> str:
-    """Give the command line that runs a member, once its token and the hub's CA are files beside it."""
-    program = ("agent", "--cluster", name) if kind == "cluster" else ("gateway", "run", "--gateway", name)
+def _gateway_command(name: str, server: str) -> str:
+    """Give the command line that runs a gateway, once its token and the hub's CA are files beside it."""
     ca = ("--hub-ca", "ca.crt") if server.startswith("https://") else ()
     options = ("--hub", server, *ca, "--enrolment-token-file", "token", "--state-dir", f"./{name}")
-    return shlex.join(("atoll", *program, *options))
+    return shlex.join(("atoll", "gateway", "run", "--gateway", name, *options))

@@ -24,6 +24,9 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 # gateway's is one token of a stream name, and a job's becomes the label value `<job>-<epoch>` of at most 63 characters.
 _LONGEST_NAME = {"Cluster": 32, "Gateway": 63, "Job": 57}
 _LABEL_NAMES = frozenset({"Cluster", "Gateway"})
+# On whatever has a member behind it: the object goes when that is one no more (controllers/departures.py).
+MEMBERSHIP_FINALIZER = "atoll.dev/membership"
+_MEMBERS = frozenset({"Cluster", "Gateway"})
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class KindStrategy:
             return Prepared(new, _causes(problems))
         spec = resource.wire().get("spec", {})
         _fill(new.setdefault("spec", {}), spec)
+        if old is None and self.kind.name in _MEMBERS:
+            metadata = new["metadata"]
+            metadata["finalizers"] = sorted({*metadata.get("finalizers", ()), MEMBERSHIP_FINALIZER})
         causes = self._created(resource) if old is None else self._updated(resource, spec, old)
         return Prepared(new, causes)
 

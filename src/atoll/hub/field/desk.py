@@ -86,11 +86,12 @@ class Desk:
         return self._admission(wanted.kind, wanted.name, wanted.public_key)
 
     async def leave(self, kind: MemberKind, name: str) -> bool:
-        """Send a member away: its credentials are worthless at once. Tell whether it was one.
+        """Send a member away: its credentials and its tokens are worthless at once. Tell whether it was one.
 
         Raises:
             Unavailable: it may still be let in; the same again does no harm.
         """
+        await self._invitations.withdraw(kind, name)
         found = await self._members.keys_of(kind, name)
         if not found:
             return False

@@ -74,6 +74,15 @@ class Invitations:
         used = record.model_copy(update={"public_key": public_key})
         await self._table.put(_invitation(ident), used.encode(), expected=found.revision)
 
+    async def withdraw(self, kind: MemberKind, name: str) -> None:
+        """Make every token of a member worthless."""
+        async for item in self._table.follow("enrolment"):
+            if isinstance(item, Synced):
+                return
+            record = Invitation.decode(item.value) if item.value is not None else None
+            if record is not None and (record.kind, record.name) == (kind, name):
+                await self._table.delete(item.key)
+
 
 class Members:
     """The keys of all members, and those that were revoked."""
