@@ -176,18 +176,24 @@ def test_an_interrupted_up_leaves_nothing_behind(tmp_path: Path, after_seconds: 
 
 
 def test_a_home_is_used_again_and_a_killed_supervisor_leaves_nothing(tmp_path: Path) -> None:
-    """Down and up keep the objects; kill -9 of the supervisor takes the processes along, and the home starts again."""
+    """kill -9 of the supervisor takes the processes along; the home starts again with its objects, and may grow."""
     cli = Cli(tmp_path)
     try:
-        cli.ok("sandbox", "up")
+        cli.ok("sandbox", "up", "--clusters", "1")
         queue = "apiVersion: atoll.dev/v1alpha1\nkind: Queue\nmetadata: {name: stays}\nspec: {}\n"
         cli.ok("apply", "-f", "-", stdin=queue)
         pid = json.loads(cli.ok("sandbox", "status", "-o", "json"))["pid"]
         subprocess.run(["kill", "-9", str(pid)], check=True)
         assert wait_until_gone(tmp_path) == []
         assert cli("sandbox", "status").returncode == 3
-        cli.ok("sandbox", "up")
+        refused = cli("sandbox", "up", "--clusters", "51")
+        assert (refused.returncode, "less than or equal to 50" in refused.stderr) == (2, True)
+        cli.ok("sandbox", "up", "--clusters", "2")
         assert "stays" in cli.ok("get", "queues")
+        assert len(cli.ok("get", "clusters", "-o", "name").split()) == 2
+        cli.ok("sandbox", "down")
+        refused = cli("sandbox", "up", "--clusters", "1")
+        assert (refused.returncode, "this sandbox has 2, and grows but does not shrink" in refused.stderr) == (1, True)
     finally:
         cli("sandbox", "down")
     assert wait_until_gone(tmp_path) == []

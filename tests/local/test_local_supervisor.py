@@ -68,6 +68,23 @@ async def test_a_process_that_dies_comes_back(supervisor: Supervisor) -> None:
     assert supervisor.processes[0].restarts == 1
 
 
+async def test_a_process_that_is_held_stays_down_until_it_is_let_go(supervisor: Supervisor, tmp_path: Path) -> None:
+    """The file decides, not how often the process died; nothing is killed by holding it."""
+    hold = tmp_path / "hold"
+    await supervisor.start(ProcessSpec("sleeper", script("import time; time.sleep(60)"), ENVIRONMENT, hold=hold))
+    first = pids(supervisor)["sleeper"]
+    assert first
+    hold.touch()
+    assert is_alive(first)
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: pids(supervisor)["sleeper"] is None)
+    await asyncio.sleep(0.6)  # three times the first back-off
+    assert pids(supervisor)["sleeper"] is None
+    hold.unlink()
+    await until(lambda: pids(supervisor)["sleeper"] not in (None, first))
+    assert supervisor.processes[0].restarts == 1
+
+
 async def test_restarts_of_a_broken_process_back_off(supervisor: Supervisor, tmp_path: Path) -> None:
     """A process that dies at once is not started hundreds of times."""
     starts = tmp_path / "starts"

@@ -18,7 +18,7 @@ import yaml
 
 from atoll.federation.errors import NotFound
 from atoll.sandbox.settings import SandboxSettings
-from atoll.sandbox.state import SandboxState, read_state
+from atoll.sandbox.state import STATE_FILE, SandboxState, read_state
 
 KUBECTL = Path(sys.executable).parent / "kubectl"
 SERVE = Path(__file__).with_name("serve.py")
@@ -98,6 +98,10 @@ class Sandbox:
         kubectl = self.kubectl(cluster, f"t-{uuid.uuid4().hex[:8]}")
         kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": kubectl.namespace}})
         return kubectl
+
+    @property
+    def state_file(self) -> Path:
+        return self.home / STATE_FILE
 
     def storage(self, cluster: str) -> Path:
         return Path(self.state.cluster(cluster).storage_root)

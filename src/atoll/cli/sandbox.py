@@ -5,36 +5,52 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli import sandbox_cluster, sandbox_fault
 from atoll.cli.options import HomeFolder, NoContext, Output, RecordFormat, RecordOutput
 
 app = typer.Typer(no_args_is_help=True, help="A federation of simulated clusters on this machine.")
+app.add_typer(sandbox_cluster.app, name="cluster")
+app.add_typer(sandbox_fault.app, name="fault")
 Foreground = Annotated[bool, typer.Option("--foreground", help="Stay here and stop with Ctrl-C.")]
+Clusters = Annotated[
+    int | None,
+    typer.Option("--clusters", min=1, max=50, help="How many; default: as many as last time, at first 4."),
+]
 
 
 @app.command()
-def up(home: HomeFolder = None, foreground: Foreground = False, no_context: NoContext = False) -> None:
-    """Start NATS, a hub, four simulated clusters with their agents, and a lab gateway.
+def up(
+    home: HomeFolder = None, clusters: Clusters = None, foreground: Foreground = False, no_context: NoContext = False
+) -> None:
+    """Start NATS, a hub, simulated clusters with their agents, and a lab gateway.
 
     Returns when all clusters are Ready. The clusters' API servers are simulated and their pods are processes of
     this machine; NATS, hub, agents, gateway, jobs and files are real. The hub becomes the current context of your
     kubeconfig, so that kubectl finds it too.
 
+    The first four clusters are always the same; further ones are clouds with GPUs, data centres, K3s devices and
+    KubeEdge clusters with a node that is offline, in turn. A sandbox grows by a later `up` and does not shrink. Each
+    agent is a process of some 90 MB.
+
     \b
-    Example:
+    Examples:
       atoll sandbox up && atoll get clusters
+      atoll sandbox up --clusters 8
     """
     from atoll.cli import sandboxes
 
     place = sandboxes.home_of(home)
     if foreground:
-        sandboxes.run_here(place, with_context=not no_context)
+        sandboxes.run_here(place, clusters, with_context=not no_context)
     else:
-        sandboxes.start(place, with_context=not no_context)
+        sandboxes.start(place, clusters, with_context=not no_context)
 
 
 @app.command()
 def down(home: HomeFolder = None) -> None:
     """Stop the sandbox; its data stay for the next `up`.
+
+    Faults end with it, and so do clusters that `sandbox cluster start` has started.
 
     \b
     Example:
@@ -47,7 +63,7 @@ def down(home: HomeFolder = None) -> None:
 
 @app.command()
 def status(home: HomeFolder = None, output: RecordFormat = RecordOutput.TABLE) -> None:
-    """Show the sandbox's processes, addresses and logs. Exit 3 if it is not ready.
+    """Show the sandbox's processes, addresses, logs and faults. Exit 3 if it is not ready.
 
     \b
     Example:
@@ -60,12 +76,12 @@ def status(home: HomeFolder = None, output: RecordFormat = RecordOutput.TABLE) -
 
 
 @app.command(hidden=True)
-def cluster(config: Annotated[Path, typer.Option(help="What to simulate, as JSON.")]) -> None:
+def serve(config: Annotated[Path, typer.Option(help="What to simulate, as JSON.")]) -> None:
     """Serve simulated clusters; started by `sandbox up`.
 
     \b
     Example:
-      atoll sandbox cluster --config ~/.atoll/sandbox/clusters.json
+      atoll sandbox serve --config ~/.atoll/sandbox/clusters/settings.json
     """
     from atoll.cli import sandboxes
 

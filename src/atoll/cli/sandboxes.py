@@ -1,24 +1,30 @@
 """What the `sandbox` commands do: start the federation here or in the background, show it, stop it."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from atoll.cli import foreground
 from atoll.cli.joining import introduce
 from atoll.cli.options import Output
-from atoll.cli.output import hint, say, tell_interrupted, to_yaml
+from atoll.cli.output import hint, plural, say, tell_interrupted, to_yaml
 from atoll.cli.tables import print_table
-from atoll.federation.errors import Unavailable
+from atoll.federation.capacity import format_duration
+from atoll.federation.errors import NotFound, Unavailable
 from atoll.local import detach
 from atoll.local.home import Home, default_home, running_homes
 from atoll.local.signals import signals_raise
 from atoll.local.stack import Stack
 from atoll.local.state import State
-from atoll.sandbox.federation import compose, supervisor_command
+from atoll.sandbox.control import Control
+from atoll.sandbox.federation import compose, sandbox, seconds_to_start, supervisor_command
+from atoll.sandbox.state import ClusterState, read_state
 
-_START_SECONDS = 90.0
+# What comes before the wait for the clusters: NATS and the hub.
+_START_SECONDS = 30.0
 
 
 def home_of(folder: str | None) -> Home:
@@ -26,21 +32,29 @@ def home_of(folder: str | None) -> Home:
     return Home.at(folder) if folder else Home(default_home() / "sandbox")
 
 
-def run_here(home: Home, *, with_context: bool) -> None:
-    """Run the federation in this process until told to end."""
-    foreground.run(Stack(home, "sandbox"), compose(), with_context=with_context)
+def run_here(home: Home, clusters: int | None, *, with_context: bool) -> None:
+    """Run the federation in this process until told to end.
+
+    Raises:
+        InvalidInput: this home cannot have so many clusters.
+    """
+    foreground.run(Stack(home, "sandbox"), compose(sandbox(home, clusters)), with_context=with_context)
 
 
-def start(home: Home, *, with_context: bool) -> State:
-    """Start the federation in the background and wait until it is ready; interrupted, it is stopped again."""
-    with (
-        signals_raise(tell_interrupted),
-        detach.launched(supervisor_command(home), home, outlives_us=True) as supervisor,
-    ):
-        state = detach.wait_ready(supervisor, home, on_step=hint, seconds=_START_SECONDS)
-    hint(f"ready: the hub is at {state.hub_url}")
+def start(home: Home, clusters: int | None, *, with_context: bool) -> State:
+    """Start the federation in the background and wait until it is ready; interrupted, it is stopped again.
+
+    Raises:
+        InvalidInput: this home cannot have so many clusters.
+    """
+    count = len(sandbox(home, clusters).specs)
+    command = (*supervisor_command(home), "--clusters", str(count))
+    with signals_raise(tell_interrupted), detach.launched(command, home, outlives_us=True) as supervisor:
+        seconds = seconds_to_start(count) + _START_SECONDS
+        state = detach.wait_ready(supervisor, home, on_step=hint, seconds=seconds)
+    hint(f"ready: the hub is at {state.hub_url}, with {plural(count, 'cluster')}")
     introduce(home, with_context=with_context)
-    hint("try: atoll get clusters   atoll apply -f examples/   atoll sandbox down")
+    hint("try: atoll get clusters   atoll sandbox fault cut cloud-eu lab-k3s   atoll sandbox down")
     return state
 
 
@@ -70,6 +84,18 @@ def show(folder: str | None, output: Output) -> bool:
     return state.phase == "Ready"
 
 
+def running_home(folder: str | None) -> Home:
+    """Give the home of the sandbox that was named, or of the one that runs.
+
+    Raises:
+        Unavailable: none runs. Conflict: several run.
+    """
+    candidates = [home for home in ([Home.at(folder)] if folder else _running()) if home.is_running()]
+    if not candidates:
+        raise Unavailable("no sandbox runs on this machine: start one with 'atoll sandbox up'")
+    return detach.running_state(candidates, what="sandbox")[0]
+
+
 def serve_clusters(config: Path) -> None:
     """Serve the simulated clusters of a configuration file until told to end."""
     from atoll.cli.logs import configure_logging
@@ -96,9 +122,30 @@ def _print(home: Home, state: State) -> None:
     say(f"kubectl --kubeconfig {state.hub_kubeconfig}\n")
     print_table(("PROCESS", "PID", "RESTARTS"), _processes(state))
     say("")
-    print_table(("CLUSTER", "API", "KUBECONFIG"), [(one.name, one.url, one.kubeconfig) for one in state.clusters])
+    clusters = _clusters(home)
+    print_table(("CLUSTER", "API", "KUBECONFIG"), [(one.name, one.server, one.kubeconfig) for one in clusters])
+    if state.phase == "Ready" and (standing := Control.of(home).faults()):
+        say("")
+        print_faults(standing)
+
+
+def _clusters(home: Home) -> tuple[ClusterState, ...]:
+    """Give the clusters that run now; none while they start."""
+    try:
+        return read_state(home.root / "clusters").clusters
+    except NotFound:
+        return ()
 
 
 def _processes(state: State) -> Iterator[tuple[object, ...]]:
     for process in state.processes:
         yield process.name, process.pid or "down", process.restarts
+
+
+def print_faults(standing: list[dict[str, Any]]) -> None:
+    """Print faults as a table."""
+    now = datetime.now(UTC)
+    rows = [
+        (one["text"], format_duration((now - datetime.fromisoformat(one["since"])).total_seconds())) for one in standing
+    ]
+    print_table(("FAULT", "SINCE"), rows)

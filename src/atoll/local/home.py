@@ -58,6 +58,10 @@ class Home:
         """How clients reach this home's hub as its administrator."""
         return self.root / "kubeconfig"
 
+    def hold_file(self, process: str) -> Path:
+        """While this file is there, the supervisor does not start a process again that has ended."""
+        return self.root / "held" / process
+
     def folder(self, name: str) -> Path:
         """Make a folder of this home that one process owns."""
         path = self.root / name

@@ -89,8 +89,10 @@ def write_config(settings: NatsSettings, path: Path) -> None:
         'ping_interval: "5s"',
         "ping_max: 2",
         # Strict: a request with a field that it does not have is refused. An acknowledgement that somebody directs to
-        # JetStream's API is such a request (docs/adr/0019).
-        f'jetstream {{ store_dir: "{settings.store}", sync_interval: always, strict: true }}',
+        # JetStream's API is such a request (docs/adr/0019). Since 2.15 a stream has 1000 consumers at most unless told
+        # otherwise; each member follows its orders with one, and reads its own reports with some more when it starts.
+        f'jetstream {{ store_dir: "{settings.store}", sync_interval: always, strict: true, '
+        "limits { default_max_consumers: -1 } }",
     ]
     if settings.accounts is not None:
         lines += _account_lines(settings.accounts)

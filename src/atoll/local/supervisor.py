@@ -22,13 +22,18 @@ _FIRST_BACKOFF_SECONDS, _LONGEST_BACKOFF_SECONDS = 0.2, 10.0
 # A process that lived this long was healthy: its next restart is quick again.
 _HEALTHY_SECONDS = 30.0
 _PROBE_SECONDS = 0.05
+# How often a process that is held down looks whether it may start: less wakes for nothing, more is felt by who waits.
+_HOLD_SECONDS = 0.2
 
 log = structlog.get_logger("atoll.supervisor")
 
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """One process to keep running. `is_ready` is asked until true; None means ready once started."""
+    """One process to keep running. `is_ready` is asked until true; None means ready once started.
+
+    While the file `hold` is there, it is not started again when it has ended.
+    """
 
     name: str
     argv: tuple[str, ...]
@@ -36,6 +41,7 @@ class ProcessSpec:
     is_ready: Callable[[], Awaitable[bool]] | None = None
     ready_seconds: float = 30.0
     stop_seconds: float = 8.0
+    hold: Path | None = None
 
 
 class Supervisor:
@@ -156,6 +162,9 @@ class _Keeper:
         """Try until the process is there again; give the back-off that the next restart starts with."""
         while True:
             await asyncio.sleep(backoff_seconds)
+            if self._spec.hold is not None and self._spec.hold.exists():
+                backoff_seconds = _HOLD_SECONDS
+                continue
             backoff_seconds = min(backoff_seconds * 2, _LONGEST_BACKOFF_SECONDS)
             self._restarts += 1
             try:

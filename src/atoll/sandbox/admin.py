@@ -8,37 +8,43 @@ Owns the routes; each changes one thing that the simulation reads. JSON in, JSON
     PUT /clusters/{name}/capacity   {"bytes": int}         how much its storage may hold
     PUT /clusters/{name}/nodes/{node} {"ready": bool}      heartbeats stop or go on
     PUT /clusters/{name}/cilium     {"forbidden": ["/endpoint", …]}  paths of its agent that answer 403
+    PUT /clusters/{name}            {"meshed": bool = false}  start one more; its form follows from its name
+    DELETE /clusters/{name}                                end one
+    GET /faults                                            those that stand: what, since when
+    POST /faults                    {"kind", "cluster", "peer", "oneWay", "delaySeconds", "once"}, see faults/fault.py
+    DELETE /faults?cluster=NAME                            heal all, or those that concern a cluster
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import orjson
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from atoll.federation.errors import AtollError, InvalidInput, NotFound
+from atoll.federation.errors import AtollError, Conflict, InvalidInput, Unavailable
+from atoll.federation.resources.base import Model
 from atoll.kubeapi import errors as api_errors
-from atoll.sandbox.cilium.agent import CiliumAgent
 from atoll.sandbox.cilium.answers import instant
-from atoll.sandbox.cilium.links import Links, UnknownLink
-from atoll.sandbox.cluster import SimulatedCluster
+from atoll.sandbox.cilium.links import UnknownLink
+from atoll.sandbox.faults.fault import Fault, FaultKind, Standing
+from atoll.sandbox.forms import generated
+from atoll.sandbox.hosting import Site
+from atoll.sandbox.running import Sandbox
 
 
 class Admin:
     """The admin API of one sandbox."""
 
-    def __init__(
-        self, clusters: Mapping[str, SimulatedCluster], agents: Mapping[str, CiliumAgent], links: Links
-    ) -> None:
-        """Control these clusters, their Cilium agents, and the links between them."""
-        self._clusters = clusters
-        self._agents = agents
-        self._links = links
+    def __init__(self, sandbox: Sandbox) -> None:
+        """Control this sandbox."""
+        self._sandbox = sandbox
 
     def app(self) -> Starlette:
         """Return the application."""
@@ -49,6 +55,11 @@ class Admin:
             Route("/clusters/{name}/capacity", self._set_capacity, methods=["PUT"]),
             Route("/clusters/{name}/nodes/{node}", self._set_node, methods=["PUT"]),
             Route("/clusters/{name}/cilium", self._set_forbidden, methods=["PUT"]),
+            Route("/clusters/{name}", self._start_cluster, methods=["PUT"]),
+            Route("/clusters/{name}", self._stop_cluster, methods=["DELETE"]),
+            Route("/faults", self._list_faults, methods=["GET"]),
+            Route("/faults", self._plant, methods=["POST"]),
+            Route("/faults", self._heal, methods=["DELETE"]),
         ]
         handlers: dict[Any, Any] = {AtollError: _refuse, UnknownLink: _refuse, api_errors.NotFound: _refuse}
         return Starlette(routes=routes, exception_handlers=handlers)
@@ -56,14 +67,18 @@ class Admin:
     async def _list(self, _: Request) -> Response:
         return _json(
             {
-                name: {"freeBytes": cluster.capacity.free_bytes(), "limitBytes": cluster.capacity.limit_bytes}
-                for name, cluster in self._clusters.items()
+                name: {
+                    "freeBytes": site.cluster.capacity.free_bytes(),
+                    "limitBytes": site.cluster.capacity.limit_bytes,
+                }
+                for name, site in self._sandbox.host.sites.items()
             }
         )
 
     async def _list_links(self, _: Request) -> Response:
-        names = self._links.names
-        views = {f"{near}/{far}": self._links.view(near, far) for near in names for far in names if near != far}
+        links = self._sandbox.links
+        names = links.names
+        views = {f"{near}/{far}": links.view(near, far) for near in names for far in names if near != far}
         return _json(
             {
                 name: {"up": link.is_up, "failures": link.failures, "lastFailure": instant(link.last_failure_at)}
@@ -74,32 +89,84 @@ class Admin:
     async def _set_link(self, request: Request) -> Response:
         body = await _body(request, {"up": bool}, {"bothWays": bool})
         near, far = request.path_params["near"], request.path_params["far"]
-        self._links.set_up(near, far, is_up=body["up"], both_ways=body.get("bothWays", True))
+        self._sandbox.links.set_up(near, far, is_up=body["up"], both_ways=body.get("bothWays", True))
         return _json({"up": body["up"]})
 
     async def _set_capacity(self, request: Request) -> Response:
-        cluster = self._cluster(request)
+        cluster = self._site(request).cluster
         body = await _body(request, {"bytes": int})
         cluster.capacity.set_limit(body["bytes"])
         return _json({"freeBytes": cluster.capacity.free_bytes()})
 
     async def _set_node(self, request: Request) -> Response:
-        cluster = self._cluster(request)
+        cluster = self._site(request).cluster
         body = await _body(request, {"ready": bool})
         await cluster.heartbeats.set_ready(request.path_params["node"], is_ready=body["ready"])
         return _json(body)
 
     async def _set_forbidden(self, request: Request) -> Response:
-        agent = self._agents[self._cluster(request).spec.name]
+        agent = self._site(request).cilium
         body = await _body(request, {"forbidden": list})
         agent.forbidden = {str(path) for path in body["forbidden"]}
         return _json(body)
 
-    def _cluster(self, request: Request) -> SimulatedCluster:
+    async def _start_cluster(self, request: Request) -> Response:
+        body = await _body(request, {}, {"meshed": bool})
+        taken = {spec.mesh_id for spec in self._sandbox.settings.clusters}
+        spec = generated(request.path_params["name"], taken)
+        site = await self._sandbox.start_cluster(spec, is_meshed=body.get("meshed", False))
+        return _json(asdict(site.state))
+
+    async def _stop_cluster(self, request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in self._clusters:
-            raise NotFound(f"there is no cluster {name!r}: there are {', '.join(self._clusters)}")
-        return self._clusters[name]
+        await self._sandbox.stop_cluster(name)
+        return _json({"stopped": name})
+
+    async def _list_faults(self, _: Request) -> Response:
+        return _json([wire(standing) for standing in self._sandbox.faults.standing])
+
+    async def _plant(self, request: Request) -> Response:
+        wanted = _read(FaultRequest, await request.body())
+        fault = wanted.fault()
+        if wanted.once:
+            await self._sandbox.faults.kill_once(fault)
+            return _json({"text": fault.text(), "since": None})
+        return _json(wire(await self._sandbox.faults.plant(fault)))
+
+    async def _heal(self, request: Request) -> Response:
+        healed = await self._sandbox.faults.heal(request.query_params.get("cluster", ""))
+        return _json([wire(standing) for standing in healed])
+
+    def _site(self, request: Request) -> Site:
+        return self._sandbox.host.site(request.path_params["name"])
+
+
+class FaultRequest(Model):
+    """A fault that somebody wants; with `once` it is a death from which whoever looks after the dead brings it back."""
+
+    kind: FaultKind
+    cluster: str
+    peer: str = ""
+    one_way: bool = False
+    delay_seconds: float = 0.0
+    once: bool = False
+
+    def fault(self) -> Fault:
+        """Give the fault. Raises InvalidInput."""
+        return Fault(self.kind, self.cluster, self.peer, self.one_way, self.delay_seconds)
+
+
+def wire(standing: Standing) -> dict[str, Any]:
+    """Give a standing fault as JSON has it."""
+    return {"text": standing.fault.text(), "since": standing.since.isoformat(), **standing.fault.wire()}
+
+
+def _read(model: type[FaultRequest], body: bytes) -> FaultRequest:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise InvalidInput(f"{'.'.join(map(str, first['loc'])) or 'the body'}: {first['msg']}") from None
 
 
 async def _body(request: Request, needed: Mapping[str, type], optional: Mapping[str, type] | None = None) -> Any:
@@ -120,7 +187,8 @@ async def _body(request: Request, needed: Mapping[str, type], optional: Mapping[
 
 
 async def _refuse(_: Request, error: Exception) -> Response:
-    return _json({"error": str(error)}, 400 if isinstance(error, InvalidInput) else 404)
+    codes = {InvalidInput: 400, Conflict: 409, Unavailable: 503}
+    return _json({"error": str(error)}, codes.get(type(error), 404))
 
 
 def _json(value: object, code: int = 200) -> Response:

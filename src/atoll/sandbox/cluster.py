@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,8 +18,10 @@ from starlette.applications import Starlette
 from atoll.kubeapi.custom_resources import CustomResources
 from atoll.kubeapi.gc import GarbageCollector
 from atoll.kubeapi.http import create_app
+from atoll.kubeapi.http.access import Access
 from atoll.kubeapi.storage import MemoryStorage
 from atoll.kubeapi.store import Store
+from atoll.sandbox.access import Accounts, Rbac
 from atoll.sandbox.controllers import runtime
 from atoll.sandbox.controllers.capacity import Capacity
 from atoll.sandbox.controllers.deployment import DeploymentController
@@ -30,11 +32,13 @@ from atoll.sandbox.controllers.scheduler import Scheduler
 from atoll.sandbox.controllers.volumes import VolumeController
 from atoll.sandbox.events import Recorder, expire
 from atoll.sandbox.kinds.catalog import EXTENSIONS, registry
+from atoll.sandbox.kubelet.account import Surroundings
 from atoll.sandbox.kubelet.kubelet import Kubelet
 from atoll.sandbox.kubelet.pod import Machinery
 from atoll.sandbox.kubelet.process import Launcher
 from atoll.sandbox.kubelet.starting import Starter
 from atoll.sandbox.kubelet.volumes import Volumes
+from atoll.sandbox.podexec import PodExec
 from atoll.sandbox.podlog import PodLogs
 from atoll.sandbox.seeding import seed
 from atoll.sandbox.spec import ClusterSpec
@@ -44,48 +48,62 @@ Clock = Callable[[], datetime]
 
 @dataclass(frozen=True)
 class SimulatedCluster:
-    """A running cluster."""
+    """A running cluster. `app` is its API for everybody on this machine, `secure_app` for who shows an account."""
 
     spec: ClusterSpec
     store: Store
     kubelet: Kubelet
     capacity: Capacity
     heartbeats: Heartbeats
+    starter: Starter
     app: Starlette
+    secure_app: Starlette
 
 
 @contextlib.asynccontextmanager
 async def simulated(
-    spec: ClusterSpec, folder: Path, *, clock: Clock, isolation: str, reason: str
+    spec: ClusterSpec,
+    folder: Path,
+    *,
+    clock: Clock,
+    isolation: str,
+    reason: str,
+    surroundings: Surroundings = Surroundings(),  # noqa: B008 - a frozen value
 ) -> AsyncIterator[SimulatedCluster]:
     """Run a cluster while the context is open; its storage stays in `folder` afterwards, its processes do not.
 
     Args:
         isolation, reason: how containers see their mounts, from probe_isolation().
+        surroundings: what pods are given to reach their API server and the world; whose tokens are known is ours.
     """
-    kinds = registry()
-    store = Store(kinds, MemoryStorage(), clock=clock, require_namespaces=True)
-    launcher = Launcher(isolation)
+    store = Store(registry(), MemoryStorage(), clock=clock, require_namespaces=True)
+    launcher, accounts = Launcher(isolation), Accounts()
     pods = folder / "pods"
     shutil.rmtree(pods, ignore_errors=True)  # left behind by a sandbox that was killed
     capacity = Capacity(_made(folder / "storage"), spec.storage.capacity_bytes)
-    machinery = Machinery(
-        store, Recorder(store, "kubelet", clock), Volumes(store), Starter(store, launcher, clock), clock
-    )
+    starter = Starter(store, launcher, clock, surroundings=replace(surroundings, token=accounts.token))
+    machinery = Machinery(store, Recorder(store, "kubelet", clock), Volumes(store), starter, clock)
     kubelet = Kubelet(machinery, _made(pods))
-    heartbeats = Heartbeats(store, clock)
+    heartbeats = Heartbeats(store, clock, silent=[node.name for node in spec.nodes if node.is_offline])
     await store.start()
     try:
         await seed(store, spec, clock, isolation=f"{isolation}: {reason}" if reason else isolation)
-        version = {"major": "1", "minor": spec.version.split(".")[1], "gitVersion": spec.version, "platform": "sandbox"}
-        app = create_app(store, kinds, version=version, extra_routes=[PodLogs(store, kubelet).route()])
-        cluster = SimulatedCluster(spec, store, kubelet, capacity, heartbeats, app)
+        apps = _apps(spec, store, kubelet, Access(accounts, Rbac(store)))
+        cluster = SimulatedCluster(spec, store, kubelet, capacity, heartbeats, starter, *apps)
         async with _running(cluster, clock):
             yield cluster
     finally:
         launcher.close()
         await store.close()
         await asyncio.to_thread(shutil.rmtree, pods, ignore_errors=True)
+
+
+def _apps(spec: ClusterSpec, store: Store, kubelet: Kubelet, access: Access) -> tuple[Starlette, Starlette]:
+    """Make the API for everybody on this machine, and the one for who shows an account."""
+    version = {"major": "1", "minor": spec.version.split(".")[1], "gitVersion": spec.version, "platform": "sandbox"}
+    routes = [PodLogs(store, kubelet).route(), *PodExec(store, kubelet).routes()]
+    plain = create_app(store, store.registry, version=version, extra_routes=routes)
+    return plain, create_app(store, store.registry, version=version, extra_routes=routes, access=access)
 
 
 @contextlib.asynccontextmanager

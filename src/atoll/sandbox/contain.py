@@ -169,7 +169,7 @@ def probe(folder: str) -> str:
 def start(launch: dict[str, Any], supervisor: int) -> NoReturn:
     """Become the container's command, in the forked child."""
     try:
-        os.setpgid(0, 0)
+        _lead(has_terminal=launch["terminal"])
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGCHLD, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         if launch["isolation"] == "mounts":
@@ -186,6 +186,18 @@ def start(launch: dict[str, Any], supervisor: int) -> NoReturn:
         _give_up(error, NOT_EXECUTABLE)
     except OSError as error:
         _give_up(error, CANNOT_START)
+
+
+def _lead(*, has_terminal: bool) -> None:
+    """Lead a process group of one's own; with a terminal, a session whose terminal that is, as shells need it."""
+    if not has_terminal:
+        os.setpgid(0, 0)
+        return
+    import fcntl
+    import termios
+
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def _give_up(error: OSError, code: int) -> NoReturn:
@@ -281,10 +293,11 @@ def main() -> int:
     child = os.fork()
     if child == 0:
         start(launch, supervisor)
-    try:
-        os.setpgid(child, child)  # in both, as shells do: a signal to the group must not come before the group
-    except OSError:
-        pass  # the child was faster
+    if not launch["terminal"]:  # the leader of a group cannot begin a session
+        try:
+            os.setpgid(child, child)  # in both, as shells do: a signal to the group must not come before the group
+        except OSError:
+            pass  # the child was faster
     return supervise(child, launch["lifeline"], reader)
 
 

@@ -18,7 +18,7 @@ from atoll.cli import kinds
 from atoll.cli.api import Api
 from atoll.cli.enrolling import invite
 from atoll.federation.bus.membership import MEMBER_FILE
-from atoll.federation.errors import Unavailable
+from atoll.federation.errors import InvalidInput, Unavailable
 from atoll.federation.resources import GROUP_VERSION, Cluster, Gateway
 from atoll.local import hub as local_hub
 from atoll.local.home import Home, write_atomically
@@ -27,42 +27,78 @@ from atoll.local.ports import assign
 from atoll.local.stack import Compose, Stack, atoll, environment, start_broker, start_nats
 from atoll.local.state import ClusterAccess
 from atoll.local.supervisor import ProcessSpec
-from atoll.sandbox.settings import SandboxSettings
+from atoll.sandbox.faults.agents import agent_process
+from atoll.sandbox.faults.book import FAULTS_FILE
+from atoll.sandbox.forms import sandbox_clusters
+from atoll.sandbox.settings import HUB, NATS, SETTINGS_FILE, SandboxSettings, port_names
 from atoll.sandbox.spec import DEFAULT_CLUSTERS, ClusterSpec
 from atoll.sandbox.state import STATE_FILE, ClusterState, read_state
 
 GATEWAY = "lab-a"
+USUAL_CLUSTERS = len(DEFAULT_CLUSTERS)
 _TOKEN = "enrolment-token"  # noqa: S105 - a file name
-# A sandbox is watched by a person who kills things: what is lost should show in seconds, not half a minute.
-_HEARTBEAT_SECONDS = "2"
 _GATEWAY_HEARTBEAT_SECONDS = "0.5"
-_READY_SECONDS = 60.0
+_READY_SECONDS, _READY_SECONDS_EACH = 60.0, 6.0
+_SIZE_FILE = "clusters.count"
 _POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class Federation:
-    """What is simulated beside a hub: some clusters, and perhaps a lab gateway with MQTT. `port` is the hub's."""
+    """What is simulated beside a hub: some clusters, and perhaps a lab gateway with MQTT. `port` is the hub's.
+
+    With `has_faults` every cluster has a way of its own to the hub and to NATS, which can be cut. Agents are heard
+    every `heartbeat_seconds`; who is silent for `timeout_seconds` counts as lost.
+    """
 
     specs: tuple[ClusterSpec, ...]
     gateway: str = ""
     port: int | None = None
+    has_faults: bool = False
+    heartbeat_seconds: float = 2.0
+    timeout_seconds: float = 30.0
 
 
-SANDBOX = Federation(DEFAULT_CLUSTERS, GATEWAY)
+def sandbox(home: Home, clusters: int | None = None) -> Federation:
+    """Give the sandbox of a home with so many clusters; None means as many as it had, or the four known ones.
+
+    Raises:
+        InvalidInput: there cannot be so many, or it had more: what a cluster that is left out ran would be lost.
+    """
+    before = _size_of(home)
+    if clusters is not None and before is not None and clusters < before:
+        raise InvalidInput(
+            f"--clusters: this sandbox has {before}, and grows but does not shrink: choose another --home, or delete "
+            f"{home.root} to begin anew"
+        )
+    return Federation(sandbox_clusters(clusters or before or USUAL_CLUSTERS), GATEWAY, has_faults=True)
 
 
-def compose(federation: Federation = SANDBOX) -> Compose:
+def seconds_to_start(clusters: int) -> float:
+    """Give how long so many clusters may take to become Ready: every agent is a process, and two cores are enough."""
+    return max(_READY_SECONDS, clusters * _READY_SECONDS_EACH)
+
+
+def _size_of(home: Home) -> int | None:
+    try:
+        return int((home.root / _SIZE_FILE).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def compose(federation: Federation) -> Compose:
     """Compose NATS, a hub, simulated clusters with an agent each, and the lab gateway if there is one."""
     return partial(_compose, federation)
 
 
 def supervisor_command(home: Home) -> tuple[str, ...]:
-    """Give the command line of a process that runs this federation in the background, without anybody's kubeconfig."""
+    """Give the command line of a process that runs the sandbox in the background, without anybody's kubeconfig."""
     return atoll("sandbox", "up", "--foreground", "--no-context", "--home", str(home.root))
 
 
 async def _compose(federation: Federation, stack: Stack) -> None:
+    if federation.has_faults:
+        write_atomically(stack.home.root / _SIZE_FILE, str(len(federation.specs)).encode())
     hub, broker_url = await _start_hub(federation, stack)
     clusters = read_state(stack.home.folder("clusters")).clusters
     stack.note(clusters=tuple(_access(cluster) for cluster in clusters))
@@ -70,7 +106,7 @@ async def _compose(federation: Federation, stack: Stack) -> None:
     stack.step(f"starting the agents{' and the gateway' if federation.gateway else ''}")
     names = [cluster.name for cluster in clusters]
     await asyncio.to_thread(_invite, stack.home, hub, names, federation.gateway)
-    agents = [_agent_process(stack.home, cluster, hub) for cluster in clusters]
+    agents = [_agent_process(stack.home, cluster, hub, federation.heartbeat_seconds) for cluster in clusters]
     gateways = [_gateway_process(stack.home, hub, broker_url)] if federation.gateway else []
     await stack.supervisor.start(*agents, *gateways)
     stack.step("waiting until every cluster is Ready")
@@ -79,14 +115,16 @@ async def _compose(federation: Federation, stack: Stack) -> None:
 
 async def _start_hub(federation: Federation, stack: Stack) -> tuple[LocalHub, str]:
     """Start NATS, then the hub and the simulated clusters together; give the hub and where instruments publish."""
-    specs, with_mqtt = federation.specs, bool(federation.gateway)
-    names = ("nats", *(("mqtt",) if with_mqtt else ()), "hub", *(spec.name for spec in specs))
-    ports = assign(stack.home.ports_file, names, wanted={"hub": federation.port} if federation.port else {})
+    with_mqtt, wanted = bool(federation.gateway), {"hub": federation.port} if federation.port else {}
+    clusters = [name for spec in federation.specs for name in _port_names(federation, spec)]
+    names = ("nats", *(("mqtt",) if with_mqtt else ()), "hub", *clusters)
+    ports = assign(stack.home.ports_file, names, wanted=wanted)
     server = await start_nats(stack, ports)
     broker_url = (await start_broker(stack, ports)).url if with_mqtt else ""
     stack.step("starting the hub and the simulated clusters")
-    hub = local_hub.prepare(stack, server, ports["hub"], options=("--data-command", shlex.join(atoll())))
-    await stack.supervisor.start(hub.process, _clusters_process(stack.home.folder("clusters"), specs, ports))
+    options = ("--data-command", shlex.join(atoll()), "--heartbeat-timeout", f"{federation.timeout_seconds:g}")
+    hub = local_hub.prepare(stack, server, ports["hub"], options=options)
+    await stack.supervisor.start(hub.process, _clusters_process(stack.home, federation, ports))
     local_hub.note(stack, hub)
     return hub, broker_url
 
@@ -129,17 +167,35 @@ def _create_objects(hub: LocalHub, federation: Federation) -> None:
             api.apply(ref.path(None, manifest["metadata"]["name"]), manifest)
 
 
-def _clusters_process(home: Path, specs: tuple[ClusterSpec, ...], ports: Mapping[str, int]) -> ProcessSpec:
+def _port_names(federation: Federation, spec: ClusterSpec) -> tuple[str, ...]:
+    return port_names(spec.name) if federation.has_faults else (spec.name,)
+
+
+def _clusters_process(stack_home: Home, federation: Federation, ports: Mapping[str, int]) -> ProcessSpec:
     """Describe the process that simulates all clusters; its state file appears when they are up."""
-    settings = SandboxSettings(home=home, clusters=specs, ports={spec.name: ports[spec.name] for spec in specs})
-    config, state_file = home / "settings.json", home / STATE_FILE
+    home = stack_home.folder("clusters")
+    settings = SandboxSettings(
+        home=home,
+        clusters=federation.specs,
+        ports={name: ports[name] for spec in federation.specs for name in _port_names(federation, spec)},
+        upstreams={HUB: ports["hub"], NATS: ports["nats"]} if federation.has_faults else {},
+        federation=stack_home.root,
+    )
+    (home / FAULTS_FILE).unlink(missing_ok=True)  # faults end with the federation, or it could not become Ready
+    config, state_file = home / SETTINGS_FILE, home / STATE_FILE
     write_atomically(config, settings.to_json())
     state_file.unlink(missing_ok=True)
 
     async def is_ready() -> bool:
         return state_file.exists()
 
-    return ProcessSpec("clusters", atoll("sandbox", "cluster", "--config", str(config)), environment(), is_ready)
+    return ProcessSpec(
+        "clusters",
+        atoll("sandbox", "serve", "--config", str(config)),
+        environment(),
+        is_ready,
+        ready_seconds=seconds_to_start(len(federation.specs)),
+    )
 
 
 def _invite(home: Home, hub: LocalHub, clusters: Sequence[str], gateway: str) -> None:
@@ -166,15 +222,18 @@ def _agent_folder(home: Home, cluster: str) -> Path:
     return home.folder(f"agents/{cluster}")
 
 
-def _agent_process(home: Home, cluster: ClusterState, hub: LocalHub) -> ProcessSpec:
+def _agent_process(home: Home, cluster: ClusterState, hub: LocalHub, heartbeat_seconds: float) -> ProcessSpec:
     arguments = {
         "--cluster": cluster.name,
         **_enrolment(hub, _agent_folder(home, cluster.name)),
         "--kubeconfig": cluster.kubeconfig,
         "--cilium-socket": cluster.cilium_socket,
-        "--heartbeat-seconds": _HEARTBEAT_SECONDS,
+        "--heartbeat-seconds": f"{heartbeat_seconds:g}",
     }
-    return ProcessSpec(f"agent-{cluster.name}", atoll("agent", *chain(*arguments.items())), environment())
+    name, ways = agent_process(cluster.name), chain(*(("--connect-to", way) for way in cluster.connect_to))
+    hold = home.hold_file(name)
+    hold.unlink(missing_ok=True)
+    return ProcessSpec(name, atoll("agent", *chain(*arguments.items()), *ways), environment(), hold=hold)
 
 
 def _gateway_process(home: Home, hub: LocalHub, broker_url: str) -> ProcessSpec:
@@ -195,11 +254,12 @@ def _access(cluster: ClusterState) -> ClusterAccess:
 
 async def _wait_ready(stack: Stack, hub: LocalHub, federation: Federation) -> None:
     """Wait until every cluster and the gateway have proven to the hub that they are there."""
-    deadline = time.monotonic() + _READY_SECONDS
+    seconds = seconds_to_start(len(federation.specs))
+    deadline = time.monotonic() + seconds
     with Api(hub.context.server, hub.context.credentials) as api:
         while not await asyncio.to_thread(_is_ready, api, federation, stack.state.started_at):
             if time.monotonic() > deadline:
-                raise Unavailable(f"not every cluster is Ready after {_READY_SECONDS:.0f} s: see {stack.home.logs}")
+                raise Unavailable(f"not every cluster is Ready after {seconds:.0f} s: see {stack.home.logs}")
             await asyncio.sleep(_POLL_SECONDS)
 
 

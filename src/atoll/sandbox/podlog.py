@@ -34,7 +34,7 @@ class PodLogs:
 
     async def _get(self, request: Request) -> Response:
         pod = await self._store.get(POD, request.path_params["namespace"], request.path_params["name"])
-        container = _container(pod, request.query_params.get("container", ""))
+        container = container_named(pod, request.query_params.get("container", ""))
         query = _query(request, datetime.now().astimezone())
         if _flag(request, "previous"):
             return self._previous(pod, container, query)
@@ -44,7 +44,7 @@ class PodLogs:
         return StreamingResponse(log.read(query), media_type="text/plain")
 
     def _previous(self, pod: Object, container: str, query: LogQuery) -> Response:
-        restarts = int(_status(pod, container).get("restartCount", 0))
+        restarts = int(container_status(pod, container).get("restartCount", 0))
         path = log_path(self._kubelet.folder_of(pod), container, restarts - 1)
         if restarts == 0 or not path.exists():
             raise BadRequest(
@@ -53,7 +53,7 @@ class PodLogs:
         return PlainTextResponse(b"".join(read_file(path, query)))
 
     def _without_log(self, pod: Object, container: str) -> Response:
-        state = _status(pod, container).get("state", {})
+        state = container_status(pod, container).get("state", {})
         if "terminated" in state:
             return PlainTextResponse("")
         reason = state.get("waiting", {}).get("reason", "PodPending")
@@ -61,12 +61,14 @@ class PodLogs:
         raise BadRequest(f'container "{container}" in pod "{name}" is waiting to start: {reason}')
 
 
-def _status(pod: Object, container: str) -> Object:
+def container_status(pod: Object, container: str) -> Object:
+    """Return what a pod's status says of a container, empty if nothing."""
     listed = (*pod["status"].get("containerStatuses", ()), *pod["status"].get("initContainerStatuses", ()))
     return next((status for status in listed if status["name"] == container), {})
 
 
-def _container(pod: Object, asked: str) -> str:
+def container_named(pod: Object, asked: str) -> str:
+    """Return the container that is meant; one that is asked for by no name must be the only one. Raises BadRequest."""
     names = [each["name"] for each in (*pod["spec"].get("containers", ()), *pod["spec"].get("initContainers", ()))]
     if asked:
         if asked not in names:

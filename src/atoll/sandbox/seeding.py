@@ -11,19 +11,17 @@ from datetime import datetime
 from atoll.kubeapi.metadata import timestamp
 from atoll.kubeapi.resource import Object, ResourceType
 from atoll.kubeapi.store import Store
+from atoll.sandbox.cilium.pods import seed_pods
 from atoll.sandbox.controllers.nodes import LEASE_NAMESPACE, ready_condition
 from atoll.sandbox.controllers.volumes import PROVISIONER
-from atoll.sandbox.kinds.catalog import CILIUM_NODE, CONFIG_MAP, CSI_DRIVER, NAMESPACE, NODE, POD, STORAGE_CLASS
+from atoll.sandbox.kinds.catalog import CILIUM_NODE, CONFIG_MAP, CSI_DRIVER, NAMESPACE, NODE, STORAGE_CLASS
 from atoll.sandbox.kinds.storage import DEFAULT_CLASS
 from atoll.sandbox.kubelet.devices import GPU
-from atoll.sandbox.kubelet.kubelet import STAND_IN
-from atoll.sandbox.kubelet.status import Container, PodView, status_of
 from atoll.sandbox.spec import ClusterSpec, NodeSpec
 
 ISOLATION = "sandbox.atoll.dev/isolation"
 """Node annotation that says how containers see their mounts: `mounts`, or `rewrite` and why."""
 NAMESPACES = ("default", "kube-system", "kube-public", LEASE_NAMESPACE)
-_STATIC = "kubernetes.io/config.mirror"  # core/v1 MirrorPodAnnotationKey
 _PODS_PER_NODE = "110"  # kubelet's default
 
 
@@ -34,10 +32,7 @@ async def seed(store: Store, spec: ClusterSpec, clock: Callable[[], datetime], *
         if rt is NODE:
             status = node_status(spec, spec.nodes[_index(spec, created)], clock())
             await store.update(NODE, {**created, "status": status}, subresource="status")
-    for index in range(len(spec.nodes)):
-        pod = await store.create(POD, _cilium_pod(spec, index))
-        status = _cilium_status(spec, index, timestamp(clock()))
-        await store.update(POD, {**pod, "status": status}, subresource="status")
+    await seed_pods(store, spec, timestamp(clock()))
 
 
 def _objects(spec: ClusterSpec, isolation: str) -> Iterator[tuple[ResourceType, Object]]:
@@ -81,32 +76,6 @@ def _index(spec: ClusterSpec, node: Object) -> int:
     return next(index for index, each in enumerate(spec.nodes) if each.name == node["metadata"]["name"])
 
 
-def _cilium_pod(spec: ClusterSpec, index: int) -> Object:
-    """Return the pod that a Cilium DaemonSet would have on a node; no process runs for it.
-
-    It poses as a static pod, so that `kubectl drain` leaves it alone: nobody would make it again.
-    """
-    metadata = {"name": f"cilium-{index}", "namespace": "kube-system", "labels": {"k8s-app": "cilium"}}
-    container = {"name": "cilium-agent", "image": f"quay.io/cilium/cilium:v{spec.cilium_version}"}
-    return {
-        "metadata": {**metadata, "annotations": {STAND_IN: "true", _STATIC: "true"}},
-        "spec": {
-            "nodeName": spec.nodes[index].name,
-            "hostNetwork": True,
-            "containers": [container],
-            "tolerations": [{"operator": "Exists"}],
-        },
-    }
-
-
-def _cilium_status(spec: ClusterSpec, index: int, now: str) -> Object:
-    agent = Container("cilium-agent", state={"running": {"startedAt": now}}, container_id="sandbox://stand-in")
-    address = spec.node_address(index)
-    view = PodView(inits=[], mains=[agent], start_time=now, pod_ip=address, host_ip=address)
-    status = status_of(view, [{"type": "PodScheduled", "status": "True", "lastTransitionTime": now}], now)
-    return {name: value for name, value in status.items() if value is not None}
-
-
 def _network_condition(now: datetime) -> Object:
     at = timestamp(now)
     times = {"lastHeartbeatTime": at, "lastTransitionTime": at}
@@ -129,7 +98,7 @@ def node_status(spec: ClusterSpec, node: NodeSpec, now: datetime) -> Object:
     return {
         "capacity": amounts,
         "allocatable": amounts,
-        "conditions": [ready_condition(now, is_ready=True), _network_condition(now)],
+        "conditions": [ready_condition(now, is_ready=not node.is_offline), _network_condition(now)],
         "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": node.name}],
         "nodeInfo": {
             "kubeletVersion": node.kubelet_version or spec.version,

@@ -14,6 +14,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
@@ -27,11 +28,27 @@ _CLOSE_SECONDS = 1
 """How long open requests may go on at the end: watches and followed logs never end by themselves."""
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
+    """One server that runs."""
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals alone: the process has several servers and one owner of its signals."""
         yield
+
+    def cut(self) -> None:
+        """Break every connection, as the death of a process does: nobody is told, nothing is finished."""
+        for connection in tuple(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The files of a server's certificate and its key."""
+
+    certificate: Path
+    key: Path
 
 
 def listen(port: int) -> socket.socket:
@@ -86,25 +103,29 @@ def socket_folder(home: Path, longest_name: str) -> Iterator[Path]:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
-    """Serve an application on a socket while the context is open; the socket is closed with it."""
+async def serving(app: ASGIApp, listener: socket.socket, *, identity: Identity | None = None) -> AsyncIterator[Server]:
+    """Serve an application on a socket while the context is open; the socket is closed with it. TLS by `identity`."""
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         lifespan="off",
         loop="none",
-        ws="none",
+        ws="wsproto",
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,  # while a command does not read, what is typed is not read either, nor are pongs
         timeout_graceful_shutdown=_CLOSE_SECONDS,
+        ssl_certfile=identity.certificate if identity else None,
+        ssl_keyfile=identity.key if identity else None,
     )
-    server = _Server(config)
+    server = Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]), name="http-server")
     try:
         while not server.started:
             if task.done():
                 raise Unavailable("the HTTP server could not start")
             await asyncio.sleep(0.005)
-        yield
+        yield server
     finally:
         server.should_exit = True
         await asyncio.gather(task, return_exceptions=True)

@@ -14,17 +14,39 @@ from pydantic import TypeAdapter, ValidationError
 from atoll.federation.errors import InvalidInput
 from atoll.sandbox.spec import DEFAULT_CLUSTERS, ClusterSpec
 
+SETTINGS_FILE = "settings.json"
+HUB, NATS, SECURE = "hub", "nats", "secure"
+"""What ports of a cluster are for beside its API: its ways to the hub and to NATS, and the API for its pods."""
+
+
+def port_name(cluster: str, purpose: str = "") -> str:
+    """Name a port of a cluster; without a purpose it is the API's, for everybody on this machine."""
+    return f"{cluster}/{purpose}" if purpose else cluster
+
+
+def port_names(cluster: str) -> tuple[str, ...]:
+    """Name all ports that a cluster of a federation has."""
+    return tuple(port_name(cluster, purpose) for purpose in ("", SECURE, HUB, NATS))
+
 
 @dataclass(frozen=True)
 class SandboxSettings:
     """Which clusters to simulate, and where.
 
-    `home` is a folder of the sandbox's own. `ports` gives API servers fixed ports by cluster; others take free ones.
+    Attributes:
+        home: a folder of the sandbox's own.
+        ports: fixed ports by port_name(); others are free ones.
+        alone: names of the clusters that are not in the mesh.
+        upstreams: ports of HUB and NATS on this machine; every cluster gets a way of its own to each.
+        federation: the home whose supervisor runs the agents.
     """
 
     home: Path
     clusters: tuple[ClusterSpec, ...] = DEFAULT_CLUSTERS
     ports: Mapping[str, int] = field(default_factory=dict)
+    alone: frozenset[str] = frozenset()
+    upstreams: Mapping[str, int] = field(default_factory=dict)
+    federation: Path | None = None
 
     def to_json(self) -> bytes:
         """Give the settings as from_json() reads them."""

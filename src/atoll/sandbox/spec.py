@@ -1,4 +1,4 @@
-"""The four clusters of the sandbox: what they pretend to be.
+"""The four known clusters of the sandbox: what they pretend to be.
 
 Owns the shapes, prices and links of the default federation, for the simulation and for the Cluster objects in the hub.
 Values are made up but plausible; nothing here is measured.
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 GIB = 1 << 30
 _ROLE = "node-role.kubernetes.io/"
-_GBIT = 1_000_000_000 // 8
+GBIT = 1_000_000_000 // 8
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ A100_40 = Gpus("NVIDIA-A100-SXM4-40GB", 40_960, 4)
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """One node."""
+    """One node. One that is offline does not report from the start on, as edges do that sleep."""
 
     name: str
     cpus: int
@@ -41,6 +41,7 @@ class NodeSpec:
     instance_type: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    is_offline: bool = False
 
     def node_labels(self) -> dict[str, str]:
         """Return the labels that kubelet, cloud and GPU Feature Discovery would set."""
@@ -99,6 +100,8 @@ class ClusterSpec:
     prices: Prices = Prices()
     residency: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    has_kvstoremesh: bool = False
+    """Whether its agents read other clusters through a cache, which outlives the link that fills it."""
 
     def pod_cidr(self, index: int) -> str:
         """The pod addresses of the node at `index`; no two clusters of a mesh may share any."""
@@ -120,23 +123,23 @@ CLOUD_EU = ClusterSpec(
         NodeSpec("gke-cloud-eu-a100-0", 48, 680, A100_80, instance_type="a2-ultragpu-4g"),
     ),
     storage=Storage("filestore-rwx", 512 * GIB),
-    uplink=Uplink(4 * _GBIT, 0.012),
+    uplink=Uplink(4 * GBIT, 0.012),
     prices=Prices(gpu_hour=4.9, cpu_hour=0.045, egress_gib=0.08),
     residency=("eu",),
     labels={"region": "eu", "site": "cloud"},
 )
-_KUBEADM = {"kubeadm.alpha.kubernetes.io/cri-socket": "unix:///run/containerd/containerd.sock"}
+KUBEADM = {"kubeadm.alpha.kubernetes.io/cri-socket": "unix:///run/containerd/containerd.sock"}
 ONPREM_GPU = ClusterSpec(
     name="onprem-gpu",
     mesh_id=2,
     version="v1.34.1",
     cilium_version="1.20.0",
     nodes=(
-        NodeSpec("gpu-a", 64, 512, A100_40, roles=("control-plane",), annotations=_KUBEADM),
-        NodeSpec("gpu-b", 64, 512, A100_40, annotations=_KUBEADM),
+        NodeSpec("gpu-a", 64, 512, A100_40, roles=("control-plane",), annotations=KUBEADM),
+        NodeSpec("gpu-b", 64, 512, A100_40, annotations=KUBEADM),
     ),
     storage=Storage("nfs-rwx", 256 * GIB),
-    uplink=Uplink(10 * _GBIT, 0.004),
+    uplink=Uplink(10 * GBIT, 0.004),
     prices=Prices(gpu_hour=0.9, cpu_hour=0.012, egress_gib=0.0),
     residency=("eu", "de"),
     labels={"region": "eu", "site": "datacenter"},
@@ -148,13 +151,13 @@ LAB_K3S = ClusterSpec(
     cilium_version="1.19.4",
     nodes=(NodeSpec("lab-k3s-0", 8, 32, roles=("control-plane", "master"), instance_type="k3s"),),
     storage=Storage("lab-rwx", 64 * GIB),
-    uplink=Uplink(_GBIT, 0.006),
+    uplink=Uplink(GBIT, 0.006),
     prices=Prices(cpu_hour=0.006),
     residency=("eu", "de"),
     labels={"region": "eu", "site": "lab"},
 )
-_EDGE_VERSION = "v1.32.10-kubeedge-v1.22.0"
-_EDGE_ROLES = ("agent", "edge")
+KUBEEDGE_VERSION = "v1.32.10-kubeedge-v1.22.0"
+KUBEEDGE_ROLES = ("agent", "edge")
 LAB_KUBEEDGE = ClusterSpec(
     name="lab-kubeedge",
     mesh_id=4,
@@ -162,11 +165,11 @@ LAB_KUBEEDGE = ClusterSpec(
     cilium_version="1.18.5",
     nodes=(
         NodeSpec("kubeedge-cloud-0", 8, 16, roles=("control-plane",)),
-        NodeSpec("kubeedge-edge-0", 4, 8, roles=_EDGE_ROLES, kubelet_version=_EDGE_VERSION),
-        NodeSpec("kubeedge-edge-1", 4, 8, roles=_EDGE_ROLES, kubelet_version=_EDGE_VERSION),
+        NodeSpec("kubeedge-edge-0", 4, 8, roles=KUBEEDGE_ROLES, kubelet_version=KUBEEDGE_VERSION),
+        NodeSpec("kubeedge-edge-1", 4, 8, roles=KUBEEDGE_ROLES, kubelet_version=KUBEEDGE_VERSION),
     ),
     storage=Storage("edge-rwx", 32 * GIB),
-    uplink=Uplink(_GBIT // 10, 0.025),
+    uplink=Uplink(GBIT // 10, 0.025),
     prices=Prices(cpu_hour=0.004),
     residency=("eu", "de"),
     labels={"region": "eu", "site": "field"},

@@ -6,6 +6,7 @@ Owns the file, written whole and at once when all clusters are ready, and the ku
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,10 @@ STATE_FILE = "clusters.json"
 
 @dataclass(frozen=True)
 class ClusterState:
-    """Where one cluster is: paths are absolute, `server` is the API server's URL."""
+    """Where one cluster is: paths are absolute, `server` is the API server's URL.
+
+    `connect_to` is its own way to the hub and to NATS, as `atoll agent --connect-to` takes it.
+    """
 
     name: str
     server: str
@@ -30,6 +34,7 @@ class ClusterState:
     storage_root: str
     storage_class: str
     version: str
+    connect_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,12 @@ def read_state(home: Path) -> SandboxState:
         raw: dict[str, Any] = orjson.loads((home / STATE_FILE).read_bytes())
     except FileNotFoundError:
         raise NotFound(f"no sandbox is running in {home}: there is no {STATE_FILE}") from None
-    clusters = tuple(ClusterState(**cluster) for cluster in raw.pop("clusters"))
+    clusters = tuple(_cluster(cluster) for cluster in raw.pop("clusters"))
     return SandboxState(**raw, clusters=clusters)
+
+
+def _cluster(raw: Mapping[str, Any]) -> ClusterState:
+    return ClusterState(**{**raw, "connect_to": tuple(raw["connect_to"])})
 
 
 def write_kubeconfig(path: Path, name: str, server: str) -> None:

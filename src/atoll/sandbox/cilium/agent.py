@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 from starlette.applications import Starlette
@@ -39,10 +40,10 @@ class CiliumAgent:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Report `links` to the other clusters of `mesh`, and the pods in `store`."""
+        """Report `links` to the other clusters of `mesh`, which may come and go, and the pods in `store`."""
         self._clock = clock
         self._spec = spec
-        self._others = [other for other in mesh.values() if other.name != spec.name]
+        self._mesh = mesh
         self._links = links
         self._store = store
         self._clients: dict[int, tuple[str, ...]] = {}  # which nodes a client has been told
@@ -81,11 +82,30 @@ class CiliumAgent:
     async def _health(self, request: Request) -> Response:
         if request.headers.get("brief") == "true":
             return _json({"cilium": {"state": "Ok"}, "kubernetes": {"state": "Ok"}})
-        namespaces = len((await self._store.list(NAMESPACE)).items)
-        return _json(answers.health(self._spec, self._remotes(), namespaces))
+        return _json(await self.status(self._spec.nodes[0].name))
 
     async def _probes(self, _: Request) -> Response:
-        return _json(health.status(self._spec, self._remotes(), self._clock()))
+        return _json(await self.probes(self._spec.nodes[0].name))
+
+    async def status(self, node: str) -> dict[str, Any]:
+        """Return the StatusResponse of the agent on one node."""
+        return answers.health(self._spec, self._remotes(), await self._namespaces(), node=node)
+
+    async def probes(self, node: str) -> dict[str, Any]:
+        """Return the HealthStatusResponse of the prober on one node."""
+        return health.status(self._spec, self._remotes(), self._clock(), node=node)
+
+    async def cache(self, _node: str) -> list[dict[str, Any]]:
+        """Return how KVStoreMesh itself sees the other clusters."""
+        namespaces = await self._namespaces()
+        return [answers.remote(far, link, namespaces) for far, link in self._remotes()]
+
+    async def _namespaces(self) -> int:
+        return len((await self._store.list(NAMESPACE)).items)
+
+    @property
+    def _others(self) -> list[ClusterSpec]:
+        return [other for other in self._mesh.values() if other.name != self._spec.name]
 
     def _remotes(self) -> list[tuple[ClusterSpec, Link]]:
         return [(other, self._links.view(self._spec.name, other.name)) for other in self._others]

@@ -28,15 +28,18 @@ def omit_empty(value: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def health(spec: ClusterSpec, remotes: Iterable[tuple[ClusterSpec, Link]], namespaces: int) -> dict[str, Any]:
-    """Return the StatusResponse of `GET /healthz`."""
+def health(
+    spec: ClusterSpec, remotes: Iterable[tuple[ClusterSpec, Link]], namespaces: int, *, node: str
+) -> dict[str, Any]:
+    """Return the StatusResponse of `GET /healthz` on one node."""
+    views = [remote(far, link, namespaces, is_cached=spec.has_kvstoremesh) for far, link in remotes]
     ok = {"state": "Ok"}
     return {
         "cilium": {**ok, "msg": f"{spec.cilium_version} (simulated by the Atoll sandbox)"},
         "kubernetes": {**ok, "msg": spec.version, "k8s-api-versions": ["cilium/v2::CiliumNetworkPolicy"]},
         "kvstore": {"state": "Disabled"},
-        "cluster": omit_empty({"self": node_name(spec, 0), "ciliumHealth": ok}),
-        "cluster-mesh": omit_empty({"clusters": [remote(far, link, namespaces) for far, link in remotes]}),
+        "cluster": omit_empty({"self": f"{spec.name}/{node}", "ciliumHealth": ok}),
+        "cluster-mesh": omit_empty({"clusters": views}),
         "identity-range": {
             "min-identity": _NEAR_IDENTITIES,
             "max-identity": (spec.mesh_id << _IDENTITY_BITS) + 0xFFFF,
@@ -45,29 +48,43 @@ def health(spec: ClusterSpec, remotes: Iterable[tuple[ClusterSpec, Link]], names
     }
 
 
-def remote(spec: ClusterSpec, link: Link, namespaces: int) -> dict[str, Any]:
-    """Return the RemoteCluster for a link; a lost one keeps what was synchronized, as the agent's cache does."""
-    endpoint = f"https://{spec.name}.mesh.cilium.io:2379"
-    state = f"1/1 connected, leases=0, lock leases=0, has-quorum=true: {endpoint} - 3.5.21 (Leader)"
-    lost = f"0/1 connected, leases=0, lock leases=0, has-quorum=false: {endpoint} - context deadline exceeded"
-    synced = {"nodes": link.is_up, "services": link.is_up, "endpoints": link.is_up, "identities": link.is_up}
-    config = {"required": True, "retrieved": link.is_up, "cluster-id": spec.mesh_id if link.is_up else 0}
+def remote(spec: ClusterSpec, link: Link, namespaces: int, *, is_cached: bool = False) -> dict[str, Any]:
+    """Return the RemoteCluster for a link; a lost one keeps what was synchronized.
+
+    Through KVStoreMesh's cache agents stay ready whatever becomes of the link: their own etcd is all they connect to.
+    """
+    is_up = link.is_up or is_cached
+    endpoint = "https://clustermesh-apiserver.kube-system.svc:2379" if is_cached else _endpoint(spec)
+    failures = Link() if is_cached else link
+    synced = {"nodes": is_up, "services": is_up, "endpoints": is_up, "identities": is_up}
+    config = {"required": True, "retrieved": is_up, "cluster-id": spec.mesh_id if is_up else 0}
     return {
         **omit_empty(
             {
                 "name": spec.name,
-                "ready": link.is_up,
-                "connected": link.is_up,
-                "status": f"etcd: {state if link.is_up else lost}",
-                "config": omit_empty({**config, "kvstoremesh": True, "sync-canaries": link.is_up}),
+                "ready": is_up,
+                "connected": is_up,
+                "status": _etcd(endpoint, is_up=is_up),
+                "config": omit_empty({**config, "kvstoremesh": is_cached, "sync-canaries": is_up}),
                 "num-nodes": len(spec.nodes),
                 "num-identities": namespaces,
-                "num-failures": link.failures,
+                "num-failures": failures.failures,
             }
         ),
         "synced": {**omit_empty(synced)},
-        "last-failure": instant(link.last_failure_at),
+        "last-failure": instant(failures.last_failure_at),
     }
+
+
+def _endpoint(spec: ClusterSpec) -> str:
+    return f"https://{spec.name}.mesh.cilium.io:2379"
+
+
+def _etcd(endpoint: str, *, is_up: bool) -> str:
+    if is_up:
+        return f"etcd: 1/1 connected, leases=0, lock leases=0, has-quorum=true: {endpoint} - 3.5.21 (Leader)"
+    lost = f"{endpoint} - context deadline exceeded"
+    return f"etcd: 0/1 connected, leases=0, lock leases=0, has-quorum=false: {lost}"
 
 
 def instant(at: datetime | None) -> str:

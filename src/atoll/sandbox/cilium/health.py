@@ -20,13 +20,16 @@ _STEP_NANOSECONDS = 40_000
 _LOST = "Connection timed out"
 
 
-def status(own: ClusterSpec, remotes: Iterable[tuple[ClusterSpec, Link]], now: datetime) -> dict[str, Any]:
+def status(
+    own: ClusterSpec, remotes: Iterable[tuple[ClusterSpec, Link]], now: datetime, *, node: str
+) -> dict[str, Any]:
     """Return the HealthStatusResponse of one node of a cluster."""
     nodes = [*_nodes(own, _LOCAL_NANOSECONDS, now, is_up=True)]
     for far, link in remotes:
         round_trip = own.uplink.round_trip_seconds + far.uplink.round_trip_seconds
         nodes += _nodes(far, round(round_trip * _NANOSECONDS), now, is_up=link.is_up)
-    return {"local": {"name": node_name(own, 0)}, "nodes": nodes, "timestamp": instant(now), "probeInterval": "1m36s"}
+    local = {"name": f"{own.name}/{node}"}
+    return {"local": local, "nodes": nodes, "timestamp": instant(now), "probeInterval": "1m36s"}
 
 
 def _nodes(spec: ClusterSpec, nanoseconds: int, now: datetime, *, is_up: bool) -> Iterator[dict[str, Any]]:

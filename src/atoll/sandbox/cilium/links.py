@@ -28,15 +28,27 @@ class Links:
 
     def __init__(self, names: tuple[str, ...], clock: Callable[[], datetime]) -> None:
         """Connect every cluster with every other."""
-        self.names = names
+        self.names: tuple[str, ...] = ()
         self._clock = clock
-        self._links = {(near, far): Link() for near in names for far in names if near != far}
+        self._links: dict[tuple[str, str], Link] = {}
+        for name in names:
+            self.add(name)
+
+    def add(self, name: str) -> None:
+        """Connect one more cluster with every other."""
+        self._links.update({pair: Link() for other in self.names for pair in ((name, other), (other, name))})
+        self.names = (*self.names, name)
+
+    def remove(self, name: str) -> None:
+        """Forget a cluster and its links."""
+        self.names = tuple(other for other in self.names if other != name)
+        self._links = {pair: link for pair, link in self._links.items() if name not in pair}
 
     def view(self, near: str, far: str) -> Link:
         """Return how `near` sees `far`. Raises UnknownLink."""
         link = self._links.get((near, far))
         if link is None:
-            raise UnknownLink(f"there is no link {near} → {far}: clusters are {', '.join(self.names)}")
+            raise UnknownLink(f"there is no link {near} → {far}: the mesh has {', '.join(self.names)}")
         return link
 
     def set_up(self, near: str, far: str, *, is_up: bool, both_ways: bool = True) -> None:

@@ -6,9 +6,12 @@ Owns their content. The keys in them are real and protect nothing: no control pl
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
+from atoll.kubeapi.errors import NotFound
+from atoll.kubeapi.patch import Patch
 from atoll.kubeapi.resource import Object
 from atoll.kubeapi.store import Store
 from atoll.local.certificates import Pair, issue_ca, issue_server, new_key
@@ -17,6 +20,7 @@ from atoll.sandbox.spec import ClusterSpec
 
 _NAMESPACE = "kube-system"
 _DOMAIN = "mesh.cilium.io"
+_PEERS = "cilium-clustermesh"
 
 
 def new_authority(now: datetime) -> Pair:
@@ -31,8 +35,23 @@ async def connect(store: Store, spec: ClusterSpec, peers: Iterable[ClusterSpec],
         await store.create(SECRET, secret)
 
 
+async def introduce(store: Store, newcomer: ClusterSpec) -> None:
+    """Tell a member of the mesh of one more peer."""
+    await _change_peers(store, {newcomer.name: base64.b64encode(_client(newcomer)).decode()})
+
+
+async def forget(store: Store, name: str) -> None:
+    """Take a peer out of what a member of the mesh knows."""
+    await _change_peers(store, {name: None})
+
+
+async def _change_peers(store: Store, data: Mapping[str, str | None]) -> None:
+    with contextlib.suppress(NotFound):
+        await store.patch(SECRET, _NAMESPACE, _PEERS, Patch("merge", {"data": dict(data)}))
+
+
 def _secrets(spec: ClusterSpec, peers: Iterable[ClusterSpec], ca: Pair, now: datetime) -> Iterator[Object]:
-    yield _secret("cilium-clustermesh", "Opaque", {peer.name: _client(peer) for peer in peers if peer is not spec})
+    yield _secret(_PEERS, "Opaque", {peer.name: _client(peer) for peer in peers if peer is not spec})
     for who in ("server", "remote"):
         key = new_key()
         certificate = issue_server(ca, key, names=[f"{spec.name}.{_DOMAIN}", f"*.{_DOMAIN}"], now=now)

@@ -19,6 +19,7 @@ from atoll.sandbox.kinds.network import (
     NETWORK_POLICY,
 )
 from atoll.sandbox.kinds.pods import POD
+from atoll.sandbox.kinds.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 from atoll.sandbox.kinds.storage import CLAIM, CSI_CAPACITY, CSI_DRIVER, STORAGE_CLASS, VOLUME
 from atoll.sandbox.kinds.workloads import DEPLOYMENT, JOB
 
@@ -36,6 +37,7 @@ KINDS: tuple[ResourceType, ...] = (
     *(NAMESPACE, NODE, POD, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, SERVICE, EVENT, CLAIM, VOLUME),
     *(DEPLOYMENT, JOB, LEASE, ENDPOINT_SLICE),
     *(STORAGE_CLASS, CSI_DRIVER, CSI_CAPACITY),
+    *(ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING),
     *(NETWORK_POLICY, *EXTENSIONS),
 )
 
@@ -57,6 +59,8 @@ __all__ = [
     "CILIUM_POLICY",
     "CLAIM",
     "CLUSTER_NETWORK_POLICY",
+    "CLUSTER_ROLE",
+    "CLUSTER_ROLE_BINDING",
     "CONFIG_MAP",
     "CSI_CAPACITY",
     "CSI_DRIVER",
@@ -71,6 +75,8 @@ __all__ = [
     "NETWORK_POLICY",
     "NODE",
     "POD",
+    "ROLE",
+    "ROLE_BINDING",
     "SECRET",
     "SERVICE",
     "SERVICE_ACCOUNT",

@@ -31,6 +31,7 @@ from atoll.sandbox.kinds.shape import (
 
 JOB_NAME = "batch.kubernetes.io/job-name"
 JOB_UID = "batch.kubernetes.io/controller-uid"
+_NO_LIMIT = 2**31 - 1  # what Kubernetes makes of backoffLimit where indexes have limits of their own
 
 
 def _default_deployment(obj: Object) -> None:
@@ -128,7 +129,7 @@ def _default_job(obj: Object) -> None:
         spec["completions"] = 1
     if spec.get("parallelism") is None:
         spec["parallelism"] = 1
-    spec.setdefault("backoffLimit", 6)
+    spec.setdefault("backoffLimit", 6 if spec.get("backoffLimitPerIndex") is None else _NO_LIMIT)
     spec.setdefault("completionMode", "NonIndexed")
     spec.setdefault("suspend", False)
     if "selector" not in spec:
@@ -151,8 +152,12 @@ def _job_rule(new: Object, old: Object | None) -> Iterable[Cause]:
             yield Cause(f"spec.{name}", "Invalid value: must be greater than or equal to 0")
     if spec["completionMode"] == "Indexed" and spec.get("completions") is None:
         yield Cause("spec.completions", "Required value: with completionMode Indexed", "FieldValueRequired")
+    if spec["completionMode"] != "Indexed":
+        for name in ("backoffLimitPerIndex", "maxFailedIndexes"):
+            if spec.get(name) is not None:
+                yield Cause(f"spec.{name}", f"Invalid value: {spec[name]}: requires indexed completion mode")
     if old is not None:
-        for name in ("template", "selector", "completions", "completionMode"):
+        for name in ("template", "selector", "completions", "completionMode", "backoffLimitPerIndex"):
             if old["spec"].get(name) != spec.get(name):
                 yield Cause(f"spec.{name}", "Invalid value: field is immutable")
 

@@ -15,9 +15,10 @@ from atoll.kubeapi.metadata import timestamp
 from atoll.kubeapi.resource import Object
 from atoll.sandbox.events import Said
 from atoll.sandbox.kubelet.environment import ConfigurationError
+from atoll.sandbox.kubelet.exec import Commands
 from atoll.sandbox.kubelet.logs import ContainerLog
 from atoll.sandbox.kubelet.process import Process
-from atoll.sandbox.kubelet.starting import CannotStart, Place, Starter
+from atoll.sandbox.kubelet.starting import CannotStart, Place, Started, Starter
 from atoll.sandbox.kubelet.status import Container, ended
 
 RESTART_SECONDS, MAX_RESTART_SECONDS = 1.0, 60.0  # KEP-4603, "Tune CrashLoopBackOff"; doubled at each restart
@@ -37,6 +38,12 @@ class Life:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     processes: dict[str, Process] = field(default_factory=dict)
     logs: dict[str, ContainerLog] = field(default_factory=dict)
+    commands: dict[str, Commands] = field(default_factory=dict)
+
+    async def end(self) -> None:
+        """Kill whatever still runs."""
+        processes, commands = tuple(self.processes.values()), tuple(self.commands.values())
+        await asyncio.gather(*(process.kill() for process in processes), *(each.close() for each in commands))
 
     async def pause(self, seconds: float) -> bool:
         """Wait; True as soon as the pod is to stop."""
@@ -98,19 +105,21 @@ class ContainerRunner:
             return self._unstarted("StartError", str(error)), 0.0
         if started is None:
             return self._unstarted("ContainerCannotRun", "the pod was stopped before the container could start"), 0.0
-        self._life.processes[name] = started
+        process = self._life.processes[name] = started.process
+        self._life.commands[name] = Commands(starter.launcher, started.launch, name)
         if self._life.stopping.is_set():  # it was asked while the process was being made
-            started.terminate()
+            process.terminate()
         self._view.container_id = f"sandbox://{pod['metadata']['uid']}/{name}/{self._view.restarts}"
         self._view.state = {"running": {"startedAt": timestamp(began)}}
         await self._life.publish()
-        code = await started.ended
+        code = await process.ended
         del self._life.processes[name]
+        await self._life.commands.pop(name).close()
         finished = self._life.clock()
         state = ended(code, timestamp(began), timestamp(finished), container_id=self._view.container_id)
         return state, (finished - began).total_seconds()
 
-    async def _started(self, pod: Object, place: Place, starter: Starter) -> Process | None:
+    async def _started(self, pod: Object, place: Place, starter: Starter) -> Started | None:
         """Start, retrying while something referred to is missing; None if the pod is stopped before."""
         while not self._life.stopping.is_set():
             try:
@@ -119,7 +128,7 @@ class ContainerRunner:
                 await self._wait_for(str(error))
             else:
                 self._life.logs[self._view.name] = started.log
-                return started.process
+                return started
         return None
 
     async def _wait_for(self, message: str) -> None:

@@ -17,8 +17,10 @@ from atoll.kubeapi.errors import ApiError, Conflict, NotFound
 from atoll.kubeapi.resource import Object
 from atoll.sandbox.kinds.catalog import NODE, POD
 from atoll.sandbox.kubelet.devices import GPU, Devices, DevicesExhausted, gpus_of
+from atoll.sandbox.kubelet.exec import Commands
 from atoll.sandbox.kubelet.logs import ContainerLog
 from atoll.sandbox.kubelet.pod import Berth, Machinery, PodWorker
+from atoll.sandbox.kubelet.stand_ins import StandIns
 from atoll.sandbox.watching import follow
 
 log = structlog.get_logger()
@@ -41,6 +43,8 @@ class Kubelet:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stops: dict[str, float] = {}  # uid -> grace seconds of pods that are to end
         self._addresses: dict[str, int] = {}  # node -> how many pod addresses it gave out
+        self.stand_ins = StandIns()
+        """Who answers commands in pods that this kubelet lets be."""
 
     async def run(self) -> None:
         """Run pods until cancelled; then end them all at once."""
@@ -58,9 +62,19 @@ class Kubelet:
         worker = self._workers.get(pod["metadata"]["uid"])
         return worker.log_of(container) if worker else None
 
+    def commands_of(self, pod: Object, container: str) -> Commands | None:
+        """Return where commands beside a container are run, None while it does not run here."""
+        worker = self._workers.get(pod["metadata"]["uid"])
+        return worker.commands_of(container) if worker else None
+
     def folder_of(self, pod: Object) -> Path:
         """Return the folder that a pod has on this machine."""
         return self._folder / str(pod["metadata"]["uid"])
+
+    async def kill(self, pod: Object) -> bool:
+        """Kill a pod's containers as `kill -9` does; what follows is its restart policy's. False if none runs."""
+        worker = self._workers.get(pod["metadata"]["uid"])
+        return await worker.kill() if worker else False
 
     def _take(self, kind: str, pod: Object) -> None:
         metadata, uid = pod["metadata"], pod["metadata"]["uid"]

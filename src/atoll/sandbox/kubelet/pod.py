@@ -21,6 +21,7 @@ from atoll.kubeapi.store import Store
 from atoll.sandbox.events import Recorder, Said
 from atoll.sandbox.kinds.catalog import POD
 from atoll.sandbox.kubelet.container import RETRY_SECONDS, ContainerRunner, Life
+from atoll.sandbox.kubelet.exec import Commands
 from atoll.sandbox.kubelet.logs import ContainerLog
 from atoll.sandbox.kubelet.paths import MountRefused
 from atoll.sandbox.kubelet.starting import Place, Starter
@@ -75,10 +76,20 @@ class PodWorker:
         """Return the log of a container's newest run, None before its first."""
         return self._life.logs.get(container)
 
+    def commands_of(self, container: str) -> Commands | None:
+        """Return where commands beside a container are run, None while it does not run."""
+        return self._life.commands.get(container)
+
     def stop(self, grace_seconds: float) -> None:
         """End the pod: SIGTERM now, SIGKILL after `grace_seconds`."""
         self._grace_seconds = grace_seconds
         self._life.stopping.set()
+
+    async def kill(self) -> bool:
+        """Kill what runs now; False if nothing does."""
+        processes = tuple(self._life.processes.values())
+        await asyncio.gather(*(process.kill() for process in processes))
+        return bool(processes)
 
     async def run(self) -> None:
         """Run the pod to its end; its last status is written, and nothing of it runs, when this returns."""
@@ -94,7 +105,7 @@ class PodWorker:
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
-            await asyncio.gather(*(process.kill() for process in tuple(self._life.processes.values())))
+            await self._life.end()
         await self._publish()
 
     async def refuse(self, reason: str, message: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import marshal
 import os
 import signal
@@ -45,12 +46,48 @@ class Launch:
     mounts: Sequence[Mount] = ()
 
 
-class Process:
+@dataclass(frozen=True)
+class Ends:
+    """What a process reads and writes, as open descriptors; all three are one terminal if `is_terminal`."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+    is_terminal: bool = False
+
+
+class Running:
+    """A process in its launcher, and how it is ended. `ended` has its exit code."""
+
+    ended: asyncio.Task[int]
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        """Hold the launcher `process`."""
+        self._process = process
+
+    def terminate(self) -> None:
+        """Ask the process group to end (SIGTERM)."""
+        self._send(signal.SIGTERM)
+
+    async def kill(self) -> None:
+        """Kill the process and everything it started; return when it is gone."""
+        self._send(signal.SIGUSR1)
+        done, _ = await asyncio.wait((self.ended,), timeout=_KILL_SECONDS)
+        if not done:
+            self._send(signal.SIGKILL)
+            await asyncio.wait((self.ended,))
+
+    def _send(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+
+class Process(Running):
     """One running container."""
 
     def __init__(self, process: asyncio.subprocess.Process, output: int, log: ContainerLog) -> None:
         """Read the pipe `output` of `process` into `log`; both are this object's to close."""
-        self._process = process
+        super().__init__(process)
         self._output = output
         self._log = log
         self.ended: asyncio.Task[int] = asyncio.create_task(self._run(), name=f"container-{process.pid}")
@@ -83,22 +120,6 @@ class Process:
         except OSError as error:
             log.warning("Output of a container was lost.", path=str(self._log.path), error=error.strerror)
 
-    def terminate(self) -> None:
-        """Ask the container's process group to end (SIGTERM)."""
-        self._send(signal.SIGTERM)
-
-    async def kill(self) -> None:
-        """Kill the container and everything it started; return when it is gone."""
-        self._send(signal.SIGUSR1)
-        done, _ = await asyncio.wait((self.ended,), timeout=_KILL_SECONDS)
-        if not done:
-            self._send(signal.SIGKILL)
-            await asyncio.wait((self.ended,))
-
-    def _send(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
-
 
 class Launcher:
     """Starts the containers of one cluster; decides once how mounts are made on this machine."""
@@ -107,6 +128,7 @@ class Launcher:
         """Args: `isolation` is what probe_isolation() said."""
         self.isolation = isolation
         self._reader, self._writer = os.pipe()
+        self._numbers = itertools.count()
 
     @cached_property
     def search_path(self) -> str:
@@ -115,30 +137,34 @@ class Launcher:
 
     async def start(self, launch: Launch, log: ContainerLog) -> Process:
         """Start a container; a command that cannot be run ends with exit code 126 to 128."""
-        scratch = launch.folder / "scratch"
-        root = launch.folder / "root"
-        for folder in (scratch, root):
-            folder.mkdir(parents=True, exist_ok=True)
-        description = launch.folder / "launch"
-        with open(description, "wb", opener=_private) as file:  # noqa: ASYNC230 - a small local file
-            marshal.dump(self._describe(launch, scratch, root), file)
         output, written = os.pipe()  # not asyncio's: with that, nobody hears of an end while the pipe is held open
         try:
-            process = await asyncio.create_subprocess_exec(
-                *_LAUNCHER,
-                str(description),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=written,
-                stderr=written,
-                pass_fds=(self._reader,),
-                start_new_session=True,
-            )
+            process = await self.spawn(launch, Ends(asyncio.subprocess.DEVNULL, written, written))
         except BaseException:
             os.close(output)
             raise
         finally:
             os.close(written)
         return Process(process, output, log)
+
+    async def spawn(self, launch: Launch, ends: Ends) -> asyncio.subprocess.Process:
+        """Start a process where a container is, or is to be; the ends stay the caller's to close."""
+        scratch = launch.folder / "scratch"
+        root = launch.folder / "root"
+        for folder in (scratch, root):
+            folder.mkdir(parents=True, exist_ok=True)
+        description = launch.folder / f"launch-{next(self._numbers)}"
+        with open(description, "wb", opener=_private) as file:  # noqa: ASYNC230 - a small local file
+            marshal.dump({**self._describe(launch, scratch, root), "terminal": ends.is_terminal}, file)
+        return await asyncio.create_subprocess_exec(
+            *_LAUNCHER,
+            str(description),
+            stdin=ends.stdin,
+            stdout=ends.stdout,
+            stderr=ends.stderr,
+            pass_fds=(self._reader,),
+            start_new_session=True,
+        )
 
     def close(self) -> None:
         """End every container that still runs, whatever state this process is in."""
@@ -147,9 +173,10 @@ class Launcher:
                 os.close(end)
 
     def _describe(self, launch: Launch, scratch: Path, root: Path) -> dict[str, object]:
-        base = {"PATH": self.search_path, "HOME": str(scratch), "TMPDIR": str(scratch), "LANG": "C.UTF-8"}
+        own = _seen(scratch, launch.mounts)
+        base = {"PATH": self.search_path, "HOME": own, "TMPDIR": own, "LANG": "C.UTF-8"}
         env = {**base, **launch.env}
-        argv, directory = list(launch.argv), launch.working_directory or str(scratch)
+        argv, directory = list(launch.argv), launch.working_directory or own
         has_mounts = bool(launch.mounts)
         if has_mounts and self.isolation != "mounts":
             argv = [rewritten(word, launch.mounts) for word in argv]
@@ -164,6 +191,11 @@ class Launcher:
             "isolation": self.isolation if has_mounts else "none",
             "lifeline": self._reader,
         }
+
+
+def _seen(scratch: Path, mounts: Sequence[Mount]) -> str:
+    """Give the folder that is a container's own: a volume over its place, as at /tmp, hides the one of the machine."""
+    return next((mount.target for mount in mounts if scratch.is_relative_to(mount.target)), str(scratch))
 
 
 def _private(path: str, flags: int) -> int:

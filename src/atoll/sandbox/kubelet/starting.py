@@ -17,8 +17,17 @@ from atoll.kubeapi.errors import NotFound
 from atoll.kubeapi.resource import Object
 from atoll.kubeapi.store import Store
 from atoll.sandbox.kinds.catalog import CONFIG_MAP, SECRET
+from atoll.sandbox.kubelet.account import Surroundings
 from atoll.sandbox.kubelet.devices import visible
-from atoll.sandbox.kubelet.environment import Sources, command, environment, expand, plain, references
+from atoll.sandbox.kubelet.environment import (
+    ConfigurationError,
+    Sources,
+    command,
+    environment,
+    expand,
+    plain,
+    references,
+)
 from atoll.sandbox.kubelet.logs import ContainerLog
 from atoll.sandbox.kubelet.paths import Mount
 from atoll.sandbox.kubelet.process import Launch, Launcher, Process
@@ -44,48 +53,50 @@ class Started:
 
     process: Process
     log: ContainerLog
+    launch: Launch
+    """How it was started, which is how commands beside it are."""
 
 
 class Starter:
     """Starts containers of one cluster's pods."""
 
-    def __init__(self, store: Store, launcher: Launcher, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        launcher: Launcher,
+        clock: Callable[[], datetime],
+        *,
+        surroundings: Surroundings = Surroundings(),  # noqa: B008 - a frozen value
+    ) -> None:
         """Read ConfigMaps and Secrets from `store`, start processes by `launcher`."""
         self._store = store
-        self._launcher = launcher
+        self.launcher = launcher
         self._clock = clock
+        self._surroundings = surroundings
+        self.why_held: Callable[[Object], str] = lambda _pod: ""
+        """Says why containers of a pod may not start now, empty if they may: the place of a fault on purpose."""
 
     async def start(self, pod: Object, container: Mapping[str, Any], place: Place, *, restarts: int) -> Started:
         """Start one container. Raises ConfigurationError (retry), MountRefused or CannotStart (give up)."""
+        if held := self.why_held(pod):
+            raise ConfigurationError(held)
         sources = await self._sources(pod, container)
-        base = {"HOSTNAME": pod["metadata"]["name"]}
+        base = {"HOSTNAME": pod["metadata"]["name"], **self._surroundings.environment()}
         env = environment(container, pod, sources, base=base)
         env.update(visible(place.devices.get(container["name"], ())))
-        mounts = mounts_of(container, place.volumes, env)
+        mounts = (*mounts_of(container, place.volumes, env), *self._surroundings.account_mount(pod, place.folder))
         argv = command(container, env)
-        self._check(argv[0], env, container, mounts)
         folder = place.folder / container["name"]
         folder.mkdir(parents=True, exist_ok=True)
         log_path(place.folder, container["name"], restarts - 2).unlink(missing_ok=True)  # the newest two are kept
+        launch = Launch(argv, env, folder, expand(container.get("workingDir", ""), env), mounts)
+        check_program(launch, self.launcher.search_path, container["name"])
         log = ContainerLog(log_path(place.folder, container["name"], restarts), self._clock)
-        launch = Launch(argv, env, folder, expand(container.get("workingDir", ""), env), tuple(mounts))
         try:
-            return Started(await self._launcher.start(launch, log), log)
+            return Started(await self.launcher.start(launch, log), log, launch)
         except OSError as error:
             log.close()
             raise CannotStart(f"the launcher cannot be started: {error}") from error
-
-    def _check(
-        self, program: str, env: Mapping[str, str], container: Mapping[str, Any], mounts: Sequence[Mount]
-    ) -> None:
-        """Say early and clearly what a runtime says about a program that is not there."""
-        if "/" not in program:
-            search = env.get("PATH", self._launcher.search_path)
-            if shutil.which(program, path=search) is None and not _is_mounted(search, mounts):
-                raise CannotStart(f'exec: "{program}": executable file not found in $PATH')
-        elif program.startswith("/") and not _is_mounted(program, mounts) and not os.access(program, os.X_OK):
-            why = "permission denied" if Path(program).exists() else "no such file or directory"
-            raise CannotStart(f'exec: "{program}": {why} (container {container["name"]!r})')
 
     async def _sources(self, pod: Object, container: Mapping[str, Any]) -> Sources:
         found: dict[str, dict[str, dict[str, str]]] = {"configMap": {}, "secret": {}}
@@ -97,6 +108,18 @@ class Starter:
                 continue  # whether it may be missing stands at each reference
             found[kind][name] = {key: value.decode(errors="replace") for key, value in plain(obj).items()}
         return Sources(found["configMap"], found["secret"])
+
+
+def check_program(launch: Launch, search_path: str, container: str) -> None:
+    """Say early and clearly what a runtime says about a program that is not there. Raises CannotStart."""
+    program, mounts = launch.argv[0], launch.mounts
+    if "/" not in program:
+        search = launch.env.get("PATH", search_path)
+        if shutil.which(program, path=search) is None and not _is_mounted(search, mounts):
+            raise CannotStart(f'exec: "{program}": executable file not found in $PATH')
+    elif program.startswith("/") and not _is_mounted(program, mounts) and not os.access(program, os.X_OK):
+        why = "permission denied" if Path(program).exists() else "no such file or directory"
+        raise CannotStart(f'exec: "{program}": {why} (container {container!r})')
 
 
 def _is_mounted(paths: str, mounts: Sequence[Mount]) -> bool:

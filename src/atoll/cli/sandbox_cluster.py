@@ -1,0 +1,59 @@
+"""`atoll sandbox cluster`: one more simulated cluster beside those of a running sandbox; nobody has joined it yet."""
+
+from typing import Annotated
+
+import typer
+
+from atoll.cli.options import HomeFolder, NoContext
+
+app = typer.Typer(no_args_is_help=True, help="More simulated clusters, for joining by hand.")
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Its name; cloud-…, onprem-…, lab-… and edge-… choose its form.")
+]
+Meshed = Annotated[bool, typer.Option("--mesh", help="Connect it with the simulated Cluster Mesh.")]
+
+
+@app.command()
+def start(name: Name, mesh: Meshed = False, home: HomeFolder = None, no_context: NoContext = False) -> None:
+    """Start a cluster without an agent: an API server and kubelets, as somebody's cluster is before it joins.
+
+    Your kubeconfig gets a context of its name, which does not become the current one. What runs in the cluster reaches
+    its API server as in a real one, by the token of a service account and with the rights of RBAC; it ends with the
+    sandbox.
+
+    \b
+    Examples:
+      atoll sandbox cluster start lab-9 && atoll cluster join lab-9 --context lab-9
+      kubectl --context lab-9 get nodes
+    """
+    from atoll.cli import sandbox_clusters
+
+    sandbox_clusters.start(home, name, is_meshed=mesh, with_context=not no_context)
+
+
+@app.command()
+def stop(name: Name, home: HomeFolder = None) -> None:
+    """End a cluster that was started so, with everything that runs in it; take its context out of your kubeconfig.
+
+    To the hub it is lost, unless it left before: 'atoll cluster leave NAME'.
+
+    \b
+    Example:
+      atoll sandbox cluster stop lab-9
+    """
+    from atoll.cli import sandbox_clusters
+
+    sandbox_clusters.stop(home, name)
+
+
+@app.command("list")
+def list_(home: HomeFolder = None) -> None:
+    """Show the simulated clusters: where their APIs are, and who runs an agent for them.
+
+    \b
+    Example:
+      atoll sandbox cluster list
+    """
+    from atoll.cli import sandbox_clusters
+
+    sandbox_clusters.show(home)

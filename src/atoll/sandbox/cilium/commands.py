@@ -1,0 +1,45 @@
+"""What Cilium's own commands print in the pods of a simulated cluster, out of the answers that its sockets give.
+
+Owns the command lines that Atoll and cilium-cli run there (cilium-cli: k8s/client.go); anything else is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from atoll.sandbox.cilium.agent import CiliumAgent
+from atoll.sandbox.kubelet.stand_ins import Place, StandIns
+
+_JSON = ("-o", "json")
+_Answer = Callable[[str], Awaitable[Any]]
+
+
+def play(stand_ins: StandIns, agent: CiliumAgent) -> None:
+    """Have the pods of a cluster's Cilium answer as `agent` does."""
+    stand_ins.play(
+        "cilium",
+        _Program(
+            {
+                ("cilium-agent", "cilium", "status", *_JSON): agent.status,
+                ("cilium-agent", "cilium-dbg", "status", *_JSON): agent.status,
+                ("cilium-agent", "cilium-health", "status", *_JSON): agent.probes,
+            }
+        ),
+    )
+    kvstoremesh = ("kvstoremesh", "/usr/bin/clustermesh-apiserver", "kvstoremesh-dbg", "status", *_JSON)
+    stand_ins.play("clustermesh-apiserver", _Program({kvstoremesh: agent.cache}))
+
+
+class _Program:
+    """Command lines by container and words; each answers for the node of its pod."""
+
+    def __init__(self, answers: Mapping[tuple[str, ...], _Answer]) -> None:
+        self._answers = answers
+
+    async def answer(self, place: Place, command: Sequence[str]) -> bytes | None:
+        """Return what the command prints; None if there is no such command there."""
+        found = self._answers.get((place.container, *command))
+        return None if found is None else orjson.dumps(await found(str(place.pod["spec"]["nodeName"])))
