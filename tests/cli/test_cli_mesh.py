@@ -143,14 +143,36 @@ def test_links_that_are_not_ready_are_named_with_their_reason_below_the_matrix(m
     assert "c reaches b, not the reverse: etcd: 0/1 connected" in rows[1]
 
 
-def test_a_mesh_too_large_for_a_matrix_is_told_by_what_is_broken(mesh: Run) -> None:
-    """Thirteen clusters: only the link that is down, and how many are ready."""
-    names = [f"m{number:02}" for number in range(1, 14)]
+def test_a_mesh_of_dozens_is_a_map_of_one_character_a_link(mesh: Run) -> None:
+    """Fifty clusters in 80 columns: who is how proven, how many links are ready, and where the others are."""
+    names = [f"m{number:02}" for number in range(1, 51)]
     gone = {"links": [view("m02", ready=False)]}, {"links": [view("m01", ready=False)]}
     done = mesh(federation(*names, c1=gone[0], c2=gone[1]), "status")
     assert done.returncode == 3
-    assert len(done.stdout.splitlines()) == 2
-    assert "77 of 78 links are ready" in done.stderr
+    drawn, broken = done.stdout.split("\n\n")
+    header, first, *_, last = drawn.splitlines()
+    assert header.split() == ["CLUSTER", "PROVEN", "READY", "1234567890" * 5]
+    assert first.split()[1:2] + first.split()[3:] == ["m01", "48/49", "·x" + "+" * 48]
+    assert first.split()[2].startswith("2h"), "the age of the oldest proof"
+    assert last.split()[-2:] == ["49/49", "+" * 49 + "·"]
+    assert max(map(len, drawn.splitlines())) <= 80
+    assert broken.splitlines()[1].split()[:4] == ["m01", "-", "m02", "Down"]
+    assert "1224 of 1225 links are ready" in done.stderr
+    assert "x down" in done.stderr
+
+
+def test_many_broken_links_are_told_by_the_clusters_that_broke_them(mesh: Run) -> None:
+    """Sixty clusters, one of which is reached by nobody: one line, not fifty-nine, and nothing of the others."""
+    names = [f"m{number:02}" for number in range(1, 61)]
+    alone = {"links": [view(name, ready=False) for name in names if name != "m07"]}
+    changed = {f"c{number}": {"links": [view("m07", ready=False)]} for number in range(1, 61)} | {"c7": alone}
+    done = mesh(federation(*names, **changed), "status")
+    assert done.returncode == 3
+    header, row = done.stdout.splitlines()
+    assert header.split() == ["CLUSTER", "PROVEN", "BROKEN", "STATES", "REASON"]
+    assert row.split()[:1] + row.split()[2:4] == ["m07", "59/59", "Down:59"]
+    assert "etcd: 0/1 connected" in row
+    assert "1711 of 1770 links are ready" in done.stderr
 
 
 def test_wide_lists_every_direction_with_rates_and_ages(mesh: Run, hub_lists: Hub) -> None:

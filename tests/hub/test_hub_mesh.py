@@ -92,7 +92,11 @@ CONDITIONS: dict[str, tuple[tuple[MeshLink, ...], bool, tuple[str, str, str]]] =
         (link(NOW, cache_problem="no leader"), MeshLink(peer="c")), False,
         ("False", "LinksDown", "no link to c; only an old cache of b"),
     ),
-    "lost": ((link(NOW),), True, ("Unknown", "HeartbeatStale", "1 of 1 links are ready")),
+    "lost": (
+        (link(NOW),),
+        True,
+        ("Unknown", "HeartbeatStale", "when the cluster was last heard: 1 of 1 links are ready"),
+    ),
 }  # fmt: skip
 
 

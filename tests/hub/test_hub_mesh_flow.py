@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from atoll.federation.bus.inventory_messages import NetworkReport
 from atoll.federation.bus.mesh_messages import MeshServicesReport
 from atoll.federation.bus.messages import MeshReport
 from atoll.federation.bus.subjects import OBSERVED_STREAM, observed_prefix
-from atoll.federation.mesh import LinkState, matrix, members_of, shared_services, violations
+from atoll.federation.mesh import LinkState, SideState, matrix, members_of, shared_services, violations
 from atoll.federation.resources import Cluster, MeshFacts, MeshLink, MeshService
 from hub.support import API, HubClient, Member, eventually, joined, manifest, now, running_hub
 
@@ -113,3 +114,34 @@ async def test_endpoints_that_vanish_in_one_cluster_show_as_a_failover(hub: HubC
                 return [str(each.state) for each in found if len(each.places) == 2] == [state]
 
             assert await eventually(is_so)
+        told = await eventually(lambda: service_events(hub))
+        assert [(event["reason"], event["type"], event["message"]) for event in told] == [
+            ("ServiceFailedOver", "Warning", "lab/db: no endpoint in b: served by a")
+        ]
+
+
+async def service_events(hub: HubClient) -> list[dict[str, Any]]:
+    """What events tell of services."""
+    found = (await hub.get("/api/v1/events"))["items"]
+    return [event for event in found if event["reason"].startswith("Service")]
+
+
+async def test_a_monitor_is_told_how_the_mesh_is(hub: HubClient, bus: Bus) -> None:
+    """Links, broken rules and certificates at /metrics, as numbers with closed labels."""
+    async with meshed(hub, bus) as members:
+        await tell(members["a"], "b", 1)
+        await tell(members["b"], "a", 1, is_ready=False)
+
+        async def is_there() -> bool:
+            found = members_of(await clusters(hub))
+            return len([member for member in found if member.facts.pod_cidrs]) == 2
+
+        assert await eventually(is_there)
+        lines = (await hub.http.get("/metrics")).text.splitlines()
+        told = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+        counts = {state: told[f'atoll_mesh_links{{state="{state}"}}'] for state in SideState}
+        assert counts == dict.fromkeys(SideState, 0) | {SideState.READY: 1, SideState.FAILING: 1}
+        assert told['atoll_mesh_violations{rule="DuplicateId"}'] == 1
+        assert told['atoll_mesh_violations{rule="CaNotShared"}'] == 0
+        assert told['atoll_mesh_services{state="Down"}'] == 0
+        assert isnan(told["atoll_mesh_certificate_expiry_seconds"])

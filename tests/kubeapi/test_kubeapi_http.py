@@ -105,7 +105,7 @@ BAD_REQUESTS: dict[str, tuple[str, str, dict[str, Any], int, str]] = {
     "a body that is nested too deeply": (
         "POST",
         WIDGETS,
-        {"content": b'{"spec":{"size":1,"anything":' + b'{"a":' * 900 + b"1" + b"}" * 902},
+        {"content": b'{"spec":{"size":1,"anything":' + b'{"a":' * 300 + b"1" + b"}" * 302},
         400,
         "Recursion limit",
     ),

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from atoll.cli.ages import age, instant
 from atoll.cli.api import Api
-from atoll.cli.meshing import age, instant, print_record, read_members
+from atoll.cli.meshing import print_record, read_members
 from atoll.cli.options import Output
 from atoll.cli.output import hint, plural
 from atoll.cli.tables import print_table

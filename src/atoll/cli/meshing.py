@@ -7,24 +7,17 @@ from typing import Any
 import orjson
 
 from atoll.cli import kinds
+from atoll.cli.ages import age, instant
 from atoll.cli.api import Api
+from atoll.cli.mesh_matrix import milliseconds, print_matrix
 from atoll.cli.options import Output
-from atoll.cli.output import hint, plural, say, to_yaml
+from atoll.cli.output import hint, say, to_yaml
 from atoll.cli.tables import print_table
-from atoll.federation.capacity import format_duration
 from atoll.federation.errors import Forbidden
-from atoll.federation.mesh import Direction, LinkState, Matrix, Member, Pair, matrix, measured_rates, members_of
+from atoll.federation.mesh import Direction, Matrix, Member, matrix, measured_rates, members_of
 from atoll.federation.mesh.rates import Rate, Way
 from atoll.federation.resources import Cluster, Transfer
 
-# Beside names and ages, so many columns stay readable; a larger mesh is told by what is wrong with it.
-_WIDEST_MATRIX = 12
-_CELLS = {
-    LinkState.CONNECTED: "syncing",
-    LinkState.STALE: "stale",
-    LinkState.DOWN: "down",
-    LinkState.UNKNOWN: "?",
-}
 _UNITS = ("", "k", "M", "G", "T")
 
 
@@ -47,7 +40,7 @@ def show(api: Api, output: Output) -> bool:
         headers = ("FROM", "TO", "STATE", "LATENCY", "NODES", "FAILURES", "RATE", "SEEN", "PROVEN", "REASON")
         print_table(headers, _directions(whole))
     else:
-        _print_matrix(whole)
+        print_matrix(whole)
     for member in members:
         for problem in (member.facts.message, *member.facts.problems):
             if problem and output not in (Output.JSON, Output.YAML):
@@ -104,54 +97,6 @@ def _rates(api: Api) -> dict[Way, Rate]:
     return measured_rates(Transfer.model_validate(item) for item in answer["items"])
 
 
-def _print_matrix(whole: Matrix) -> None:
-    names = (*whole.clusters, *whole.outsiders)
-    if len(names) <= _WIDEST_MATRIX:
-        numbers = [str(number) for number in range(1, len(names) + 1)]
-        print_table(("CLUSTER", "PROVEN", *numbers), _rows(whole, names))
-    if whole.broken:
-        if len(names) <= _WIDEST_MATRIX:
-            say("")
-        print_table(("LINK", "STATE", "PROVEN", "REASON"), map(_broken, whole.broken))
-    hint(f"{len(whole.pairs) - len(whole.broken)} of {plural(len(whole.pairs), 'link')} are ready")
-
-
-def _rows(whole: Matrix, names: tuple[str, ...]) -> Iterator[tuple[object, ...]]:
-    digits = len(str(len(names)))
-    for number, name in enumerate(names, start=1):
-        cells = (_cell(whole.pair(name, other), name) if other != name else "·" for other in names)
-        yield f"{number:{digits}} {name}", _proven(whole, name), *cells
-
-
-def _proven(whole: Matrix, name: str) -> str:
-    """Tell the age of a cluster's own oldest proof."""
-    views = [side.view for side, _ in whole.directions() if side.source == name and side.view is not None]
-    if not views:
-        return "-" if name in whole.outsiders else "never"
-    dates = [view.last_proven_at for view in views if view.last_proven_at is not None]
-    return age(min(dates)) if len(dates) == len(views) else "never"
-
-
-def _cell(pair: Pair | None, source: str) -> str:
-    """Tell how a cluster sees another one, in a few characters."""
-    if pair is None:
-        return "-"
-    side = pair.there if pair.there.source == source else pair.back
-    if side is None:
-        return "-"
-    if pair.link.state is LinkState.READY:
-        latency = side.view.latency_seconds if side.view is not None else None
-        return "ok" if latency is None else _milliseconds(latency)
-    if pair.link.state is LinkState.ASYMMETRIC:
-        return "ok" if side.view is not None and side.view.is_connected else "down"
-    return _CELLS[pair.link.state]
-
-
-def _broken(pair: Pair) -> tuple[object, ...]:
-    one, other = pair.link.clusters
-    return f"{one} - {other}", str(pair.link.state), age(pair.link.proven_at), pair.link.message
-
-
 def _directions(whole: Matrix) -> Iterator[tuple[object, ...]]:
     for side, pair in whole.directions():
         view, rate = side.view, side.rate
@@ -164,15 +109,11 @@ def _directions(whole: Matrix) -> Iterator[tuple[object, ...]]:
             if view.unreachable_nodes
             else view.remote_nodes
         )
-        latency = _milliseconds(view.latency_seconds) if view.latency_seconds is not None else ""
+        latency = milliseconds(view.latency_seconds) if view.latency_seconds is not None else ""
         speed = f"{_bytes(rate.bytes_per_second)}/s" if rate is not None else ""
         seen, proven = age(view.seen_at or view.last_proven_at), age(view.last_proven_at)
         reason = view.reason or view.cache_problem or pair.link.message
         yield side.source, side.destination, state, latency, nodes, view.failures, speed, seen, proven, reason
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:.1f}ms" if seconds < 0.01 else f"{seconds * 1000:.0f}ms"
 
 
 def _bytes(amount: float) -> str:
@@ -180,15 +121,3 @@ def _bytes(amount: float) -> str:
     while amount >= 1000 and unit < len(_UNITS) - 1:
         amount, unit = amount / 1000, unit + 1
     return f"{amount:.3g}{_UNITS[unit]}B"
-
-
-def instant(at: datetime | None) -> str | None:
-    """Write an instant as JSON has it."""
-    return at.isoformat() if at is not None else None
-
-
-def age(instant: datetime | None) -> str:
-    """Say how long ago something was, as kubectl does."""
-    if instant is None:
-        return "never"
-    return format_duration(max(0, round((datetime.now(UTC) - instant).total_seconds())))

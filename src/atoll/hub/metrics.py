@@ -3,7 +3,14 @@
 Owns names and labels: closed label values, no ids and no error text.
 """
 
+from collections.abc import Mapping
+from datetime import datetime
+from math import nan
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from atoll.federation.mesh import Census
+from atoll.federation.resources.cluster import CLUSTER_PHASES, ClusterPhase
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -35,13 +42,14 @@ class Metrics:
             ["method", "result"],
             registry=self._registry,
         )
-
         self._forged = Counter(
             "atoll_hub_forged_messages_total",
             "Messages from the field with a token that is not their member's, by what they were: report or call.",
             ["kind"],
             registry=self._registry,
         )
+        self._clusters = Gauge("atoll_hub_clusters", "Clusters by phase.", ["phase"], registry=self._registry)
+        self._mesh = _MeshGauges(self._registry)
 
     def forged(self, kind: str) -> None:
         """Count one message that nobody who may send it has sent."""
@@ -60,6 +68,50 @@ class Metrics:
         """Count one attempt to say who one is."""
         self._authentications.labels(method, result).inc()
 
+    def clusters(self, counts: Mapping[ClusterPhase, int]) -> None:
+        """Say how many clusters are in which phase."""
+        for phase in CLUSTER_PHASES:
+            self._clusters.labels(phase).set(counts.get(phase, 0))
+
+    def mesh(self, counted: Census, now: datetime) -> None:
+        """Say how the mesh is."""
+        self._mesh.set(counted, now)
+
     def expose(self) -> bytes:
         """Write all metrics for a scrape."""
         return generate_latest(self._registry)
+
+
+class _MeshGauges:
+    """What is told of the mesh."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._links = Gauge(
+            "atoll_mesh_links",
+            "Links of the mesh by how the cluster at one end sees the other: each link counts once for either end. "
+            "Stale is what was not seen of late, or is ready on an old cache only.",
+            ["state"],
+            registry=registry,
+        )
+        self._violations = Gauge(
+            "atoll_mesh_violations", "Broken rules of the mesh, as mesh check names them.", ["rule"], registry=registry
+        )
+        self._services = Gauge(
+            "atoll_mesh_services", "Services that clusters share, by who serves them.", ["state"], registry=registry
+        )
+        self._expiry = Gauge(
+            "atoll_mesh_certificate_expiry_seconds",
+            "Until the first certificate of the mesh ends, below zero once one has; NaN if none is known.",
+            registry=registry,
+        )
+
+    def set(self, counted: Census, now: datetime) -> None:
+        """Tell what was counted."""
+        for state, count in counted.sides.items():
+            self._links.labels(state).set(count)
+        for rule, count in counted.violations.items():
+            self._violations.labels(rule).set(count)
+        for service_state, count in counted.services.items():
+            self._services.labels(service_state).set(count)
+        ends = counted.expires_at
+        self._expiry.set((ends - now).total_seconds() if ends is not None else nan)

@@ -18,6 +18,16 @@ _CHECKS: tuple[Callable[[Sequence[Member]], Iterator[Violation]], ...] = (
     peering_faults,
 )
 
+RULES = (
+    *("InvalidName", "InvalidId", "DuplicateName", "DuplicateId", "NotAsDeclared", "NotInMesh"),
+    *("InvalidMaxConnectedClusters", "MaxConnectedClustersDiffer", "RoutingModeDiffers", "TunnelProtocolDiffers"),
+    *("LabelFiltersDiffer", "PolicyDefaultDiffers", "PolicyDefaultUnknown"),
+    *("PodCidrOverlap", "NodeAddressOverlap", "NativeRoutingTooNarrow"),
+    *("CaNotShared", "CertificateExpires", "CertificateExpired"),
+    *("MissingReversePeer", "WrongPeer", "StaleCache"),
+)
+"""What a violation's reason may be."""
+
 
 def violations(members: Iterable[Member], *, now: datetime | None = None) -> tuple[Violation, ...]:
     """Check the mesh's invariants; what a member did not tell breaks none of them.

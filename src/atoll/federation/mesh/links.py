@@ -48,6 +48,10 @@ class LinkView(Protocol):
     def cache_problem(self) -> str:
         """Why what is ready is only KVStoreMesh's cache of the peer; empty if nothing says so."""
 
+    @property
+    def reaches_no_node(self) -> bool:
+        """Whether the peer's nodes were probed and none of them answers."""
+
 
 @dataclass(frozen=True)
 class Link:
@@ -97,7 +101,7 @@ def _stale_message(seen_at: datetime | None, now: datetime) -> str:
 def _agreed(clusters: tuple[str, str], view: LinkView, back: LinkView) -> tuple[LinkState, str]:
     match view.is_connected, back.is_connected:
         case True, True if view.is_ready and back.is_ready:
-            return _beyond_the_cache(clusters, view, back)
+            return _beyond_the_agents(clusters, view, back)
         case True, True:
             return LinkState.CONNECTED, view.reason or back.reason or "not synchronised yet"
         case False, False:
@@ -107,9 +111,16 @@ def _agreed(clusters: tuple[str, str], view: LinkView, back: LinkView) -> tuple[
     return LinkState.ASYMMETRIC, f"{reaches} reaches {misses}, not the reverse" + (f": {reason}" if reason else "")
 
 
-def _beyond_the_cache(clusters: tuple[str, str], view: LinkView, back: LinkView) -> tuple[LinkState, str]:
-    """Look behind agents that are ready on KVStoreMesh's cache, which outlives the link that fills it."""
-    cut = [(side, seen.cache_problem) for side, seen in zip(clusters, (view, back), strict=True) if seen.cache_problem]
-    if not cut:
+def _beyond_the_agents(clusters: tuple[str, str], view: LinkView, back: LinkView) -> tuple[LinkState, str]:
+    """Look behind agents that are ready: on KVStoreMesh's cache, which outlives its link, or where no packet passes."""
+    found: list[tuple[LinkState, str]] = []
+    one, other = clusters
+    for side, peer, seen in ((one, other, view), (other, one, back)):
+        if seen.reaches_no_node:
+            found.append((LinkState.DOWN, f"{side} is ready, but no node of {peer} answers its health probes"))
+        if seen.cache_problem:
+            found.append((LinkState.STALE, f"{side} is ready on KVStoreMesh's old cache only: {seen.cache_problem}"))
+    if not found:
         return LinkState.READY, ""
-    return LinkState.STALE, "; ".join(f"{side} is ready on KVStoreMesh's old cache only: {why}" for side, why in cut)
+    is_cut = any(state is LinkState.DOWN for state, _ in found)
+    return LinkState.DOWN if is_cut else LinkState.STALE, "; ".join(message for _, message in found)

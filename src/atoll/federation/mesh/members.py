@@ -73,7 +73,7 @@ def _member(cluster: Cluster) -> Member | None:
         links=status.links,
         declared_name=declared_name,
         declared_id=declared_id,
-        lost_since=status.lost_since,
+        lost_since=status.silent_since,
     )
 
 

@@ -78,14 +78,16 @@ def with_mesh_condition(
     else:
         return tuple(condition for condition in conditions if condition.type != _CONDITION)
     if is_lost:
-        claim, reason = None, "HeartbeatStale"
+        claim, reason, message = None, "HeartbeatStale", f"when the cluster was last heard: {message}"
     return with_condition(conditions, _CONDITION, claim, reason=reason, message=message, now=now)
 
 
 def _claim(links: Sequence[MeshLink]) -> tuple[bool, str, str]:
     broken = sorted(link.peer for link in links if not link.is_ready)
+    cut = sorted(link.peer for link in links if link.is_ready and link.reaches_no_node)
     aged = sorted(link.peer for link in links if link.is_ready and link.cache_problem)
     parts = [f"no link to {', '.join(broken)}"] * bool(broken)
+    parts += [f"no node of {', '.join(cut)} answers"] * bool(cut)
     parts += [f"only an old cache of {', '.join(aged)}"] * bool(aged)
-    reason = "LinksDown" if broken else ("CacheOnly" if aged else "AllLinksReady")
+    reason = "LinksDown" if broken or cut else ("CacheOnly" if aged else "AllLinksReady")
     return not parts, reason, "; ".join(parts) or f"{len(links)} of {len(links)} links are ready"

@@ -1,21 +1,32 @@
 """Health and metrics over HTTP: `/readyz` and `/metrics`. Owns these routes."""
 
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from atoll.federation.bus.connection import Bus
+from atoll.federation.mesh import Census, census, members_of
+from atoll.federation.resources import Cluster
 from atoll.hub.access.service import AccessService
+from atoll.hub.client import Client
 from atoll.hub.metrics import CONTENT_TYPE, Metrics
 from atoll.kubeapi.errors import Unavailable
-from atoll.kubeapi.store import Store
+
+# To count the links of 511 clusters, which is as many as can be meshed, takes half a second of one core.
+_MESH_EVERY = timedelta(seconds=20)
 
 
 class Health:
     """Answers whether the hub can serve, and what it has counted."""
 
-    def __init__(self, store: Store, bus: Bus, metrics: Metrics, access: AccessService) -> None:
-        self._store, self._bus, self._metrics, self._access = store, bus, metrics, access
+    def __init__(self, client: Client, bus: Bus, metrics: Metrics, access: AccessService) -> None:
+        self._client, self._bus, self._metrics, self._access = client, bus, metrics, access
+        self._mesh = MeshCounter()
 
     def routes(self) -> list[Route]:
         """Give the routes."""
@@ -23,7 +34,7 @@ class Health:
 
     async def ready(self, _request: Request) -> Response:
         """Answer ok while reads are served from a complete cache, callers are known, and writes can reach NATS."""
-        if not self._store.cache.is_synced:
+        if not self._client.store.cache.is_synced:
             raise Unavailable("the cache has not loaded the store yet", retry_after_seconds=1)
         if not self._access.is_synced:
             raise Unavailable("the tokens have not been loaded yet", retry_after_seconds=1)
@@ -32,5 +43,22 @@ class Health:
         return PlainTextResponse("ok")
 
     async def expose(self, _request: Request) -> Response:
-        """Answer with all metrics."""
+        """Answer with all metrics. What clusters there are is counted when it is asked: any replica can tell."""
+        clusters, now = await self._client.list(Cluster), self._client.store.clock()
+        self._metrics.clusters(Counter(each.status.phase for each in clusters))
+        self._metrics.mesh(await self._mesh.count(clusters, now), now)
         return Response(self._metrics.expose(), media_type=CONTENT_TYPE)
+
+
+class MeshCounter:
+    """Counts the mesh's links and broken rules, no more often than can be afforded."""
+
+    def __init__(self) -> None:
+        self._counted: tuple[datetime, Census] | None = None
+
+    async def count(self, clusters: Sequence[Cluster], now: datetime) -> Census:
+        """Count, or give what was counted a moment ago."""
+        if self._counted is None or now - self._counted[0] >= _MESH_EVERY:
+            members = members_of(clusters)
+            self._counted = now, await asyncio.to_thread(census, members, now=now)
+        return self._counted[1]

@@ -98,7 +98,7 @@ class Logs:
         current = await self._client.get(Run, run.metadata.namespace, run.metadata.name)
         cluster = await self._client.get(Cluster, None, run.spec.cluster)
         is_over = current is None or current.status.phase in FINISHED_RUN_PHASES
-        return not is_over and cluster is not None and cluster.status.phase != "Unreachable"
+        return not is_over and cluster is not None and not cluster.status.is_silent
 
 
 def _count(request: Request, name: str) -> int | None:

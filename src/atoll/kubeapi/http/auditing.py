@@ -11,9 +11,11 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
+from starlette.datastructures import State
 from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from atoll.kubeapi.errors import ApiError, Forbidden, Internal
 from atoll.kubeapi.http.access import Action, Auditor, Mutation, Outcome, User
@@ -26,8 +28,19 @@ CLIENT_GONE = 499  # as nginx names it: HTTP has no status for an answer that no
 _VERBS = frozenset({"create", "update", "patch", "delete", "deletecollection", "post", "put"})
 _ABORTED = Outcome(CLIENT_GONE, "Aborted", "the request was broken off before it was answered")
 _FAILED = Outcome(Internal.code, Internal.reason, "the server failed; its log says why")
+# What an answer begins with: a WebSocket is accepted, or refused with an answer of HTTP.
+_STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
+_SWITCHED = 101
 _MAX_USER_AGENT = 256
 _MAX_MESSAGE = 1024  # a refusal may list hundreds of faults; the record says that and of what kind
+
+
+class Wire(NamedTuple):
+    """One exchange of ASGI: a request with its answer, or a WebSocket."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
 
 
 class Audit:
@@ -53,37 +66,37 @@ class Audit:
             acting=acting,
         )
 
-    async def refuse(self, request: Request, send: Send, mutation: Mutation | None, error: Forbidden) -> None:
+    async def refuse(self, wire: Wire, mutation: Mutation | None, error: Forbidden) -> None:
         """Answer with an error of access, and record that."""
         if mutation is None:
-            await error_answer(error)(request.scope, request.receive, send)
+            await error_answer(error)(*wire)
             return
-        await error_answer(error)(request.scope, request.receive, _Answer(send, mutation.id))
+        await error_answer(error)(wire.scope, wire.receive, _Answer(wire.send, mutation.id))
         await self._end(mutation, Outcome(error.code, error.reason, error.message))
 
-    async def carry_out(self, app: ASGIApp, request: Request, send: Send, mutation: Mutation | None) -> None:
+    async def carry_out(self, app: ASGIApp, wire: Wire, state: State, mutation: Mutation | None) -> None:
         """Let `app` answer the request between the two halves of its record.
 
-        The handlers leave in `request.state` what a record says besides the status: `error`, the ApiError that is the
-        answer; `name`, of the object that was created; `dry_run`. Raises ApiError, with nothing changed, if the
-        request cannot be recorded.
+        The handlers leave in the request's `state` what a record says besides the status: `error`, the ApiError that
+        is the answer; `name`, of the object that was created; `dry_run`. Raises ApiError, with nothing changed, if
+        the request cannot be recorded.
         """
         if self._auditor is None or mutation is None:
-            await app(request.scope, request.receive, send)
+            await app(*wire)
             return
         await self._auditor.begin(mutation)
-        answer = _Answer(send, mutation.id)
+        answer = _Answer(wire.send, mutation.id)
         try:
-            await app(request.scope, request.receive, answer)
+            await app(wire.scope, wire.receive, answer)
         except asyncio.CancelledError:
             await self._end(mutation, _ABORTED)
             raise
         except Exception:
             await self._end(mutation, _FAILED)
             raise
-        if getattr(request.state, "dry_run", False):
+        if getattr(state, "dry_run", False):
             mutation = replace(mutation, dry_run=True)
-        await self._end(mutation, _outcome(request, answer.code))
+        await self._end(mutation, _outcome(state, answer.code))
 
     async def _end(self, mutation: Mutation, outcome: Outcome) -> None:
         assert self._auditor is not None, "only what is recorded has an end"
@@ -102,15 +115,15 @@ class _Answer:
         self.code = CLIENT_GONE
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.code = message["status"]
-            message = {**message, "headers": [*message["headers"], (b"audit-id", self._id)]}
+        if message["type"] in _STARTS:
+            self.code = message.get("status", _SWITCHED)
+            message = {**message, "headers": [*message.get("headers", ()), (b"audit-id", self._id)]}
         await self._send(message)
 
 
-def _outcome(request: Request, code: int) -> Outcome:
+def _outcome(state: State, code: int) -> Outcome:
     if code == CLIENT_GONE:
         return _ABORTED
-    error: ApiError | None = getattr(request.state, "error", None)
-    name = str(getattr(request.state, "name", ""))
+    error: ApiError | None = getattr(state, "error", None)
+    name = str(getattr(state, "name", ""))
     return Outcome(code, name=name) if error is None else Outcome(code, error.reason, error.message, name)

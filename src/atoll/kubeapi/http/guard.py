@@ -6,6 +6,7 @@ Owns the order of these steps. The reading stands in target.py, the hooks in acc
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -16,7 +17,7 @@ from atoll.kubeapi.errors import ApiError, Forbidden
 from atoll.kubeapi.http import impersonation
 from atoll.kubeapi.http.access import Access, Action, User, action_of
 from atoll.kubeapi.http.answers import error_answer
-from atoll.kubeapi.http.auditing import Audit
+from atoll.kubeapi.http.auditing import Audit, Wire
 from atoll.kubeapi.http.renewal import Renewed
 from atoll.kubeapi.http.target import canonical
 
@@ -37,38 +38,54 @@ class Guard:
         self._audit = Audit(access.auditor, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. Websockets, which nothing here speaks, are closed."""
+        """Answer one request, or the handshake of a WebSocket."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        if scope["type"] != "http":
-            await send({"type": "websocket.close"})
-            return
         try:
             scope = {**scope, "path": canonical(scope["path"]), "root_path": ""}
-            is_open = scope["path"] in OPEN_PATHS and scope["method"] in ("GET", "HEAD")
-            if is_open or (scope["method"], scope["path"]) in self._access.open_routes:
-                await self._app(scope, receive, send)
+            wire = Wire(scope, receive, send)
+            if scope["type"] == "websocket":
+                await self._check_handshake(wire)
+            elif self._is_open(scope):
+                await self._app(*wire)
             else:
-                await self._check(Request(scope, receive), send)
+                request = Request(scope, receive)
+                await self._check(request, wire, action_of(request))
         except ApiError as error:
             await error_answer(error)(scope, receive, send)
 
-    async def _check(self, request: Request, send: Send) -> None:
-        action = action_of(request)
+    def _is_open(self, scope: Scope) -> bool:
+        is_open = scope["path"] in OPEN_PATHS and scope["method"] in ("GET", "HEAD")
+        return is_open or (scope["method"], scope["path"]) in self._access.open_routes
+
+    async def _check_handshake(self, wire: Wire) -> None:
+        """Let through who may both `get` the subresource, as the handshake does, and `create` there, as talking does.
+
+        The second is asked for since Kubernetes 1.35 (feature gate AuthorizePodWebsocketUpgradeCreatePermission).
+        """
+        wire.scope.setdefault("state", {})  # shared with what the guard reads the handshake as
+        request = Request({**wire.scope, "type": "http", "method": "GET"}, wire.receive)
+        handshake = action_of(request)
+        await self._check(request, wire, handshake, replace(handshake, verb="create"))
+
+    async def _check(self, request: Request, wire: Wire, *actions: Action) -> None:
+        """Let through who may do all of this; the last is what the request does, and what its record says."""
+        action = actions[-1]
         user, acting = await self._access.authenticate(request), None
         try:
             user, acting = await self._become(request, user)
-            await self._access.authorize(user, action)
+            for needed in actions:
+                await self._access.authorize(user, needed)
         except Forbidden as refused:
             mutation = self._audit.mutation(request, action, user=user, acting=acting)
-            await self._audit.refuse(request, send, mutation, refused)
+            await self._audit.refuse(wire, mutation, refused)
             return
         request.state.user, request.state.action = user, action
         if action.verb == "watch":
-            send = Renewed(send, partial(self._renew, request, action), self._clock)
+            wire = wire._replace(send=Renewed(wire.send, partial(self._renew, request, action), self._clock))
         mutation = self._audit.mutation(request, action, user=user, acting=acting)
-        await self._audit.carry_out(self._app, request, send, mutation)
+        await self._audit.carry_out(self._app, wire, request.state, mutation)
 
     async def _become(self, request: Request, real: User) -> tuple[User, User | None]:
         """Return whom the caller asks as, and the caller if that is somebody else. Raises Forbidden or BadRequest."""
