@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from warmcli import warm_cli
 
 from atoll.local.home import Home
 
@@ -44,10 +45,7 @@ class Cli:
 
     def __call__(self, *arguments: str, stdin: str = "", seconds: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        command = [*ATOLL, *arguments]
-        return subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=seconds, env=self.environment, check=False
-        )
+        return warm_cli().run(arguments, stdin=stdin, environment=self.environment, seconds=seconds)
 
     def ok(self, *arguments: str, stdin: str = "") -> str:
         """Run a command that must succeed; give its stdout."""
