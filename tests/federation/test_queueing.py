@@ -123,7 +123,7 @@ def test_what_nobody_else_wants_is_borrowed_up_to_the_limit():
     world = tree(queue("a", quota=quota(sure=2, most=5)), queue("b", quota=quota(sure=6)))
     fill(world, {"a": [GPU] * 9}, gpus=8)
     assert held(world, "a") == 5
-    assert borrowed(world, "a").gpus == 3
+    assert borrowed(world)["a"].gpus == 3
 
 
 def test_who_held_much_until_now_goes_later():

@@ -145,8 +145,8 @@ BLOCKED = {
     "more GPUs than its queue may ever hold": (
         [job("a", queue="small", gpus=16), queue("small", maxGpus=4), queue()],
         "QueueLimit",
-        "the job asks for 16 GPUs, more than queue small allows at all (spec.maxGpus 4): "
-        "lower spec.gpu.count or raise maxGpus",
+        "the job asks for 16 GPUs, more than queue small allows at all (quota.limit.gpus: 4 GPUs): "
+        "ask for less or raise quota.limit.gpus",
     ),
     "a name that leaves no place for the epoch": ([job("a" * 252)], "InvalidDemand", "metadata.name"),
     "an empty federation": ([job("a")], "NoFeasibleCluster", "0 of 0 clusters"),
@@ -281,7 +281,8 @@ def test_a_queue_holds_no_more_gpus_than_its_limit():
     plan = plan_cycle(snapshot(held, run(held), *jobs, here, queue(maxGpus=2)))
     assert sorted(placed(plan)) == ["a", "cpu-only"]
     assert waiting(plan) == {"b": "QueueLimit"}
-    assert plan.waiting[0].message == "queue default holds 2 of its 2 GPUs (spec.maxGpus), the job asks for 1"
+    told = "queue default holds 2 GPUs of at most 2 GPUs (quota.limit.gpus), the job asks for 1 GPU"
+    assert plan.waiting[0].message == told
 
 
 def test_a_parent_queue_limits_those_below_it():
@@ -291,7 +292,7 @@ def test_a_parent_queue_limits_those_below_it():
     plan = plan_cycle(snapshot(*jobs, *queues, cluster("here", shape(gpus=8))))
     assert placed(plan) == {"first": "here"}
     assert waiting(plan) == {"second": "QueueLimit"}
-    assert "queue lab holds 2 of its 2" in plan.waiting[0].message
+    assert "queue lab holds 2 GPUs of at most 2 GPUs" in plan.waiting[0].message
 
 
 def test_queues_that_are_each_others_parents_do_not_hang_the_cycle():

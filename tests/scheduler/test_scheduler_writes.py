@@ -174,16 +174,25 @@ async def test_a_job_that_waits_for_another_reason_says_so(client):
     assert [reason["reason"] for reason in reasons] == ["Cordoned", "InsufficientCpu"]
 
 
-async def test_numbers_of_a_waiting_job_are_refreshed_once_a_minute(client):
-    """Estimates that have passed are written anew, but not in every cycle."""
-    await join(client, cluster("here", shape()))
-    await submit(client, job("large", cpus=99))
+async def test_a_waiting_job_is_told_again_only_when_its_end_is_expected_at_another_time(client):
+    """While the run before it keeps to its time nothing is written; when it overruns, the end of the wait moves."""
+    await join(client, cluster("here", shape(cpus=8)))
     start, offset = now(), timedelta()
     loop = SchedulerLoop(client, clock=lambda: start + offset)
+    await submit(client, job("first", cpus=8))
+    assert (await loop.cycle()).placed == 1
+    first = await client.get(Run, "lab", "first-1")
+    running = first.status.model_copy(update={"phase": "Running", "started_at": start})
+    await client.update_status(first.model_copy(update={"status": running}))
+    here = await client.get(Cluster, None, "here")
+    busy = here.status.model_copy(update={"inventory": cluster("here", shape(cpus=8, free_cpus=0)).status.inventory})
+    await client.update_status(here.model_copy(update={"status": busy}))
+    await submit(client, job("second", cpus=8))
     assert (await loop.cycle()).told == 1
-    offset = timedelta(seconds=59)
+    assert (await client.get(Job, "lab", "second")).status.reason == "WaitingForCapacity"
+    offset = timedelta(minutes=9)
     assert (await loop.cycle()).told == 0
-    offset = timedelta(seconds=61)
+    offset = timedelta(minutes=15)
     assert (await loop.cycle()).told == 1
 
 
@@ -276,6 +285,9 @@ async def test_a_run_that_the_api_refuses_is_told_to_its_job_and_stops_no_other(
     await join(client, cluster("gone", shape()))
     await submit(client, job("picks"))
     plan = plan_cycle(await take_snapshot(client, now()))
+    there = await client.get(Cluster, None, "gone")
+    bare = there.metadata.model_copy(update={"finalizers": ()})
+    await client.update(there.model_copy(update={"metadata": bare}))
     await client.delete(Cluster, None, "gone")
     assert (await apply_plan(plan, client)).told == 1
     assert (await client.get(Job, "lab", "picks")).status.reason == "RunRefused"

@@ -1,4 +1,4 @@
-"""`atoll queue list`, `gateway list|enroll|leave` and `stream list`: nouns with few verbs so far."""
+"""`atoll gateway list|enroll|leave` and `stream list`: nouns with few verbs so far."""
 
 from typing import Annotated
 
@@ -13,7 +13,6 @@ from atoll.cli.options import (
     Watch,
 )
 
-queue = typer.Typer(no_args_is_help=True, help="Queues: who may run how much.")
 gateway = typer.Typer(no_args_is_help=True, help="Lab gateways: their brokers, outboxes and lag.")
 stream = typer.Typer(no_args_is_help=True, help="Streams: which topics become which dataset.")
 
@@ -23,7 +22,6 @@ GatewayName = Annotated[str, typer.Argument(metavar="NAME", help="The gateway.")
 
 def register(app: typer.Typer) -> None:
     """Add the nouns."""
-    app.add_typer(queue, name="queue")
     app.add_typer(gateway, name="gateway")
     app.add_typer(stream, name="stream")
 
@@ -37,11 +35,11 @@ def enroll(name: GatewayName, *, hub: HubChoice) -> None:
     Example:
       atoll gateway enroll lab-a
     """
-    from atoll.cli.enrolling import show_invitation
+    from atoll.cli.enrolling import show_gateway_invitation
     from atoll.cli.hub import connect
 
     with connect(hub) as api:
-        show_invitation(api, "gateway", name)
+        show_gateway_invitation(api, name)
 
 
 @gateway.command()
@@ -53,23 +51,11 @@ def leave(name: GatewayName, *, hub: HubChoice) -> None:
     Example:
       atoll gateway leave lab-a
     """
-    from atoll.cli.enrolling import remove
+    from atoll.cli.enrolling import remove_gateway
     from atoll.cli.hub import connect
 
     with connect(hub) as api:
-        remove(api, "gateway", name)
-
-
-@queue.command("list")
-@chooses_hub
-def queue_list(output: OutputFormat = Output.TABLE, watch: Watch = False, *, hub: HubChoice) -> None:
-    """Show the queues with their pending and running jobs.
-
-    \b
-    Example:
-      atoll queue list
-    """
-    show_all("queues", output=output, watch=watch, hub=hub)
+        remove_gateway(api, name)
 
 
 @gateway.command("list")

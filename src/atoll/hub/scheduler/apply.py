@@ -1,15 +1,13 @@
 """Write what a cycle decided. Every write is guarded; a lost guard means a stale decision, which is dropped."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import structlog
 
 from atoll.federation.errors import Conflict, InvalidInput, NotFound
-from atoll.federation.placement import decided_at, outline
 from atoll.federation.resources import Job, Resource
 from atoll.hub.scheduler.cycle import CyclePlan, Placement, Waiting
 
@@ -20,9 +18,6 @@ Item = TypeVar("Item")
 Outcome = Literal["placed", "told", "unchanged", "dropped"]
 # Writes that are under way at once. One: every job waits for the disk in turn. Many more only queue up in the store.
 _CONCURRENT_WRITES = 32
-# How old the numbers of a pending job may become. Shorter: each pending job costs more writes. Longer: people read
-# estimates that have passed.
-_REFRESH_AFTER = timedelta(minutes=1)
 
 
 class Writer(Protocol):
@@ -87,6 +82,8 @@ async def _place(placement: Placement, client: Writer) -> Outcome:
         return "dropped"
     except InvalidInput as error:
         log.error("A run was refused by the API.", job=job.key, run=placement.run.metadata.name, error=str(error))
+        if (job.status.reason, job.status.message) == ("RunRefused", str(error)):
+            return "unchanged"
         return await _tell(Waiting(job, "RunRefused", str(error), placement.decision), client)
     log.info("A job was placed.", job=job.key, run=placement.run.metadata.name, cluster=placement.run.spec.cluster)
     return "placed"
@@ -99,15 +96,12 @@ async def _is_unchanged(job: Job, client: Writer) -> bool:
 
 
 async def _tell(waiting: Waiting, client: Writer) -> Outcome:
-    """Say in the job's status why it waits, unless it says so already."""
+    """Say in the job's status why it waits."""
     job, old = waiting.job, waiting.job.status
-    record = waiting.decision.to_dict() if waiting.decision else None
-    if old.reason == waiting.reason and _says_the_same(waiting, record):
-        return "unchanged"
     update = {
         "reason": waiting.reason,
         "message": waiting.message,
-        "decision": record,
+        "decision": waiting.record(),
         "observed_generation": job.metadata.generation,
     }
     try:
@@ -115,13 +109,3 @@ async def _tell(waiting: Waiting, client: Writer) -> Outcome:
     except (Conflict, NotFound):
         return "dropped"
     return "told"
-
-
-def _says_the_same(waiting: Waiting, record: Mapping[str, Any] | None) -> bool:
-    """Compare what is new with what the status says. Numbers alone are written anew only now and then."""
-    old = waiting.job.status.decision
-    if waiting.decision is None or record is None or not old:
-        return waiting.job.status.message == waiting.message
-    at = decided_at(old)
-    is_fresh = at is not None and waiting.decision.decided_at - at < _REFRESH_AFTER
-    return is_fresh and outline(record) == outline(old)

@@ -1,6 +1,7 @@
 """What a cycle sees: every object that bears on placement, at one moment."""
 
-from collections.abc import Collection, Mapping
+import asyncio
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -11,6 +12,7 @@ from atoll.federation.resources import (
     FINISHED_RUN_PHASES,
     Cluster,
     Dataset,
+    Inventory,
     Job,
     Queue,
     Resource,
@@ -18,7 +20,11 @@ from atoll.federation.resources import (
     run_prefix,
 )
 
+# After looking for the runs of so many jobs, others have their turn: leadership is renewed by tasks of the same loop.
+_JOBS_AT_ONCE = 500
 R = TypeVar("R", bound=Resource)
+Inventories = Callable[[str], Inventory | None]
+"""Gives by name what a cluster's agent reported last."""
 
 
 class Reader(Protocol):
@@ -62,17 +68,32 @@ def job_key(run: Run) -> str:
     return f"{run.metadata.namespace}/{run.spec.job}"
 
 
-async def take_snapshot(client: Reader, now: datetime) -> Snapshot:
+def as_reported(cluster: Cluster, inventory: Inventory | None) -> Cluster:
+    """See a cluster with all that its agent reported: its status has a digest of it, and that comes seconds later."""
+    if inventory is None:
+        return cluster
+    return cluster.model_copy(update={"status": cluster.status.model_copy(update={"inventory": inventory})})
+
+
+def by_status(_name: str) -> None:
+    """Know of no report."""
+
+
+async def take_snapshot(client: Reader, now: datetime, inventories: Inventories = by_status) -> Snapshot:
     """Read everything. Jobs are read before runs, so that a run created meanwhile is seen beside its job."""
     jobs = {job.key: job for job in await client.list_unfinished(Job, FINISHED_JOB_PHASES)}
+    if all(job.status.phase != "Pending" for job in jobs.values()):  # nobody waits: nothing else is looked at
+        return Snapshot(now, {}, (), (), {}, {})
     runs = {run.key: run for run in await client.list_unfinished(Run, FINISHED_RUN_PHASES)}
-    for job in tuple(jobs.values()):
+    for number, job in enumerate(tuple(jobs.values())):
+        if number % _JOBS_AT_ONCE == 0:
+            await asyncio.sleep(0)
         for run in await client.list(Run, job.metadata.namespace, name_prefix=run_prefix(job.metadata.name)):
             runs[run.key] = run
     for run in runs.values():
         if job_key(run) not in jobs and (ended := await client.get(Job, run.metadata.namespace, run.spec.job)):
             jobs[ended.key] = ended
-    clusters = await client.list(Cluster)
+    clusters = [as_reported(each, inventories(each.metadata.name)) for each in await client.list(Cluster)]
     queues = await client.list(Queue)
     datasets = await client.list(Dataset)
     return Snapshot(

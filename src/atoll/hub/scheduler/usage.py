@@ -1,17 +1,23 @@
-"""What unfinished runs hold: capacity on clusters, and GPUs of queues. Pure."""
+"""What there is and what unfinished runs hold of it: capacity on clusters, and shares of queues. Pure."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+from atoll.federation.capacity import ResourceVector
 from atoll.federation.errors import InvalidInput
 from atoll.federation.placement import Occupation, duration_of_job, pods_of_job, recorded_terms
-from atoll.federation.resources import Inventory, Job, Queue, Run
-from atoll.hub.scheduler.snapshot import Snapshot
+from atoll.federation.queueing import QueueTree, base_of
+from atoll.federation.resources import FINISHED_RUN_PHASES, Cluster, Inventory, Job, Run
+from atoll.hub.scheduler.snapshot import Snapshot, job_key
 
 # A run that should have ended by now is expected to overrun as long again as it has, and at least this part of its
 # length. Without a floor, work would be held back for a cluster that is "free in 0 s" again and again.
 _LEAST_REMAINING_PART = 0.05
+
+
+NOT_HOLDING = frozenset({"Committing", *FINISHED_RUN_PHASES})
+"""Phases of runs that hold nothing: one that commits its outputs has no pods any more."""
 
 
 def occupations(snapshot: Snapshot) -> dict[str, list[Occupation]]:
@@ -29,40 +35,39 @@ def occupations(snapshot: Snapshot) -> dict[str, list[Occupation]]:
     return held
 
 
-def queue_gpus(snapshot: Snapshot) -> Counter[str]:
-    """Count the GPUs that unfinished runs hold, by queue; a queue holds what those below it hold."""
-    used: Counter[str] = Counter()
-    for _run, job in _holding(snapshot):
-        gpus = gpus_of(job)
-        for queue in lineage(job.spec.queue, snapshot.queues):
-            used[queue] += gpus
-    return used
+def queue_tree(snapshot: Snapshot) -> QueueTree:
+    """See what unfinished runs hold, by queue."""
+    tree = QueueTree.of(snapshot.queues)
+    for run, job in _holding(snapshot):
+        hold(tree, run, job)
+    return tree
 
 
-def gpus_of(job: Job) -> int:
-    """Count the GPUs of all pods of a job; 0 if that cannot be read."""
+def hold(tree: QueueTree, run: Run, job: Job) -> None:
+    """Count what a run holds; nothing if the job was changed since so that it cannot be told."""
     try:
         pod, count = pods_of_job(job.spec)
     except InvalidInput:
-        return 0
-    return pod.resources.gpus * count
+        return
+    tree.hold(job_key(run), job.spec.queue, tree.axes.charge(pod, count))
 
 
-def lineage(queue: str, queues: Mapping[str, Queue]) -> list[str]:
-    """Name a queue and those above it, the nearest first; a parent that is missing or below itself ends the line."""
-    line: list[str] = []
-    name: str | None = queue
-    while name is not None and name in queues and name not in line:
-        line.append(name)
-        name = queues[name].spec.parent
-    return line
+def capacity(clusters: Iterable[Cluster]) -> tuple[int, int, int]:
+    """Sum what all nodes of all clusters have, free or not: what queues have shares of."""
+    total = ResourceVector()
+    for cluster in clusters:
+        for shape in cluster.status.inventory.shapes if cluster.status.inventory else ():
+            free = ResourceVector(shape.free_millicores, shape.free_memory_bytes, shape.free_gpus)
+            whole = ResourceVector(shape.allocatable_millicores, shape.allocatable_memory_bytes, shape.allocatable_gpus)
+            total = total + whole.at_least(free) * shape.nodes
+    return base_of(total)
 
 
 def _holding(snapshot: Snapshot) -> Iterator[tuple[Run, Job]]:
-    """Pair runs that hold capacity with their jobs. One that commits its outputs has no pods any more."""
+    """Pair runs that hold capacity with their jobs."""
     for run in snapshot.active_runs():
         job = snapshot.job_of(run)
-        if job is not None and run.status.phase != "Committing":
+        if job is not None and run.status.phase not in NOT_HOLDING:
             yield run, job
 
 
