@@ -1,5 +1,6 @@
 """`job run`: a Job manifest out of command-line options, checked before it is sent."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atoll.cli import kinds
@@ -35,8 +36,8 @@ def job_manifest(request: Request, namespace: str) -> Json:
     spec: Json = {
         "queue": request.queue,
         "priority": request.priority,
-        "inputs": [{"dataset": name, "mountPath": path} for name, path in _mounts("--input", request.inputs)],
-        "outputs": [{"dataset": name, "mountPath": path} for name, path in _mounts("--output", request.outputs)],
+        "inputs": [{"dataset": name, "mountPath": path} for name, path in mounts("--input", request.inputs)],
+        "outputs": [{"dataset": name, "mountPath": path} for name, path in mounts("--output", request.outputs)],
         "workload": {"apiVersion": "batch/v1", "kind": "Job", "spec": _pod(request)},
     }
     if request.gpu_models and not request.gpus:
@@ -66,14 +67,19 @@ def submit(api: Api, manifest: Json, *, dry_run: bool) -> str:
     return str(made["metadata"]["name"])
 
 
-def _mounts(option: str, values: tuple[str, ...]) -> list[tuple[str, str]]:
-    mounts = []
+def mounts(option: str, values: Sequence[str]) -> list[tuple[str, str]]:
+    """Read what is mounted as (dataset, path).
+
+    Raises:
+        InvalidInput: one is not DATASET:/PATH.
+    """
+    found = []
     for value in values:
         dataset, colon, path = value.partition(":")
         if not dataset or not colon or not path.startswith("/"):
             raise InvalidInput(f"{option} {value}: should be DATASET:/PATH, such as shots.2026-11-22:/data")
-        mounts.append((dataset, path))
-    return mounts
+        found.append((dataset, path))
+    return found
 
 
 def _pod(request: Request) -> Json:
