@@ -7,7 +7,7 @@ old; must not know HTTP. A watcher is a cursor into the shared history: it holds
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -66,9 +66,8 @@ async def watch(
     revision = cache.revision if start.initial else start.revision
     cursor = bucket.cursor(revision)
     if start.initial:
-        state = _initial(bucket, scope, revision, marked=start.marks_end_of_initial)
-        for begin in range(0, len(state), _AT_ONCE):
-            yield state[begin : begin + _AT_ONCE]
+        for deltas in _initial(bucket, scope, revision, marked=start.marks_end_of_initial):
+            yield deltas
             await asyncio.sleep(0)  # who takes in many objects at once must not keep everybody else waiting
     while not cache.is_closed:
         if cache.bucket(scope.resource) is not bucket:
@@ -94,12 +93,15 @@ async def _woken(changed: asyncio.Event, seconds: float | None) -> bool:
         return False
 
 
-def _initial(bucket: Bucket, scope: Scope, revision: int, *, marked: bool) -> list[Delta]:
+def _initial(bucket: Bucket, scope: Scope, revision: int, *, marked: bool) -> Iterator[Deltas]:
+    """Give the state as it is when the first batch is asked for; each batch is made when its turn comes."""
     entries = [bucket.entries[key] for key in bucket.keys(scope.prefix)]
     if not scope.selector.is_empty:
         entries = [entry for entry in entries if scope.selector.matches(entry.decode())]
-    deltas = [Delta("ADDED", entry.revision, entry) for entry in entries]
-    return [*deltas, Delta("BOOKMARK", revision, ends_initial=True)] if marked else deltas
+    for begin in range(0, len(entries), _AT_ONCE):
+        yield [Delta("ADDED", entry.revision, entry) for entry in entries[begin : begin + _AT_ONCE]]
+    if marked:
+        yield [Delta("BOOKMARK", revision, ends_initial=True)]
 
 
 def _delta(event: Event, scope: Scope) -> Delta | None:
