@@ -7,15 +7,9 @@ from typing import Any
 import pytest
 
 from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.data_messages import ManifestFile, ManifestPage, ReadRequest, VerifyReport, VerifyRequest
 from atoll.federation.bus.datasets import failure, result
-from atoll.federation.bus.messages import (
-    LogsRequest,
-    ManifestFile,
-    ManifestPage,
-    ReadRequest,
-    VerifyReport,
-    VerifyRequest,
-)
+from atoll.federation.bus.messages import LogsRequest
 from atoll.federation.bus.subjects import data_subject, rpc_subject, verify_subject
 from atoll.federation.errors import Internal, NotFound
 from hub.support import API, HubClient, Member, eventually, job_spec, joined, manifest, path_of, running_hub

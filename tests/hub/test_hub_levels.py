@@ -31,6 +31,13 @@ def test_a_snapshot_that_broke_off_and_began_once_more_loses_nothing() -> None:
     assert feed(levels, Change("a", b"1", 1), Change("b", b"1", 2), Synced(2)) == []
 
 
+def test_a_value_that_cannot_be_read_now_is_not_gone() -> None:
+    levels = Levels()
+    feed(levels, Change("a", b"1", 1), Change("b", b"1", 2), Synced(2))
+    assert feed(levels, Change("b", b"1", 2), Synced(5, damaged=frozenset({"a"}))) == []
+    assert feed(levels, Change("a", b"2", 6)) == [("a", b"2")]
+
+
 def test_a_stream_that_was_made_anew_and_is_empty_means_that_everything_is_gone() -> None:
     levels = Levels()
     feed(levels, Change("a", b"1", 5), Synced(5), Change("b", b"1", 6))

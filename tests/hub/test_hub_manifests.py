@@ -102,3 +102,9 @@ def test_a_namespaces_data_service_is_one_sink_and_one_mover_on_the_claim() -> N
     assert sink["command"] == ["python", "-m", "atoll", "sink", *expected]
     assert mover["command"][3] == "mover"
     assert sink["volumeMounts"] == [{"name": "datasets", "mountPath": "/datasets"}]
+
+
+def test_indexes_with_limits_of_their_own_fail_each_for_itself_and_are_never_retried_there() -> None:
+    spec = {"backoffLimitPerIndex": 2, "backoffLimit": 4, "template": {"spec": {"containers": [{"name": "main"}]}}}
+    _, workload = compile_run(job(workload={"spec": spec}), run(), cluster())
+    assert (workload["spec"]["backoffLimitPerIndex"], workload["spec"]["backoffLimit"]) == (0, 2**31 - 1)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.messages import GatewayOrder, GatewayReport, Heartbeat
+from atoll.federation.bus.data_messages import GatewayOrder, GatewayReport
+from atoll.federation.bus.messages import Heartbeat
 from atoll.federation.bus.subjects import DESIRED_STREAM, OBSERVED_STREAM, desired_prefix, observed_prefix
 from atoll.federation.errors import Conflict
 from atoll.federation.resources import Queue, StreamLedger

@@ -5,31 +5,17 @@ from typing import Any
 
 import pytest
 
-from atoll.federation.bus.messages import (
-    DatasetReport,
-    DriftRecord,
-    GatewayReport,
-    Heartbeat,
-    InventoryReport,
-    MeshReport,
-    PolicyOrder,
-    PolicyReport,
-    TransferReport,
-)
+from atoll.federation.bus.data_messages import DatasetReport, GatewayReport, TransferReport
+from atoll.federation.bus.messages import DriftRecord, PolicyOrder, PolicyReport
 from atoll.federation.errors import InvalidInput
 from atoll.federation.resources import (
     Cluster,
     ClusterPolicyStatus,
-    ClusterStatus,
     Dataset,
     DatasetStatus,
     Gateway,
-    Inventory,
     Job,
-    JobStatus,
-    MeshLink,
     ObjectMeta,
-    Queue,
     Run,
     RunSpec,
     RunStatus,
@@ -40,9 +26,7 @@ from atoll.federation.resources import (
     TransferStatus,
     Trigger,
 )
-from atoll.hub.controllers import clusters, datasets, gateways, jobs, policy_plan, queues, streams, transfers, triggers
-from atoll.hub.controllers.meshes import MeshEvidence
-from atoll.hub.members import Held, proven_at
+from atoll.hub.controllers import datasets, gateways, jobs, policy_plan, streams, transfers, triggers
 from hub.support import inventory, job_spec
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -50,93 +34,6 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 def ago(seconds: float) -> datetime:
     return NOW - timedelta(seconds=seconds)
-
-
-# --- clusters
-
-
-def evidence(seconds: float = 1, *, nodes: Inventory | None = None, **beat: Any) -> clusters.Evidence:
-    heartbeat = Heartbeat(started_at=ago(100), at=ago(seconds), **beat)
-    report = InventoryReport(inventory=nodes or inventory(), at=ago(500))
-    return clusters.Evidence(heartbeat, report, None, ago(seconds))
-
-
-def judged(given: clusters.Evidence, at: datetime) -> clusters.Judgement:
-    return clusters.judge(given, at, timeout_seconds=30)
-
-
-CLUSTERS = {
-    "never heard": (clusters.Evidence(), "Pending", "NotJoined"),
-    "heard just now": (evidence(), "Ready", "Proven"),
-    "heard just within the time-out": (evidence(29.9), "Ready", "Proven"),
-    "heard too long ago": (evidence(30), "Unreachable", "HeartbeatStale"),
-    "heard too long ago, and broken then": (evidence(31, api_reachable=False), "Unreachable", "HeartbeatStale"),
-    "its API server is away": (evidence(api_reachable=False), "Degraded", "ApiUnreachable"),
-    "no node is ready": (evidence(nodes=Inventory(nodes=3)), "Degraded", "NoNodeReady"),
-    "its nodes are not known yet": (
-        clusters.Evidence(evidence().heartbeat, None, None, ago(1)), "Pending", "NoInventory",
-    ),
-    "heard live with a clock that is behind": (
-        clusters.Evidence(evidence().heartbeat, evidence().inventory, None, ago(3600), ago(2)),
-        "Degraded", "ClockBehind",
-    ),
-    "silent with a clock that was behind": (
-        clusters.Evidence(evidence().heartbeat, evidence().inventory, None, ago(3600), ago(31)),
-        "Unreachable", "HeartbeatStale",
-    ),
-    "its clock is ahead and nothing was heard live": (
-        clusters.Evidence(evidence().heartbeat, evidence().inventory, None, None), "Pending", "NotJoined",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", CLUSTERS)
-def test_the_phase_of_a_cluster_that_is(name: str) -> None:
-    given, phase, reason = CLUSTERS[name]
-    found = judged(given, NOW)
-    assert (found.phase, found.reason) == (phase, reason)
-    if found.phase in ("Ready", "Degraded"):
-        assert found.stale_in_seconds is not None, "it is judged again when its evidence is stale"
-
-
-def test_a_lost_cluster_keeps_what_was_known_with_the_time_it_was_lost() -> None:
-    ready = clusters.plan_status(ClusterStatus(), evidence(), judgement=judged(evidence(), NOW), now=NOW, generation=1)
-    later = NOW + timedelta(minutes=5)
-    lost = clusters.plan_status(ready, evidence(), judgement=judged(evidence(), later), now=later, generation=1)
-    assert (lost.phase, lost.lost_since, lost.last_proven_at) == ("Unreachable", ago(1), ago(1))
-    assert lost.inventory == inventory()
-    much_later = later + timedelta(hours=1)
-    still = clusters.plan_status(
-        lost, evidence(), judgement=judged(evidence(), much_later), now=much_later, generation=1
-    )
-    assert still == lost, "nothing new is known, so nothing is written"
-
-
-def test_broken_mesh_links_are_named_and_unknown_when_the_cluster_is_lost() -> None:
-    links = (MeshLink(peer="b", is_ready=True), MeshLink(peer="c"))
-    told = MeshEvidence(MeshReport(links=links, at=NOW), NOW)
-    seen = clusters.Evidence(evidence().heartbeat, evidence().inventory, told, ago(1))
-    status = clusters.plan_status(ClusterStatus(), seen, judgement=judged(seen, NOW), now=NOW, generation=1)
-    mesh = next(condition for condition in status.conditions if condition.type == "MeshReady")
-    assert (mesh.status, mesh.message) == ("False", "no link to c")
-    later = NOW + timedelta(minutes=1)
-    lost = clusters.plan_status(status, seen, judgement=judged(seen, later), now=later, generation=1)
-    assert next(condition for condition in lost.conditions if condition.type == "MeshReady").status == "Unknown"
-
-
-PROOFS = {
-    "heard live by equal clocks": (Held(b"", 1, NOW), ago(1), ago(1)),
-    "heard live from a clock that is ahead": (Held(b"", 1, ago(5)), NOW + timedelta(hours=1), ago(5)),
-    "found at start": (Held(b"", 1), ago(7), ago(7)),
-    "found at start, dated in the future": (Held(b"", 1), NOW + timedelta(hours=1), None),
-    "nothing": (None, None, None),
-}
-
-
-@pytest.mark.parametrize("name", PROOFS)
-def test_a_report_proves_no_later_instant_than_the_truth_when(name: str) -> None:
-    held, at, expected = PROOFS[name]
-    assert proven_at(held, at, NOW) == expected
 
 
 # --- gateways and streams
@@ -377,14 +274,6 @@ def test_the_live_run_of_a_cancelled_job_is_cancelled_once() -> None:
 def test_what_the_scheduler_says_of_a_retry_stays() -> None:
     waiting = job(retries=1, phase="Pending", reason="NoFeasibleCluster", attempts=1)
     assert jobs.plan_job(waiting, [run("Failed")], NOW).status == waiting.status
-
-
-def test_a_queue_counts_what_waits_and_what_holds_gpus() -> None:
-    queue = Queue(metadata=ObjectMeta(name="lab"))
-    given = [job("a"), job("b", phase="Running"), job("c", phase="Placed"), job("d", phase="Succeeded")]
-    status = queues.count(queue, given)
-    assert (status.pending, status.running, status.used_gpus) == (1, 2, 4)
-    assert JobStatus().phase == "Pending"
 
 
 # --- transfers

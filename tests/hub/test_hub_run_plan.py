@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from atoll.federation.bus.messages import CommitOrder, DatasetReport, RunOrder, RunReport
+from atoll.federation.bus.data_messages import CommitOrder, DatasetReport
+from atoll.federation.bus.messages import RunOrder, RunReport
 from atoll.federation.resources import (
     Cluster,
     Dataset,

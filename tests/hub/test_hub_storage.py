@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from atoll.federation.bus import tombstones
 from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.subjects import STATE_STREAM
 from atoll.hub.store.jetstream import LARGEST_OBJECT_BYTES, JetStreamStorage
 from atoll.kubeapi.errors import RequestTooLarge
 from atoll.kubeapi.storage import RevisionConflict, Storage
@@ -60,6 +62,38 @@ async def test_what_was_written_is_there_after_the_server_was_killed_and_followe
 
 async def test_an_object_that_is_too_large_is_refused_and_nothing_is_stored(bus: Bus) -> None:
     storage = await JetStreamStorage.open(bus)
-    with pytest.raises(RequestTooLarge):
+    with pytest.raises(RequestTooLarge, match=r"atoll.dev/jobs/lab/a has \d+ bytes; at most"):
         await storage.write("atoll.dev/jobs/lab/a", b"x" * (LARGEST_OBJECT_BYTES + 1), expected=0)
     assert await storage.revision() == 0
+
+
+async def test_the_largest_object_is_stored_shown_and_replaced_under_its_guard(bus: Bus) -> None:
+    """What a real API server takes, in several messages; a loser's write leaves no trace."""
+    storage, key = await JetStreamStorage.open(bus), "core/configmaps/lab/a"
+    large, larger = b"a" * LARGEST_OBJECT_BYTES, b"b" * LARGEST_OBJECT_BYTES
+    async with following(storage) as seen:
+        await seen.until_synced()
+        first = await storage.write(key, large, expected=0)
+        second = await storage.write(key, larger, expected=first)
+        with pytest.raises(RevisionConflict):
+            await storage.write(key, large, expected=first)
+        gone = await storage.write(key, None, expected=second)
+        await storage.write(key, large, expected=0)
+        await seen.until_revision(gone + 1)
+        assert [change.value for change in seen.changes if change.revision >= second] == [larger, None, large]
+
+
+@pytest.mark.faults
+async def test_what_was_deleted_stays_so_when_its_mark_ends(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stream keeps older values of each key: none of them comes back a day after the deletion."""
+    monkeypatch.setattr(tombstones, "_TTL_SECONDS", 1)
+    storage, key = await JetStreamStorage.open(bus), "core/configmaps/lab/a"
+    revision = await storage.write(key, b"1", expected=0)
+    await storage.write(key, None, expected=await storage.write(key, b"2", expected=revision))
+    async with asyncio.timeout(10):
+        while (await bus.api(f"STREAM.INFO.{STATE_STREAM}"))["state"]["messages"]:
+            await asyncio.sleep(0.1)
+    async with following(storage) as fresh:
+        await fresh.until_synced()
+        assert fresh.state == {}
+    assert await storage.write(key, b"3", expected=0)

@@ -12,7 +12,7 @@ from atoll.cli import kinds
 from atoll.cli.api import Api, Json
 from atoll.cli.output import hint, plural, say
 from atoll.cli.tables import print_table
-from atoll.federation.bus.messages import ManifestFile, ManifestPage, VerifyReport
+from atoll.federation.bus.data_messages import ManifestFile, ManifestPage, VerifyReport
 from atoll.federation.errors import Conflict, Internal
 
 M = TypeVar("M", ManifestPage, VerifyReport)

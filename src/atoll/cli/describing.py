@@ -3,11 +3,13 @@
 from typing import Any
 
 from atoll.cli.api import Api, Json
+from atoll.cli.describing_cluster import describe_cluster
 from atoll.cli.kinds import EVENTS
 from atoll.cli.listing import Query
 from atoll.cli.output import say, to_yaml
 from atoll.cli.tables import print_table
 from atoll.federation.errors import NotFound
+from atoll.federation.resources import Cluster
 
 # Bookkeeping of the API machinery that says nothing to a person.
 _HIDDEN = frozenset({"managedFields", "uid", "resourceVersion", "selfLink", "name", "namespace"})
@@ -25,7 +27,10 @@ def describe(api: Api, query: Query) -> None:
         say(f"Namespace:  {metadata['namespace']}")
     _section("Metadata", _shown(metadata))
     _section("Spec", spec)
-    _section("Status", status)
+    if found["kind"] == "Cluster":
+        describe_cluster(Cluster.model_validate(found))
+    else:
+        _section("Status", status)
     if decided:
         say(f"Decision:   see 'atoll job explain {spec.get('job', metadata['name'])} -n {metadata['namespace']}'")
     if conditions:

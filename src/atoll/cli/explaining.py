@@ -12,6 +12,12 @@ from atoll.federation.capacity import format_duration
 from atoll.federation.resources import Job
 
 DECISION_HEADERS = ("CLUSTER", "WAIT", "STAGING", "RUN", "COST", "TOTAL", "")
+# Of lossPolicy Wait there is nothing to say: the work goes on.
+_IF_LOST = {
+    "Failover": "placed again when it must have ended there",
+    "Duplicate": "placed again at once, beside what may still run",
+}
+HOLDER_HEADERS = ("JOB", "QUEUE", "HOLDS")
 _TERMS = ("waitSeconds", "stagingSeconds", "runSeconds", "moneySeconds", "totalSeconds")
 
 
@@ -39,7 +45,12 @@ def _print(job: Job, record: Mapping[str, Any] | None, known: Mapping[str, str])
         return
     if not job.spec.cancelled:
         say(headline(name, record))
+    if record.get("queue"):
+        _print_queue(record["queue"], str(record.get("decidedAt", "")))
+        return
     print_table(DECISION_HEADERS, decision_rows(record))
+    if job.spec.loss_policy in _IF_LOST:
+        say(f"if its cluster is lost: {_IF_LOST[job.spec.loss_policy]} (lossPolicy {job.spec.loss_policy})")
     for line in dict.fromkeys(_suggestion(suggestion) for suggestion in record.get("diagnosis", ())):
         say(line)
 
@@ -47,10 +58,21 @@ def _print(job: Job, record: Mapping[str, Any] | None, known: Mapping[str, str])
 def headline(name: str, record: Mapping[str, Any]) -> str:
     """Say in one line what was decided."""
     selected = record.get("selected")
+    if record.get("queue"):
+        return f"job/{name} waits for its queue: {record['queue']['message']}"
     if not selected:
         return f"job/{name} waits: no cluster can take it"
     when = "starts there now" if record.get("startsNow") else "waits for room there"
     return f"job/{name} → {selected}, {when} (terms in seconds; total = max(wait, staging) + run + cost)"
+
+
+def _print_queue(limit: Mapping[str, Any], decided_at: str) -> None:
+    """Print who holds what a queue's limit is of, and what would have to change."""
+    holders = limit.get("holders", ())
+    if holders:
+        say(f"who holds most of it, as of {decided_at}:")
+        print_table(HOLDER_HEADERS, [(each["job"], each["queue"], each["holds"]) for each in holders])
+    say(f"would help: {limit['advice']}")
 
 
 def decision_rows(record: Mapping[str, Any]) -> list[tuple[str, ...]]:

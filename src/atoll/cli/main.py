@@ -22,7 +22,9 @@ from atoll.cli import (
     mesh,
     policy,
     processes,
+    queue,
     sandbox,
+    sbatch,
     token,
 )
 
@@ -58,10 +60,11 @@ def root(
     """
 
 
-for commands in (demo, local, apply, get, login, audit):
+for commands in (demo, local, apply, get, login, audit, sbatch):
     commands.register(app)
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(cluster.app, name="cluster")
+app.add_typer(queue.app, name="queue")
 app.add_typer(job.app, name="job")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(mesh.app, name="mesh")

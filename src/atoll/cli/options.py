@@ -33,6 +33,13 @@ class LogOutput(StrEnum):
     YAML = "yaml"
 
 
+class ManifestOutput(StrEnum):
+    """What `-o` takes where manifests are printed that are for kubectl."""
+
+    YAML = "yaml"
+    JSON = "json"
+
+
 class ObjectOutput(StrEnum):
     """What `-o` takes where a table has no wide columns."""
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from atoll.cli import kinds
+from atoll.cli.ages import age
 from atoll.cli.api import Api
-from atoll.cli.meshing import age
 from atoll.cli.options import Output
 from atoll.cli.output import hint, plural, print_objects, say
 from atoll.cli.tables import print_table

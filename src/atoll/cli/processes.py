@@ -1,4 +1,4 @@
-"""Atoll's long-lived processes: `hub serve`, `agent`, `gateway run`, `sink`, `mover`, `sandbox cluster`; and `version`.
+"""Atoll's long-lived processes: `hub serve`, `agent`, `gateway run`, `sink`, `mover`, `sandbox serve`; and `version`.
 
 Each command turns options into that room's settings, sets up logs and signals, and runs the room's main.
 """
@@ -24,6 +24,15 @@ HubUrl = Annotated[str, typer.Option("--hub", metavar="URL", help="Hub to enrol 
 HubCa = Annotated[Path | None, typer.Option("--hub-ca", metavar="FILE", help="CA of the hub's certificate.")]
 TokenFile = Annotated[
     Path | None, typer.Option("--enrolment-token-file", metavar="FILE", help="One-time token, for the first start.")
+]
+ConnectTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--connect-to",
+        envvar="ATOLL_CONNECT_TO",
+        metavar="HOST:PORT=HOST:PORT",
+        help="Dial the second address where the first is named, as through a relay; repeatable.",
+    ),
 ]
 StateDir = Annotated[Path, typer.Option("--state-dir", metavar="FOLDER", help="Folder of this process alone.")]
 LogLevel = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
@@ -78,6 +87,15 @@ def serve(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
     oidc_admins: Annotated[str, typer.Option(metavar="GROUP", help="Group whose members are admins.")] = "",
     insecure_http: Annotated[bool, typer.Option("--insecure-http", help="No TLS: a proxy ends it before us.")] = False,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Let everybody on this machine in.")] = False,
+    heartbeat_timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.5, help="How long a member may be silent and count as there.")
+    ] = 30.0,
+    run_lease: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long a run of lossPolicy Failover goes on unheard.")
+    ] = 60.0,
+    queue_half_life: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="After which what a queue held counts half against it.")
+    ] = 86_400.0,
     log_level: LogLevel = "info",
 ) -> None:
     """Serve the API, schedule, reconcile.
@@ -93,7 +111,8 @@ def serve(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
     settings = HubSettings(
         nats_url=nats, state_dir=state_dir, host=host, port=port, member_nats_url=member_nats,
         data_command=tuple(shlex.split(data_command)), log_level=log_level,
-        nats=nats_files(nats_keys, nats_ca),
+        heartbeat_timeout_seconds=heartbeat_timeout, run_lease_seconds=run_lease, nats=nats_files(nats_keys, nats_ca),
+        queue_half_life_seconds=queue_half_life,
         tls=tls_files(tls_cert, tls_key, client_ca=client_ca), insecure_http=insecure_http, no_auth=no_auth,
         oidc=oidc_settings(
             oidc_issuer, oidc_audience, keys=oidc_jwks, ca=oidc_ca,
@@ -116,6 +135,7 @@ def agent(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
     cilium_exec: Annotated[
         bool, typer.Option("--cilium-exec", help="Without a socket: ask Cilium by commands in its pods (pods/exec).")
     ] = False,
+    connect_to: ConnectTo = None,
     heartbeat_seconds: Annotated[float, typer.Option(min=0.1, help="How often the hub hears from it.")] = 10.0,
     log_level: LogLevel = "info",
 ) -> None:
@@ -132,10 +152,11 @@ def agent(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
     from atoll.edge.enrolment import EnrolmentSettings
     from atoll.edge.member import main
     from atoll.edge.member.settings import MemberSettings
+    from atoll.federation.bus.routes import Routes
 
+    enrolment = EnrolmentSettings(nats, hub, hub_ca, enrolment_token_file, Routes.parse(connect_to or ()))
     settings = MemberSettings(
-        cluster=cluster, enrolment=EnrolmentSettings(nats, hub, hub_ca, enrolment_token_file),
-        kubeconfig=kubeconfig, context=context, state_dir=state_dir,
+        cluster=cluster, enrolment=enrolment, kubeconfig=kubeconfig, context=context, state_dir=state_dir,
         cilium_socket=cilium_socket, cilium_exec=cilium_exec, heartbeat_seconds=heartbeat_seconds,
     )  # fmt: skip
     _run(main.run(settings), log_level)
@@ -150,6 +171,7 @@ def gateway_run(  # noqa: PLR0913, PLR0917 - an option of a command line is a pa
     hub_ca: HubCa = None,
     enrolment_token_file: TokenFile = None,
     broker: Annotated[str | None, typer.Option(metavar="URL", help="MQTT broker, unless the Gateway says it.")] = None,
+    connect_to: ConnectTo = None,
     heartbeat_seconds: Annotated[float, typer.Option(min=0.1, help="How often the hub hears from it.")] = 2.0,
     log_level: LogLevel = "info",
 ) -> None:
@@ -165,9 +187,11 @@ def gateway_run(  # noqa: PLR0913, PLR0917 - an option of a command line is a pa
     from atoll.edge.enrolment import EnrolmentSettings
     from atoll.edge.gateway import main
     from atoll.edge.gateway.settings import GatewaySettings
+    from atoll.federation.bus.routes import Routes
 
+    enrolment = EnrolmentSettings(nats, hub, hub_ca, enrolment_token_file, Routes.parse(connect_to or ()))
     settings = GatewaySettings(
-        gateway=name, enrolment=EnrolmentSettings(nats, hub, hub_ca, enrolment_token_file), state_dir=state_dir,
+        gateway=name, enrolment=enrolment, state_dir=state_dir,
         broker=broker, heartbeat_seconds=heartbeat_seconds,
     )  # fmt: skip
     _run(main.run(settings), log_level)
@@ -179,6 +203,7 @@ def sink(
     root: Root,
     nats: OpenNats = "",
     credentials: CredentialsFolder = None,
+    connect_to: ConnectTo = None,
     log_level: LogLevel = "info",
 ) -> None:
     """Write one namespace's streams to files; runs inside a cluster.
@@ -191,8 +216,10 @@ def sink(
     from atoll.edge.sink.settings import SinkSettings
     from atoll.federation.bus.membership import membership
     from atoll.federation.bus.permissions import Identity
+    from atoll.federation.bus.routes import Routes
 
-    member = membership(nats, credentials, Identity.of_data(cluster, namespace))
+    way = Routes.parse(connect_to or ())
+    member = membership(nats, credentials, Identity.of_data(cluster, namespace), routes=way)
     _run(main.run(SinkSettings(cluster=cluster, namespace=namespace, membership=member, root=root)), log_level)
 
 
@@ -202,6 +229,7 @@ def mover(
     root: Root,
     nats: OpenNats = "",
     credentials: CredentialsFolder = None,
+    connect_to: ConnectTo = None,
     log_level: LogLevel = "info",
 ) -> None:
     """Copy one namespace's datasets between clusters; runs inside one.
@@ -214,8 +242,10 @@ def mover(
     from atoll.edge.mover.settings import MoverSettings
     from atoll.federation.bus.membership import membership
     from atoll.federation.bus.permissions import Identity
+    from atoll.federation.bus.routes import Routes
 
-    member = membership(nats, credentials, Identity.of_data(cluster, namespace))
+    way = Routes.parse(connect_to or ())
+    member = membership(nats, credentials, Identity.of_data(cluster, namespace), routes=way)
     _run(main.run(MoverSettings(cluster=cluster, namespace=namespace, membership=member, root=root)), log_level)
 
 

@@ -8,20 +8,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from typing import NamedTuple
 
 from starlette.applications import Starlette
 
 from atoll import __version__
 from atoll.federation.bus.subjects import DESIRED_PREFIX, DESIRED_STREAM, OBSERVED_PREFIX, OBSERVED_STREAM
-from atoll.federation.resources import Cluster, Dataset, Job, Queue, Resource, Run
 from atoll.hub.access.service import AccessService
 from atoll.hub.client import Client, ExistingObjects
 from atoll.hub.controllers.clusters import ClusterController
 from atoll.hub.controllers.context import Context
 from atoll.hub.controllers.datasets import DatasetController
+from atoll.hub.controllers.departures import ClusterDepartureController, GatewayDepartureController
 from atoll.hub.controllers.gateways import GatewayController
 from atoll.hub.controllers.jobs import JobController
 from atoll.hub.controllers.lab_logs import LabLogController
+from atoll.hub.controllers.loss_rules import FencePolicy, LossRules
 from atoll.hub.controllers.manifests import DataService
 from atoll.hub.controllers.namespaces import NamespaceController
 from atoll.hub.controllers.policysets import PolicySetController
@@ -42,10 +44,12 @@ from atoll.hub.http.health import Health
 from atoll.hub.http.logs import Logs
 from atoll.hub.http.tokens import TokenRoutes
 from atoll.hub.kinds import build_registry
-from atoll.hub.leader import Lease, lead
+from atoll.hub.leader import Claim, lead
 from atoll.hub.members import Desired, Observed
 from atoll.hub.metrics import Metrics
+from atoll.hub.reports import Inventories
 from atoll.hub.scheduler.loop import SchedulerLoop
+from atoll.hub.scheduler.waking import wakers
 from atoll.hub.settings import HubSettings
 from atoll.hub.store.jetstream import JetStreamStorage
 from atoll.kubeapi.errors import AlreadyExists
@@ -58,26 +62,34 @@ Clock = Callable[[], datetime]
 KUBERNETES = "1.36"
 """The Kubernetes whose API conventions the hub follows: clients read it, and warn of one that they do not know."""
 
-# The second figure lets changes gather: a cluster's every heartbeat concerns all policy sets, a sink commits twice a
+
+class _Part(NamedTuple):
+    """A controller, how long changes gather before it looks at them, and how many keys it works on at once."""
+
+    make: Callable[[Context], Reconciler]
+    settle_seconds: float = 0.0
+    workers: int = 4
+
+
+# Changes gather where each concerns much: a cluster's every heartbeat concerns all policy sets, a sink commits twice a
 # second, and counting a queue or finding who needs a service reads many objects. Longer, and a person waits for what
-# one change means.
-_CONTROLLERS: Sequence[tuple[Callable[[Context], Reconciler], float]] = (
-    (ClusterController, 0.0),
-    (GatewayController, 0.0),
-    (LabLogController, 0.5),
-    (StreamController, 0.0),
-    (ServiceController, 0.1),
-    (DatasetController, 0.0),
-    (TransferController, 0.0),
-    (TriggerController, 0.0),
-    (RunController, 0.0),
-    (JobController, 0.0),
-    (PolicySetController, 0.2),
-    (NamespaceController, 0.0),
-    (QueueController, 0.5),
+# one change means. Clusters are many at once: a hub that begins to lead judges all of them anew, and every judgement
+# waits for its turn in the event loop and for a write.
+_CONTROLLERS: Sequence[_Part] = (
+    _Part(ClusterController, workers=32),
+    _Part(GatewayController),
+    _Part(LabLogController, settle_seconds=0.5),
+    _Part(StreamController),
+    _Part(ServiceController, settle_seconds=0.1),
+    _Part(DatasetController),
+    _Part(TransferController),
+    _Part(TriggerController),
+    _Part(RunController),
+    _Part(JobController),
+    _Part(PolicySetController, settle_seconds=0.2),
+    _Part(NamespaceController),
+    _Part(QueueController, settle_seconds=0.5),
 )
-# What a scheduling cycle reads: a change of any of it may let a job be placed.
-_SCHEDULED_BY: Sequence[type[Resource]] = (Job, Run, Cluster, Queue, Dataset)
 
 
 def utc_now() -> datetime:
@@ -93,7 +105,7 @@ class Hub:
     wires: Wires
     store: Store
     client: Client
-    lease: Lease
+    lease: Claim
     context: Context
     access: AccessService
     app: Starlette
@@ -118,20 +130,25 @@ class Hub:
         self.metrics.leads(True)
         try:
             async with asyncio.TaskGroup() as group:
-                for make, settle_seconds in _CONTROLLERS:
-                    controller = Controller(make(self.context), metrics=self.metrics, settle_seconds=settle_seconds)
+                for make, settle_seconds, workers in _CONTROLLERS:
+                    controller = Controller(
+                        make(self.context), metrics=self.metrics, settle_seconds=settle_seconds, workers=workers
+                    )
                     group.create_task(controller.run())
+                for departures in (ClusterDepartureController, GatewayDepartureController):
+                    leaving = departures(self.context, self.desk.leave if self.desk is not None else None)
+                    group.create_task(Controller(leaving, metrics=self.metrics).run())
                 group.create_task(self.context.events.run())
                 group.create_task(GarbageCollector(self.store).run())
-                scheduler = SchedulerLoop(self.client, clock=self.clock)
+                scheduler = SchedulerLoop(self.client, clock=self.clock, inventories=self.context.inventories.of)
                 group.create_task(scheduler.run(), name="hub-scheduler")
-                for model in _SCHEDULED_BY:
-                    group.create_task(_wake(scheduler, self.client, model))
+                for waker in wakers(scheduler, self.client, self.context.observed):
+                    group.create_task(waker)
         finally:
             self.metrics.leads(False)
 
 
-async def build(settings: HubSettings, wires: Wires, *, clock: Clock = utc_now) -> Hub:
+async def build(settings: HubSettings, wires: Wires, lease: Claim, *, clock: Clock = utc_now) -> Hub:
     """Make the hub's streams if need be, load its objects, and put the parts together.
 
     Raises:
@@ -158,7 +175,7 @@ async def build(settings: HubSettings, wires: Wires, *, clock: Clock = utc_now) 
         wires=wires,
         store=store,
         client=client,
-        lease=await Lease.open(bus, seconds=settings.lease_seconds),
+        lease=lease,
         context=context,
         access=access,
         app=_app(client, wires, metrics, access=access, desk=desk),
@@ -170,9 +187,11 @@ async def build(settings: HubSettings, wires: Wires, *, clock: Clock = utc_now) 
 
 def _context(settings: HubSettings, wires: Wires, client: Client, *, clock: Clock) -> Context:
     capabilities = wires.capabilities
+    observed = Observed.on(wires.field, clock=clock, capabilities=capabilities)
     return Context(
         client=client,
-        observed=Observed.on(wires.field, clock=clock, capabilities=capabilities),
+        observed=observed,
+        inventories=Inventories(observed),
         desired=Desired.on(wires.field, clock=clock, capabilities=capabilities),
         events=Events(client.store, clock=clock, retention_seconds=settings.event_retention_seconds),
         bus=wires.field,
@@ -185,6 +204,11 @@ def _context(settings: HubSettings, wires: Wires, client: Client, *, clock: Cloc
         heartbeat_timeout_seconds=settings.heartbeat_timeout_seconds,
         lab_log_bytes=settings.lab_log_bytes,
         orphan_keep_seconds=settings.orphan_keep_seconds,
+        loss_rules=LossRules(
+            FencePolicy(settings.run_lease_seconds, settings.run_lease_margin_seconds),
+            settings.heartbeat_timeout_seconds,
+        ),
+        queue_half_life_seconds=settings.queue_half_life_seconds,
     )
 
 
@@ -198,7 +222,7 @@ def _desk(settings: HubSettings, wires: Wires, context: Context) -> Desk | None:
 def _app(client: Client, wires: Wires, metrics: Metrics, *, access: AccessService, desk: Desk | None) -> Starlette:
     store, bus, field_, capabilities = client.store, wires.own, wires.field, wires.capabilities
     audit = AuditRecords(access.audit, is_admin=access.is_admin, clock=store.clock)
-    health, logs = Health(store, bus, metrics, access), Logs(client, field_, capabilities)
+    health, logs = Health(client, bus, metrics, access), Logs(client, field_, capabilities)
     parts = (health, logs, Datasets(client, field_, capabilities), audit)
     routes = [route for part in parts for route in part.routes()]
     if access.tokens is not None:
@@ -209,12 +233,6 @@ def _app(client: Client, wires: Wires, metrics: Metrics, *, access: AccessServic
     git_version = f"v{KUBERNETES}.0+atoll-{__version__}"
     version = {"major": major, "minor": minor, "gitVersion": git_version, "platform": "atoll"}
     return create_app(store, store.registry, version=version, access=access.access, extra_routes=routes)
-
-
-async def _wake(scheduler: SchedulerLoop, client: Client, model: type[Resource]) -> None:
-    """Ask for a scheduling cycle whenever an object of a kind changes."""
-    async for _ in client.watch(model):
-        scheduler.wake()
 
 
 async def _ensure_namespace(store: Store, name: str) -> None:

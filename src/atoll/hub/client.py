@@ -4,32 +4,71 @@ Owns the translation between kinds and the store's plain objects, and between ku
 from the cache, which holds every write that this process has finished; writes are guarded by the resourceVersion.
 """
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+import sys
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from functools import cached_property
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from atoll.federation.errors import AtollError, Conflict, Internal, InvalidInput, NotFound, Unavailable
-from atoll.federation.resources import API_GROUP, BY_NAME, FINISHED_JOB_PHASES, Job, Resource
+from atoll.federation.resources import (
+    API_GROUP,
+    BY_NAME,
+    FINISHED_JOB_PHASES,
+    FINISHED_RUN_PHASES,
+    Job,
+    Resource,
+    Run,
+)
 from atoll.kubeapi import errors as api
 from atoll.kubeapi.cache import Entry
 from atoll.kubeapi.reading import key_prefix
-from atoll.kubeapi.resource import Registry, ResourceType
+from atoll.kubeapi.resource import Object, Registry, ResourceType
 from atoll.kubeapi.store import Store
 
 R = TypeVar("R", bound=Resource)
 FIELD_MANAGER = "atoll-hub"
 # A parsed object takes some 10 KB: this bounds them to about 100 MB. Where more are read in turn, each is parsed anew.
 _MOST_KNOWN = 10_000
+# Looking into one object takes some 20 µs.
+_GLANCES_AT_ONCE = 500
+_ENDS: Mapping[type[Resource], Collection[str]] = {Job: FINISHED_JOB_PHASES, Run: FINISHED_RUN_PHASES}
+
+
+class _Glance(NamedTuple):
+    """What is read of an object that is not parsed. `is_leaving` says that its deletion was asked for."""
+
+    revision: int
+    phase: str
+    is_leaving: bool
 
 
 @dataclass(frozen=True)
 class Seen(Generic[R]):
-    """One object as a watch shows it, or, without an object, the begin or the end of a snapshot of all live ones."""
+    """One object as a watch shows it, or, without an object, the begin or the end of a snapshot of all live ones.
 
-    resource: R | None = None
+    `key` is (namespace, name), the namespace of a cluster-scoped object empty. The object itself is parsed when it is
+    asked for: of most that a hub finds when it starts, a name is all that is needed.
+    """
+
+    key: tuple[str, str] | None = None
     is_gone: bool = False
     mark: Literal["", "begin", "end"] = ""
+    parse: Callable[[], R] | None = None
+    ended: Callable[[], bool] | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is a Job or a Run whose phase is a last one, and that stays: nobody asked for its deletion."""
+        return self.ended is not None and self.ended()
+
+    @cached_property
+    def resource(self) -> R:
+        """The object; the marks have none."""
+        assert self.parse is not None, "a mark is no object"
+        return self.parse()
 
 
 @dataclass
@@ -62,8 +101,7 @@ class Client:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: dict[str, tuple[int, Resource]] = {}
-        # By kind: the revisions of the objects that had ended and of those that had not, when it was last asked.
-        self._phases: dict[type[Resource], tuple[dict[str, int], dict[str, int]]] = {}
+        self._glances: dict[type[Resource], dict[str, _Glance]] = {}
 
     @property
     def store(self) -> Store:
@@ -76,14 +114,25 @@ class Client:
 
     def _parsed(self, model: type[R], entry: Entry) -> R:
         """Parse an object once per revision: controllers and the scheduler read the same ones again and again."""
-        revision, known = self._known.pop(entry.key, (0, None))
+        revision, known = self._known.get(entry.key, (0, None))
         if known is None or revision != entry.revision:
             known = model.model_validate(entry.decode())
+        assert isinstance(known, model)
+        self._remember(entry.key, entry.revision, known)
+        return known
+
+    def _remember(self, key: str, revision: int, known: Resource) -> None:
+        self._known.pop(key, None)
         if len(self._known) >= _MOST_KNOWN:
             del self._known[next(iter(self._known))]
-        self._known[entry.key] = (entry.revision, known)
-        assert isinstance(known, model)
-        return known
+        self._known[key] = (revision, known)
+
+    def _stored(self, model: type[R], obj: Object) -> R:
+        """Parse what a write gave back; who watches the kind sees the same in a moment."""
+        parsed, rt = model.model_validate(obj), self.type_of(model)
+        key = rt.key(parsed.metadata.namespace, parsed.metadata.name)
+        self._remember(key, int(parsed.metadata.resource_version or 0), parsed)
+        return parsed
 
     async def get(self, model: type[R], namespace: str | None, name: str) -> R | None:
         """Read one object; None if it does not exist."""
@@ -96,19 +145,32 @@ class Client:
 
         Those that have ended are most, and stay as they are: each is looked into once per revision, and never parsed.
         """
-        rt = self.type_of(model)
-        bucket, (ended, going) = self._store.cache.bucket(rt.prefix), self._phases.get(model, ({}, {}))
-        now_ended, now_going = self._phases[model] = ({}, {})
-        found = []
-        for key in bucket.keys(key_prefix(rt, None)):
-            entry = bucket.entries[key]
-            was_going = going.get(key) == entry.revision
-            if ended.get(key) == entry.revision or (not was_going and _phase(entry.decode()) in ends):
-                now_ended[key] = entry.revision
-            else:
-                now_going[key] = entry.revision
+        rt, glances = self.type_of(model), self._glances.setdefault(model, {})
+        bucket, found = self._store.cache.bucket(rt.prefix), []
+        for number, key in enumerate(bucket.keys(key_prefix(rt, None))):
+            if number % _GLANCES_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            entry = bucket.entries.get(key)  # it may be gone by now
+            if entry is not None and self._glance(model, entry).phase not in ends:
                 found.append(self._parsed(model, entry))
+        for key in glances.keys() - bucket.entries.keys() if len(glances) > len(bucket.entries) else ():
+            del glances[key]
         return found
+
+    def _glance(self, model: type[Resource], entry: Entry) -> _Glance:
+        glances = self._glances.setdefault(model, {})
+        known = glances.get(entry.key)
+        if known is None or known.revision != entry.revision:
+            obj = entry.decode()
+            is_leaving = "deletionTimestamp" in obj["metadata"]
+            known = glances[entry.key] = _Glance(entry.revision, sys.intern(_phase(obj)), is_leaving)
+        return known
+
+    def _has_ended(self, model: type[Resource], entry: Entry) -> bool:
+        if model not in _ENDS:
+            return False
+        glance = self._glance(model, entry)
+        return glance.phase in _ENDS[model] and not glance.is_leaving
 
     async def list(self, model: type[R], namespace: str | None = None, *, name_prefix: str = "") -> list[R]:
         """Read the objects of a kind, in one namespace or in all, ordered by key.
@@ -126,7 +188,7 @@ class Client:
             created = await self._store.create(
                 self.type_of(type(resource)), resource.wire(), field_manager=FIELD_MANAGER
             )
-        return type(resource).model_validate(created)
+        return self._stored(type(resource), created)
 
     async def update(self, resource: R) -> R:
         """Replace an object's metadata and spec. Conflict if it changed since it was read."""
@@ -146,12 +208,22 @@ class Client:
         rt, body = self.type_of(type(resource)), resource.wire()
         with translated():
             stored = await self._store.update(rt, body, subresource=subresource, field_manager=FIELD_MANAGER)
-        return type(resource).model_validate(stored)
+        return self._stored(type(resource), stored)
 
     async def delete(self, model: type[Resource], namespace: str | None, name: str) -> None:
         """Delete an object, with what it owns; one that does not exist is fine."""
         with contextlib.suppress(NotFound), translated():
             await self._store.delete(self.type_of(model), namespace, name, propagation="Background")
+
+    def _seen(self, rt: ResourceType, model: type[R], entry: Entry, *, is_gone: bool) -> Seen[R]:
+        if is_gone:
+            self._known.pop(entry.key, None)
+            return Seen(_key_of(rt, entry), is_gone=True, parse=lambda: model.model_validate(entry.decode()))
+        return Seen(
+            _key_of(rt, entry),
+            parse=lambda: self._parsed(model, entry),
+            ended=lambda: self._has_ended(model, entry),
+        )
 
     async def watch(self, model: type[R]) -> AsyncIterator[Seen[R]]:
         """Show every live object between a begin and an end mark, then every object that changes or goes; for ever.
@@ -166,14 +238,16 @@ class Client:
                     for delta in deltas:
                         if delta.ends_initial:
                             yield Seen(mark="end")
-                        elif delta.entry is not None and delta.type == "DELETED":
-                            self._known.pop(delta.entry.key, None)
-                            yield Seen(model.model_validate(delta.entry.decode()), is_gone=True)
                         elif delta.entry is not None:
-                            yield Seen(self._parsed(model, delta.entry))
+                            yield self._seen(rt, model, delta.entry, is_gone=delta.type == "DELETED")
             except api.Gone:
                 continue
             return
+
+
+def _key_of(rt: ResourceType, entry: Entry) -> tuple[str, str]:
+    namespace, _, name = entry.key.removeprefix(rt.prefix).partition("/")
+    return (namespace if rt.namespaced else "", name)
 
 
 def _is_unfinished(job: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from atoll.federation.capacity import format_duration
-from atoll.federation.resources import API_GROUP, API_VERSION, KINDS, Kind
+from atoll.federation.resources import API_GROUP, API_VERSION, KINDS, Kind, PrintColumn
 from atoll.hub.admission import KindStrategy
 from atoll.hub.references import Existing, why_kept
 from atoll.hub.schema import openapi_schema
@@ -58,11 +58,26 @@ def resource_type(kind: Kind, existing: Existing) -> ResourceType:
         short_names=kind.short_names,
         categories=("atoll",),
         has_status=True,
-        columns=(*(Column(c.name, c.type, c.path, c.priority) for c in kind.columns), _AGE),
+        columns=(*(_column(kind, column) for column in kind.columns), _AGE),
         schema=openapi_schema(kind),
         strategy=KindStrategy(kind, existing),
         why_kept=(lambda queue: why_kept(queue, existing)) if kind.name == "Queue" else None,
     )
+
+
+def _column(kind: Kind, column: PrintColumn) -> Column:
+    value = _cluster_state if (kind.name, column.name) == ("Cluster", "PHASE") else None
+    return Column(column.name, column.type, column.path, column.priority, value=value)
+
+
+def _cluster_state(cluster: Mapping[str, Any], _now: datetime) -> str:
+    """Write the phase, and that nothing new comes, as kubectl writes `Ready,SchedulingDisabled` of a node."""
+    spec, phase = cluster.get("spec", {}), str(cluster.get("status", {}).get("phase", ""))
+    if "deletionTimestamp" in cluster.get("metadata", {}):
+        return f"{phase},Leaving"
+    if spec.get("draining"):
+        return f"{phase},Draining"
+    return f"{phase},Cordoned" if spec.get("unschedulable") else phase
 
 
 def namespace_type() -> ResourceType:

@@ -10,6 +10,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import orjson
 import structlog
@@ -31,18 +32,32 @@ _SAFE_PART = 0.75
 class Lease:
     """One hub's claim to lead. `token` is the revision of the write that took the lease: it grows with every leader."""
 
-    def __init__(self, table: Table, *, seconds: float, holder: str = "", now: Callable[[], float] = time.monotonic):
-        self._table, self._seconds, self._now = table, seconds, now
-        self._holder = holder or secrets.token_hex(8)
+    def __init__(self, table: Table, *, seconds: float, is_alive: Callable[[], bool] = lambda: True) -> None:
+        """See `open`."""
+        self._table, self._seconds, self._is_alive = table, seconds, is_alive
+        self._now = time.monotonic
+        self._holder = secrets.token_hex(8)
         self._revision = 0
         self._deadline = 0.0
+        # The revision that stands there, and since when we have seen no other.
+        self._seen, self._seen_since = -1, 0.0
         self.token = 0
 
     @classmethod
-    async def open(cls, bus: Bus, *, seconds: float) -> "Lease":
-        """Make the stream of leases if it is not there."""
+    async def open(cls, bus: Bus, *, seconds: float, is_alive: Callable[[], bool] = lambda: True) -> "Lease":
+        """Make the stream of leases if it is not there, and look at what stands.
+
+        From then on a dead predecessor's lease runs out: a hub that loads its objects meanwhile need not wait for it.
+
+        Args:
+            bus: the connection that renewals go over.
+            seconds: how long the lease lasts.
+            is_alive: whether whoever leads under this lease still moves; when not, it is renewed no more.
+        """
         await bus.ensure_table(LEASE_STREAM, LEASE_PREFIX)
-        return cls(bus.table(LEASE_STREAM, LEASE_PREFIX), seconds=seconds)
+        lease = cls(bus.table(LEASE_STREAM, LEASE_PREFIX), seconds=seconds, is_alive=is_alive)
+        await lease._look()
+        return lease
 
     @property
     def is_held(self) -> bool:
@@ -51,27 +66,36 @@ class Lease:
 
     async def acquire(self) -> None:
         """Wait until the lease is ours."""
-        seen, since = -1, self._now()
         while True:
             try:
-                current = await self._table.get(_KEY)
-                revision = current.revision if current else 0
-                if revision != seen:
-                    seen, since = revision, self._now()
-                if current is None or self._is_ours(current) or self._now() - since >= self._seconds:
-                    await self._write(revision)
+                current = await self._look()
+                has_run_out = self._now() - self._seen_since >= self._seconds
+                if current is None or self._is_ours(current) or has_run_out:
+                    await self._write(self._seen)
                     self.token = self._revision
                     return
             except Conflict:
-                seen = -1
+                self._seen = -1
             except AtollError as error:
                 log.debug("the lease could not be read", error=str(error))
             await asyncio.sleep(self._seconds / _RENEWALS)
+
+    async def _look(self) -> Change | None:
+        """Read the lease, and note when it changed."""
+        current = await self._table.get(_KEY)
+        revision = current.revision if current else 0
+        if revision != self._seen:
+            self._seen, self._seen_since = revision, self._now()
+        return current
 
     async def hold(self) -> None:
         """Renew until the lease is lost; return then."""
         while self.is_held:
             await asyncio.sleep(min(self._seconds / _RENEWALS, max(0.0, self._deadline - self._now())))
+            if not self._is_alive():
+                log.error("who leads under the lease does not move; it is renewed no more")
+                self._deadline = 0.0
+                return
             try:
                 async with asyncio.timeout(max(0.01, self._deadline - self._now())):
                     await self._write(self._revision)
@@ -108,7 +132,28 @@ class Lease:
         self._deadline = before + self._seconds * _SAFE_PART
 
 
-async def lead(lease: Lease, work: Callable[[], Awaitable[None]]) -> None:
+class Claim(Protocol):
+    """A claim to lead, such as a Lease."""
+
+    @property
+    def token(self) -> int:
+        """Grows with every leader."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this hub may act as leader right now."""
+
+    async def acquire(self) -> None:
+        """Wait until this hub leads."""
+
+    async def hold(self) -> None:
+        """Return when it leads no more."""
+
+    async def release(self) -> None:
+        """Let others lead."""
+
+
+async def lead(lease: Claim, work: Callable[[], Awaitable[None]]) -> None:
     """Run `work` whenever this hub is the leader, and cancel it as soon as it is not; for ever."""
     while True:
         await lease.acquire()

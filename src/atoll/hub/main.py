@@ -5,15 +5,17 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from atoll.federation.errors import InvalidInput
 from atoll.hub.app import Clock, Hub, build, utc_now
-from atoll.hub.field.wires import connected
+from atoll.hub.field.wires import connected, own_bus
 from atoll.hub.http.server import listen, serving, url_of
 from atoll.hub.http.tls import Tls
+from atoll.hub.lease_thread import lease_beside
 from atoll.hub.settings import HubSettings
 
 log = structlog.get_logger(__name__)
@@ -43,7 +45,9 @@ async def running(settings: HubSettings, *, clock: Clock = utc_now) -> AsyncIter
     async with contextlib.AsyncExitStack() as stack:
         listener = stack.enter_context(listen(settings.host, settings.port))
         wires = await stack.enter_async_context(connected(settings))
-        hub = await build(settings, wires, clock=clock)
+        to_nats = partial(own_bus, settings, name="hub lease")
+        lease = await stack.enter_async_context(lease_beside(to_nats, seconds=settings.lease_seconds))
+        hub = await build(settings, wires, lease, clock=clock)
         stack.push_async_callback(hub.access.close)
         server = await stack.enter_async_context(serving(hub.app, listener, tls=tls))
         stack.push_async_callback(hub.store.close)  # before the server ends: watches end with the store

@@ -8,7 +8,7 @@ import asyncio
 import hmac
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import structlog
@@ -23,7 +23,7 @@ from atoll.federation.bus.subjects import (
     OBSERVED_STREAM,
     MemberKind,
 )
-from atoll.federation.bus.table import Synced, Table
+from atoll.federation.bus.table import Change, Synced, Table
 from atoll.federation.errors import Internal
 from atoll.hub.levels import Levels
 
@@ -65,11 +65,15 @@ class Path:
 
 @dataclass(frozen=True)
 class Held:
-    """A value of a table. `received_at` is when this process heard it live; None if it was there already."""
+    """A value of a table. `received_at` is when this process heard it live; None if it was there already.
+
+    `stored_at` is when NATS stored it, by the clock of its machine; None for what this process wrote itself.
+    """
 
     value: bytes
     revision: int
     received_at: datetime | None = None
+    stored_at: datetime | None = None
 
 
 class Feed:
@@ -105,6 +109,8 @@ class Copy:
         self.on_forged: Callable[[], None] = _nothing
         self._held: dict[str, Held] = {}
         self._members: dict[tuple[str, str], set[str]] = {}
+        # By kind and rest of a key, who has one: a thousand members are not asked one by one.
+        self._holders: dict[tuple[str, str], set[str]] = {}
         self._feeds: set[Feed] = set()
         self._written: dict[str, int] = {}
         self.synced = asyncio.Event()
@@ -119,8 +125,7 @@ class Copy:
                 if path is None:
                     continue
                 received_at = self._clock() if is_live else None
-                held = None if change.value is None else Held(change.value, change.revision, received_at)
-                self._take(path, held, change.revision)
+                self._take(path, _held(change, received_at), change.revision)
             if isinstance(item, Synced):
                 self.synced.set()
 
@@ -151,13 +156,14 @@ class Copy:
         if revision < self._written.get(key, 0):
             return
         self._written.pop(key, None)
-        keys = self._members.setdefault((path.kind, path.member), set())
         if held is None:
             self._held.pop(key, None)
-            keys.discard(key)
+            _discard(self._members, (path.kind, path.member), key)
+            _discard(self._holders, (path.kind, path.rest), path.member)
         else:
             self._held[key] = held
-            keys.add(key)
+            self._members.setdefault((path.kind, path.member), set()).add(key)
+            self._holders.setdefault((path.kind, path.rest), set()).add(path.member)
         for feed in self._feeds:
             feed.add(key)
 
@@ -176,9 +182,18 @@ class Copy:
             log.warning("a message could not be read", key=path.key, error=str(error))
             return None
 
+    async def newest_revision(self, path: Path) -> int:
+        """Ask the store itself for the revision that stands at a key; 0 if there is none.
+
+        Raises:
+            Unavailable: it does not answer; retryable.
+        """
+        current = await self._table.get(self._place(path))
+        return current.revision if current is not None else 0
+
     def members(self, kind: MemberKind) -> list[str]:
         """Name the members of a kind that have anything here."""
-        return sorted(member for (what, member), keys in self._members.items() if what == kind and keys)
+        return sorted(member for what, member in self._members if what == kind)
 
     def of_member(self, kind: MemberKind, member: str) -> list[Path]:
         """Give every key of a member."""
@@ -190,10 +205,7 @@ class Copy:
 
     def everywhere(self, kind: MemberKind, rest: str) -> Iterator[Path]:
         """Give the members' keys that have this rest, such as every cluster's report of one dataset."""
-        for member in self.members(kind):
-            path = Path(kind, member, rest)
-            if path.key in self._held:
-                yield path
+        return (Path(kind, member, rest) for member in sorted(self._holders.get((kind, rest), ())))
 
     async def changes(self) -> AsyncIterator[list[Path]]:
         """Give every key that is here, then keys as they change."""
@@ -218,6 +230,14 @@ class Observed(Copy):
             return capabilities.of_report(path.kind, path.member, path.rest)
 
         return cls(bus.table(OBSERVED_STREAM, OBSERVED_PREFIX), clock=clock, token_of=token_of)
+
+    async def remove(self, path: Path) -> bool:
+        """Forget a report of a member that was sent away; tell whether there was one."""
+        if self._held.get(path.key) is None:
+            return False
+        revision = await self._table.delete(self._place(path))
+        self._wrote(path, None, revision)
+        return True
 
 
 class Desired(Copy):
@@ -273,6 +293,21 @@ class Desired(Copy):
         return True
 
 
+def _held(change: Change, received_at: datetime | None) -> Held | None:
+    if change.value is None:
+        return None
+    stored_at = None if change.stored_at is None else datetime.fromtimestamp(change.stored_at, UTC)
+    return Held(change.value, change.revision, received_at, stored_at)
+
+
+def _discard(index: dict[tuple[str, str], set[str]], key: tuple[str, str], item: str) -> None:
+    """Take an item out of a set of an index, and a set that is empty then out of the index."""
+    items = index.get(key, set())
+    items.discard(item)
+    if not items:
+        index.pop(key, None)
+
+
 def _nothing() -> None:
     """Count nothing."""
 
@@ -288,11 +323,13 @@ def _kind(text: str) -> MemberKind:
 def proven_at(held: Held | None, at: datetime | None, now: datetime) -> datetime | None:
     """Give the instant that a report proves, never later than the truth.
 
-    A member's clock that is ahead would make old evidence look new: what was heard live is dated by the earlier of both
-    clocks, and what was found at start with a date in the future proves nothing.
+    A member's clock that is ahead would make old evidence look new: it is dated by the earlier of its own clock and of
+    the one that heard it, the hub's or, for what was found at start, that of NATS. What is dated in the future by both
+    proves nothing.
     """
     if held is None or at is None:
         return None
-    if held.received_at is not None:
-        return min(at, held.received_at)
-    return at if at <= now else None
+    heard = held.received_at or held.stored_at
+    if heard is not None:
+        at = min(at, heard)
+    return at if held.received_at is not None or at <= now else None

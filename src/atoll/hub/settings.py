@@ -10,6 +10,8 @@ from typing import Any
 
 from atoll.federation.errors import InvalidInput
 
+_LEAST_LEASE_SECONDS = 4.0
+
 
 @dataclass(frozen=True)
 class TlsFiles:
@@ -70,6 +72,14 @@ class HubSettings:
     # How long a filled log keeps the envelopes of a deleted Stream. Shorter than a person takes to see a mistake and
     # apply the Stream again, and they are lost to it; longer, and they hold up the gateway's other Streams.
     orphan_keep_seconds: float = 600.0
+    # How long a run of lossPolicy Failover goes on unheard, and what is waited beyond its lease and its pods' grace
+    # before it is placed again (controllers/fence.py). A shorter lease, and a link that is down for a moment costs
+    # work; a shorter margin, and a Job controller that is slow for a moment lets two attempts meet.
+    run_lease_seconds: float = 60.0
+    run_lease_margin_seconds: float = 10.0
+    # What a queue held this long ago counts half against it. Shorter: who filled the federation overnight is even with
+    # all others in the morning. Longer: a burst is held against a queue for weeks (Slurm's default is seven days).
+    queue_half_life_seconds: float = 86_400.0
     event_retention_seconds: float = 3600.0
     # Audit records go when they are this old, or when this much is full: of half a kilobyte each, two million.
     audit_keep_seconds: float = 90 * 86_400.0
@@ -87,7 +97,7 @@ class HubSettings:
         Raises:
             InvalidInput: each problem names the options to change.
         """
-        problems = tuple(_exposures(self))
+        problems = (*_exposures(self), *_contradictions(self))
         if problems:
             raise InvalidInput("; ".join(problems))
 
@@ -143,6 +153,16 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _contradictions(settings: HubSettings) -> Iterator[str]:
+    # Job deadlines are whole seconds, and a heartbeat comes every ten: less than this is over before it is renewed.
+    least = max(_LEAST_LEASE_SECONDS, settings.heartbeat_timeout_seconds)
+    if settings.run_lease_seconds < least:
+        yield (
+            f"--run-lease {settings.run_lease_seconds:g} is too short: a run would be given up before its cluster "
+            f"counts as unreachable; give at least {least:g} seconds"
+        )
 
 
 def _exposures(settings: HubSettings) -> Iterator[str]:

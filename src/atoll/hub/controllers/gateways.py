@@ -5,18 +5,28 @@ what leaves a log is decided in lab_logs.py.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from atoll.federation.bus.messages import CommittedReport, GatewayOrder, GatewayReport, StreamOrder
+from atoll.federation.bus.data_messages import CommittedReport, GatewayOrder, GatewayReport, StreamOrder
 from atoll.federation.bus.subjects import lab_prefix, lab_stream, uplink_prefix
 from atoll.federation.errors import AtollError
 from atoll.federation.resources import Gateway, GatewayStatus, Stream
 from atoll.federation.resources.gateway import GatewayPhase
 from atoll.hub.conditions import with_condition
-from atoll.hub.controllers.clusters import Judgement
 from atoll.hub.controllers.context import Context
 from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, RequeueAfter, Source, own_key
 from atoll.hub.members import Path, proven_at
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A gateway's phase with its reason, and when it must be judged again if nothing is heard."""
+
+    phase: GatewayPhase
+    reason: str
+    message: str
+    stale_in_seconds: float | None = None
 
 
 def plan_order(gateway: Gateway, streams: Iterable[Stream]) -> GatewayOrder:
@@ -57,7 +67,7 @@ def plan_status(
     old: GatewayStatus, report: GatewayReport | None, *, proven: datetime | None, judgement: Judgement, now: datetime
 ) -> GatewayStatus:
     """Give the status that a judgement and its report make."""
-    phase: GatewayPhase = judgement.phase
+    phase = judgement.phase
     is_lost = phase == "Unreachable"
     claim = {"Ready": True, "Pending": None}.get(phase, False)
     reported = {

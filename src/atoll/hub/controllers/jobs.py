@@ -165,9 +165,9 @@ class JobController:
         self._context = context
 
     def sources(self) -> Sequence[Source]:
-        """Watch jobs and runs."""
-        context = self._context
-        return (Objects(context.client, Job, own_key), Objects(context.client, Run, _job_of))
+        """Watch jobs and runs; a job's phase is all that there is to do for it, and an ended one keeps its own."""
+        client = self._context.client
+        return (Objects(client, Job, own_key, skips_ended=True), Objects(client, Run, _job_of, skips_ended=True))
 
     async def reconcile(self, key: Key) -> Outcome:
         """Bring one job's status up to date."""

@@ -20,6 +20,7 @@ _SERVICE = {"app.kubernetes.io/name": "atoll-data", **_MANAGED}
 _CREDENTIALS_PATH = "/credentials"
 _CLAIM_SIZE = "10Gi"
 _MEBIBYTE = 1024 * 1024
+_NO_LIMIT = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _deployment(cluster: str, namespace: str, service: DataService) -> Manifest:
 
 def _workload(job: Job, run: Run, cluster: Cluster) -> Manifest:
     spec: Manifest = _without_nulls(job.spec.workload.spec)
-    spec["backoffLimit"] = 0  # a retry is a new Run, decided by the hub
+    spec |= _no_retries(spec)
     if job.spec.time_limit is not None:
         spec["activeDeadlineSeconds"] = max(1, round(parse_duration(job.spec.time_limit)))
     labels = {**_MANAGED, JOB_LABEL: job.metadata.name, RUN_LABEL: run.metadata.name}
@@ -118,6 +119,17 @@ def _workload(job: Job, run: Run, cluster: Cluster) -> Manifest:
     _annotate(metadata, labels, annotations)
     workload = job.spec.workload
     return {"apiVersion": workload.api_version, "kind": workload.kind, "metadata": metadata, "spec": spec}
+
+
+def _no_retries(spec: Manifest) -> Manifest:
+    """Let a workload fail at its first failure: a retry is a new Run, decided by the hub.
+
+    Indexes that have limits of their own fail each for itself, as the tasks of an array shall; a limit of them all
+    would end the others (KEP-3850).
+    """
+    if spec.get("backoffLimitPerIndex") is None:
+        return {"backoffLimit": 0}
+    return {"backoffLimit": _NO_LIMIT, "backoffLimitPerIndex": 0}
 
 
 def _without_nulls(value: Any) -> Any:

@@ -97,8 +97,9 @@ def plan_cluster(view: ClusterView) -> ClusterPolicyStatus:
 
 def _phase(view: ClusterView) -> tuple[PolicyPhase, str]:
     status, report, order = view.cluster.status, view.report, view.order
-    if status.phase == "Unreachable":
-        return "Unreachable", "the cluster cannot be heard; what it held last stays in force there"
+    if status.is_silent:
+        why = status.message if status.phase == "Asleep" else "the cluster cannot be heard"
+        return "Unreachable", f"{why}; what it held last stays in force there"
     if report is not None and report.phase == "Failed":
         return "Failed", report.message
     if view.refused:

@@ -79,7 +79,8 @@ class PolicySetController:
             return DONE
         reading = await self._read(policyset)
         clusters = await context.client.list(Cluster)
-        chosen = [c for c in clusters if policyset.spec.targets.clusters.matches(c.metadata.labels)]
+        staying = [cluster for cluster in clusters if cluster.metadata.deletion_timestamp is None]
+        chosen = [cluster for cluster in staying if policyset.spec.targets.clusters.matches(cluster.metadata.labels)]
         await self._withdraw(name, keep=frozenset(cluster.metadata.name for cluster in chosen))
         views = [await self._order(policyset, cluster, clusters, reading.bundle) for cluster in chosen]
         await self._write_status(policyset, reading, views)

@@ -17,6 +17,7 @@ from atoll.hub.controllers.run_plan import plan_run, staging_name
 from atoll.hub.controllers.run_scope import Input, Output, RunPlan, RunScope
 from atoll.hub.controllers.runtime import (
     DONE,
+    ByKey,
     Key,
     Messages,
     Objects,
@@ -46,16 +47,20 @@ class RunController:
         self._drains: dict[str, tuple[bool, str]] = {}
 
     def sources(self) -> Sequence[Source]:
-        """Watch runs, their orders and reports, and whatever they may wait for."""
+        """Watch runs, their orders and reports, and whatever they may wait for.
+
+        What is left to do for a run that has ended is in its orders, which bring its key.
+        """
         context = self._context
         return (
-            Objects(context.client, Run, own_key),
-            Objects(context.client, Job, self._runs_of_job),
-            Objects(context.client, Transfer, self._live_in_namespace),
-            Objects(context.client, Dataset, self._live_in_namespace),
+            Objects(context.client, Run, own_key, skips_ended=True),
+            Objects(context.client, Job, self._runs_of_job, skips_ended=True),
+            Objects(context.client, Transfer, ByKey(self._live_in_namespace)),
+            Objects(context.client, Dataset, ByKey(self._live_in_namespace)),
             Messages(context.observed, topic_key("run")),
             Messages(context.observed, self._live_at_report),
             Messages(context.desired, topic_key("run")),
+            Messages(context.desired, self._run_of_commit),
             Messages(context.observed, self._live_where_silence_ends),
             Objects(context.client, Cluster, self._live_where_drain_changes),
         )
@@ -67,9 +72,13 @@ class RunController:
         named = await self._context.client.list(Run, namespace, name_prefix=run_prefix(job))
         return [run for run in named if run.spec.job == job]
 
-    async def _live_in_namespace(self, changed: Dataset | Transfer) -> Iterable[Key]:
+    def _live_in_namespace(self, changed: Key) -> Iterable[Key]:
         """Map what a run may wait for to the runs of the namespace that are not over."""
-        return [key for key in self._live if key[0] == changed.metadata.namespace]
+        return [key for key in self._live if key[0] == changed[0]]
+
+    async def _run_of_commit(self, path: Path) -> Iterable[Key]:
+        order = self._context.desired.read(CommitOrder, path) if path.topic == "commit" else None
+        return [(order.namespace, order.run)] if order is not None else []
 
     async def _live_at_report(self, path: Path) -> Iterable[Key]:
         """Map a report of a dataset to the runs that are not over in that namespace: one may be committing it."""

@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 Key = tuple[str, str]
 """(namespace, name); the namespace of a cluster-scoped object is empty."""
 R = TypeVar("R", bound=Resource)
+# What ten thousand objects or reports mean must not keep all else from its turn in the event loop.
 _AT_ONCE = 64
 Mapper = Callable[[R], Awaitable[Iterable[Key]]]
 PathMapper = Callable[[Path], Awaitable[Iterable[Key]]]
@@ -69,12 +70,24 @@ class Reconciler(Protocol):
 
 
 @dataclass(frozen=True)
+class ByKey:
+    """Maps an object to keys by its own key: of most that a hub finds when it starts, no more has to be read."""
+
+    to_keys: Callable[[Key], Iterable[Key]]
+
+
+@dataclass(frozen=True)
 class Objects(Source):
-    """The objects of one kind, mapped to keys."""
+    """The objects of one kind, mapped to keys.
+
+    `skips_ended` passes over what had ended before it was first seen (`Seen.has_ended`): of the work of a year, nearly
+    all has. Right where the end is written last, so that nothing is left to do for what has it.
+    """
 
     client: Client
     model: type[Resource]
-    to_keys: Callable[..., Awaitable[Iterable[Key]]]
+    to_keys: Callable[..., Awaitable[Iterable[Key]]] | ByKey
+    skips_ended: bool = False
     # Set when all objects that there were have been mapped once.
     has_synced: asyncio.Event = field(default_factory=asyncio.Event, compare=False)
 
@@ -82,6 +95,7 @@ class Objects(Source):
         """Give the keys of all objects, then of those that change; also of what vanished while history was lost."""
         known: dict[Key, tuple[Key, ...]] = {}
         fresh: dict[Key, tuple[Key, ...]] = {}
+        number = 0
         async for seen in self.client.watch(self.model):
             if seen.mark == "begin":
                 fresh = {}
@@ -91,17 +105,21 @@ class Objects(Source):
                 for keys in vanished:
                     yield keys
                 self.has_synced.set()
-            if seen.key is not None:
-                keys = await self._keys_of(seen)
-                before = known.get(seen.key, ())
-                fresh[seen.key] = keys
-                if seen.is_gone:
-                    del fresh[seen.key]
-                yield {*before, *keys}
+            if seen.key is None or (self.skips_ended and not self.has_synced.is_set() and seen.has_ended):
+                continue
+            number += 1
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+            keys = await self._keys_of(seen.key, seen)
+            before = known.get(seen.key, ())
+            fresh[seen.key] = keys
+            if seen.is_gone:
+                del fresh[seen.key]
+            yield {*before, *keys}
 
-    async def _keys_of(self, seen: Seen[Any]) -> tuple[Key, ...]:
-        if self.to_keys is own_key and seen.key is not None:  # the object need not be parsed for that
-            return (seen.key,)
+    async def _keys_of(self, key: Key, seen: Seen[Any]) -> tuple[Key, ...]:
+        if isinstance(self.to_keys, ByKey):
+            return tuple(self.to_keys.to_keys(key))
         return tuple(await self.to_keys(seen.resource))
 
 
@@ -116,14 +134,13 @@ class Messages(Source):
         """Give the keys of all messages, then of those that change."""
         async for paths in self.copy.changes():
             for number, path in enumerate(paths):
-                if number % _AT_ONCE == 0:  # what ten thousand reports mean must not keep the lease from being renewed
+                if number % _AT_ONCE == 0:
                     await asyncio.sleep(0)
                 yield await self.to_keys(path)
 
 
-async def own_key(resource: Resource) -> Iterable[Key]:
-    """Map an object to its own key."""
-    return [(resource.metadata.namespace or "", resource.metadata.name)]
+own_key = ByKey(lambda key: (key,))
+"""Maps an object to its own key."""
 
 
 def topic_key(*topics: str) -> PathMapper:

@@ -61,6 +61,18 @@ async def connected(settings: HubSettings) -> AsyncIterator[Wires]:
         yield Wires(own, field, Capabilities(key), signer, system)
 
 
+async def own_bus(settings: HubSettings, *, name: str) -> Bus:
+    """Connect once more to the account that only hubs use.
+
+    Raises:
+        Unavailable: NATS does not answer, or does not let us in. InvalidInput: its keys cannot be used.
+    """
+    if settings.nats is None:
+        return await Bus.connect(settings.nats_url, name=name)
+    login = Signer.load(settings.nats.keys, settings.nats.ca).login(HUB)
+    return await Bus.connect(settings.nats_url, name=name, login=login)
+
+
 async def _ensure_key(table: Table) -> bytes:
     """Read the key of all capabilities; the first hub makes it."""
     for _ in range(3):
