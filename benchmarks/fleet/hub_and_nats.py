@@ -62,6 +62,13 @@ class Process:
         with self.log.open("ab") as output:
             self.running = subprocess.Popen(self.command, stdout=output, stderr=output)
 
+    def stop(self) -> None:
+        """Ask it to end, and wait until it has."""
+        if self.running is not None:
+            self.running.terminate()
+            self.running.wait()
+            self.running = None
+
     def kill(self) -> None:
         """End it as a crash would."""
         if self.running is not None:

@@ -20,7 +20,6 @@ from hub_and_nats import Federation, Usage
 from seen import Clusters
 
 _WAIT_SECONDS = 180.0
-_QUIET_SECONDS = 2.0
 _RECONCILES = "atoll_controller_reconciles_total{"
 Result = dict[str, float]
 
@@ -33,6 +32,8 @@ class Measures:
     crowd: Crowd
     clusters: Clusters
     http: httpx.AsyncClient
+    # How long the hub is looked at before it is said to have settled, and agents have to tell of a change.
+    quiet_seconds: float = 2.0
     _gpus: itertools.count[int] = field(default_factory=lambda: itertools.count(1000))
 
     async def joins(self, count: int) -> Result:
@@ -46,6 +47,8 @@ class Measures:
             "clusters": count,
             "joins_per_second": round(count / (ready_at - began), 1),
             "enrolments_per_second": round(count / (enrolled_at - began), 1),
+            # If hub and nats-server had a core each, and agents were elsewhere.
+            "joins_per_second_by_cpu": round(count / max(spent.values()), 1),
             "hub_cpu_ms_per_join": round(1000 * spent["hub"] / count, 1),
             "nats_cpu_ms_per_join": round(1000 * spent["nats"] / count, 1),
             "agent_cpu_ms_per_join": round(1000 * (self.crowd.cpu_seconds() - agents) / count, 1),
@@ -117,7 +120,7 @@ class Measures:
     async def _all_change(self) -> int:
         gpus = next(self._gpus)
         await self.crowd.change(self.crowd.names, gpus=gpus)
-        await asyncio.sleep(_QUIET_SECONDS)  # the agents have told it, or keep it until they can
+        await asyncio.sleep(self.quiet_seconds)  # the agents have told it, or keep it until they can
         return gpus
 
     async def _all_true(self, gpus: int) -> float:
@@ -129,7 +132,7 @@ class Measures:
         """Store objects of a hub that has worked for a while, while none runs; let it see them once."""
         for parent in stored.parents(self.crowd.names[0]):
             await self._create(parent)
-        self.federation.hub.kill()
+        self.federation.hub.stop()
         bus = await self.federation.own_bus()
         await stored.fill(bus, count, self.crowd.names)
         await bus.close()
@@ -152,12 +155,12 @@ class Measures:
 
     async def settled(self) -> None:
         """Wait until the hub has done what there was to do: it reconciles no more than heartbeats make it."""
-        quiet = _QUIET_SECONDS * (20 + len(self.crowd.names) / 2)
+        quiet = self.quiet_seconds * (20 + len(self.crowd.names) / 2)
         before = None
         async with asyncio.timeout(_WAIT_SECONDS):
             while (now := await self._reconciles()) is None or before is None or now - before > quiet:
                 before = now
-                await asyncio.sleep(_QUIET_SECONDS)
+                await asyncio.sleep(self.quiet_seconds)
 
     async def _reconciles(self) -> float | None:
         """Count the reconciles of a hub that leads; None if it does not yet."""

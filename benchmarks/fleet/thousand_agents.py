@@ -43,7 +43,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             clusters = Clusters(watching)
             looking = asyncio.create_task(clusters.run())
             try:
-                return await _measure(Measures(made, agents, clusters, http), options)
+                return await _measure(Measures(made, agents, clusters, http, options.quiet_seconds), options)
             finally:
                 looking.cancel()
 
@@ -56,9 +56,10 @@ async def _measure(measures: Measures, options: argparse.Namespace) -> dict[str,
         name: medians([await _told(name, restart()) for _ in range(options.repeats)])
         for name, restart in (("hub_restart", measures.hub_restart), ("nats_restart", measures.nats_restart))
     }
-    await measures.queue(options.waiting)
-    full["rest_with_waiting_jobs"] = await _told("rest, jobs wait", measures.rest(options.rest_seconds))
-    full["changes_with_waiting_jobs"] = await _told("changes, jobs wait", _changes(measures, options))
+    if options.waiting:
+        await measures.queue(options.waiting)
+        full["rest_with_waiting_jobs"] = await _told("rest, jobs wait", measures.rest(options.rest_seconds))
+        full["changes_with_waiting_jobs"] = await _told("changes, jobs wait", _changes(measures, options))
     return {"sizes": sizes, "objects": options.objects, "waiting_jobs": options.waiting, **full, **restarts}
 
 
@@ -102,8 +103,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--waiting", type=int, default=300, help="Jobs that no cluster can start.")
     parser.add_argument("--changes", type=int, default=200, help="How many single changes are timed.")
     parser.add_argument("--changes-per-second", type=float, default=20.0)
-    parser.add_argument("--rest-seconds", type=float, default=20.0)
-    parser.add_argument("--repeats", type=int, default=3, help="Restarts of each; their medians are told.")
+    parser.add_argument("--rest-seconds", type=float, default=10.0)
+    parser.add_argument("--quiet-seconds", type=float, default=2.0, help="How long a hub that settled does nothing.")
+    parser.add_argument("--repeats", type=int, default=1, help="Restarts of each; their medians are told.")
     parser.add_argument("--processes", type=int, default=2, help="Processes that the agents are spread over.")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
     options = parser.parse_args(arguments)

@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 _BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "fleet" / "thousand_agents.py"
-_SMALL = "--sizes 2 3 --objects 20 --waiting 2 --changes 3 --rest-seconds 0.5 --repeats 1 --processes 1 -o json"
+_SMALL = (
+    "--sizes 3 --objects 20 --waiting 0 --changes 3 --changes-per-second 100 "
+    "--rest-seconds 0.2 --quiet-seconds 0.3 --processes 1 -o json"
+)
 
 
 def test_the_benchmark_of_the_fleet_measures_every_limit_with_three_agents():
@@ -15,8 +18,7 @@ def test_the_benchmark_of_the_fleet_measures_every_limit_with_three_agents():
     )
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads(done.stdout)
-    assert set(result["sizes"]) == {"2", "3"}
-    assert result["sizes"]["3"]["joins"]["clusters"] == 1
+    assert result["sizes"]["3"]["joins"]["clusters"] == 3
     assert result["hub_restart"]["serving_seconds"] >= result["hub_restart"]["ready_seconds"] > 0
     assert result["nats_restart"]["proven_seconds"] > 0
     assert set(result["limits"]) == {

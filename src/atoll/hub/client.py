@@ -21,6 +21,7 @@ from atoll.federation.resources import (
     Job,
     Resource,
     Run,
+    resolve,
 )
 from atoll.kubeapi import errors as api
 from atoll.kubeapi.cache import Entry
@@ -82,6 +83,19 @@ class ExistingObjects:
         assert self.store is not None, "the composition root sets the store before it serves"
         rt = _type_of(self.store.registry, model)
         return self.store.cache.get(rt.prefix, rt.key(namespace, name)) is not None
+
+    def awaited_jobs(self, namespace: str, name: str) -> tuple[str, ...]:
+        """Name the jobs that a job depends on until it is placed, by the cache."""
+        assert self.store is not None, "the composition root sets the store before it serves"
+        rt = _type_of(self.store.registry, Job)
+        entry = self.store.cache.get(rt.prefix, rt.key(namespace, name))
+        if entry is None or b"dependsOn" not in entry.raw:
+            return ()
+        job = entry.decode()
+        status = job.get("status", {})
+        if _phase(job) not in ("", "Pending") or status.get("attempts"):
+            return ()
+        return tuple("/".join(resolve(each["job"], namespace)) for each in job["spec"].get("dependsOn", ()))
 
     def unfinished_jobs(self, queue: str) -> int:
         """Count the jobs of a queue that wait or run, by the cache."""
