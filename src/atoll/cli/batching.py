@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from atoll.cli import jobs, submitting
+from atoll.cli import jobs, kinds, submitting
 from atoll.cli.api import Api
 from atoll.cli.output import hint, say
-from atoll.cli.slurm.job import Batch, Surroundings, prepare
+from atoll.cli.slurm.job import NUMBER_LABEL, Batch, Surroundings, prepare
 from atoll.cli.slurm.options import OPTIONS
 from atoll.cli.slurm.script import MAX_SCRIPT_BYTES, Given, read_script, read_variables, wrapped
 from atoll.cli.slurm.site import Site, features_of, partitions_of
@@ -66,12 +66,28 @@ def read(choices: Choices) -> Batch:
     return prepare(read_script(content), layers, site, around, name=name)
 
 
+def with_names(api: Api, batch: Batch) -> Batch:
+    """Find the jobs that a batch comes after by their numbers.
+
+    Raises:
+        InvalidInput: there is no job of a number.
+    """
+    if not batch.demand.after:
+        return batch
+    numbers = ",".join(sorted({str(each.number) for each in batch.demand.after}))
+    path = kinds.atoll("Job").collection(batch.around.namespace)
+    found = api.get(path, {"labelSelector": f"{NUMBER_LABEL} in ({numbers})"})["items"]
+    metadata = [each["metadata"] for each in found]
+    return batch.knowing({int(each["labels"][NUMBER_LABEL]): each["name"] for each in metadata})
+
+
 def submit(api: Api, batch: Batch, *, dry_run: bool, follow: bool) -> int:
     """Create the job, tell it as sbatch does, and wait for its end if that is asked for; give the exit code.
 
     Raises:
         InvalidInput: a field is wrong or something it names does not exist.
     """
+    batch = with_names(api, batch)
     is_dry, namespace = dry_run or batch.asks_for("test-only"), batch.around.namespace
     drawn, name = _create(api, batch, dry_run=is_dry)
     if is_dry:

@@ -9,6 +9,7 @@ from atoll.cli.listings import show_all
 from atoll.cli.options import (
     AllNamespaces,
     DryRun,
+    LossPolicy,
     Namespace,
     Output,
     OutputFormat,
@@ -48,6 +49,10 @@ def run(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter 
         str | None,
         typer.Option("--expected", help="How long it probably runs, such as 20m; without it, an hour."),
     ] = None,
+    loss_policy: Annotated[
+        LossPolicy,
+        typer.Option(help="If its cluster is lost or drained: stay there, move when it has stopped, or run beside it."),
+    ] = LossPolicy.WAIT,
     priority: Annotated[int, typer.Option("--priority", help="Higher goes first within the queue.")] = 0,
     image: Annotated[
         str, typer.Option("--image", help="Container image; the sandbox runs the command without it.")
@@ -72,6 +77,7 @@ def run(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter 
     request = submitting.Request(
         name=name, queue=queue, command=tuple(command), inputs=tuple(inputs), outputs=tuple(outputs), gpus=gpus,
         gpu_models=tuple(gpu_models), cpu=cpu, memory=memory, expected=expected, priority=priority, image=image,
+        loss_policy=str(loss_policy),
     )  # fmt: skip
     manifest = submitting.job_manifest(request, namespace)
     with connect(hub) as api:
@@ -178,4 +184,40 @@ def cancel(name: Name, namespace: Namespace = "default", dry_run: DryRun = False
 
     with connect(hub) as api:
         outcome = jobs.cancel(api, namespace, name, dry_run=dry_run)
+    say(f"job.atoll.dev/{name} {outcome}{' (dry run)' if dry_run else ''}")
+
+
+@app.command()
+@chooses_hub
+def hold(name: Name, namespace: Namespace = "default", dry_run: DryRun = False, *, hub: HubChoice) -> None:
+    """Keep a job from being placed until it is released. One that runs already goes on.
+
+    \b
+    Example:
+      atoll job hold picks -n seismology
+    """
+    from atoll.cli import jobs
+    from atoll.cli.hub import connect
+    from atoll.cli.output import say
+
+    with connect(hub) as api:
+        outcome = jobs.hold(api, namespace, name, dry_run=dry_run)
+    say(f"job.atoll.dev/{name} {outcome}{' (dry run)' if dry_run else ''}")
+
+
+@app.command()
+@chooses_hub
+def release(name: Name, namespace: Namespace = "default", dry_run: DryRun = False, *, hub: HubChoice) -> None:
+    """Let a job be placed that was held. It keeps its place in the queue.
+
+    \b
+    Example:
+      atoll job release picks -n seismology
+    """
+    from atoll.cli import jobs
+    from atoll.cli.hub import connect
+    from atoll.cli.output import say
+
+    with connect(hub) as api:
+        outcome = jobs.release(api, namespace, name, dry_run=dry_run)
     say(f"job.atoll.dev/{name} {outcome}{' (dry run)' if dry_run else ''}")

@@ -1,4 +1,4 @@
-"""What the `job` commands do with a job that exists: its log, and waiting for its end."""
+"""What the `job` commands do with a job that exists: hold, release and cancel it, its log, and waiting for its end."""
 
 import sys
 import time
@@ -25,6 +25,23 @@ def cancel(api: Api, namespace: str, name: str, *, dry_run: bool) -> str:
         return f"had ended already: {ended}"
     api.merge(kinds.atoll("Job").path(namespace, name), {"spec": {"cancelled": True}}, dry_run=dry_run)
     return "cancelled"
+
+
+def hold(api: Api, namespace: str, name: str, *, dry_run: bool) -> str:
+    """Let a job not be placed until it is released; give the words for what came of it."""
+    status = read(api, namespace, name).status
+    if status.phase in FINISHED_JOB_PHASES:
+        return f"had ended already: {status.phase}"
+    api.merge(kinds.atoll("Job").path(namespace, name), {"spec": {"held": True}}, dry_run=dry_run)
+    return "held" if status.phase == "Pending" else "held: the run that it has goes on, a further one waits"
+
+
+def release(api: Api, namespace: str, name: str, *, dry_run: bool) -> str:
+    """Let a held job be placed; give the words for what came of it."""
+    if not read(api, namespace, name).spec.held:
+        return "was not held"
+    api.merge(kinds.atoll("Job").path(namespace, name), {"spec": {"held": False}}, dry_run=dry_run)
+    return "released"
 
 
 def wait(api: Api, namespace: str, name: str, *, timeout_seconds: float | None, told: str = "") -> int:

@@ -24,6 +24,8 @@ from atoll.kubeapi.errors import Cause
 
 NOT_FOUND = "FieldValueNotFound"
 NOT_SUPPORTED = "FieldValueNotSupported"
+# Jobs that are looked into to find a circle. Each takes some 20 µs, while all others wait, too.
+_MOST_FOLLOWED = 1000
 
 
 class Existing(Protocol):
@@ -31,6 +33,9 @@ class Existing(Protocol):
 
     def has(self, model: type[Resource], namespace: str | None, name: str) -> bool:
         """Tell whether an object exists; `namespace` is None for cluster-scoped kinds."""
+
+    def awaited_jobs(self, namespace: str, name: str) -> tuple[str, ...]:
+        """Name the jobs that a job depends on, as `namespace/name`; none if it was placed, or does not exist."""
 
     def unfinished_jobs(self, queue: str) -> int:
         """Count the jobs of a queue that wait or run."""
@@ -51,7 +56,7 @@ def missing(resource: Resource, existing: Existing) -> tuple[Cause, ...]:
     """Name every reference of an object that leads nowhere."""
     found = _OF_KIND.get(resource.kind, _none)(resource)
     causes = [_cause(item) for item in found if not existing.has(item.model, item.namespace, item.name)]
-    return (*causes, *_foreign_inputs(resource))
+    return (*causes, *_foreign_inputs(resource), *_circular(resource, existing))
 
 
 def why_kept(queue: Mapping[str, Any], existing: Existing) -> str:
@@ -77,6 +82,35 @@ def _foreign_inputs(resource: Resource) -> Iterator[Cause]:
         if namespace != _namespace(resource):
             message = f"{given.dataset!r} is in another namespace; submit the job in namespace {namespace!r}"
             yield Cause(f"spec.inputs[{index}].dataset", message, NOT_SUPPORTED)
+
+
+def _circular(resource: Resource, existing: Existing) -> Iterator[Cause]:
+    """A job that waits for one that waits for it would wait for ever: the last of a circle is refused."""
+    if not isinstance(resource, Job) or not resource.metadata.name:
+        return
+    own, seen = f"{_namespace(resource)}/{resource.metadata.name}", set[str]()
+    for index, given in enumerate(resource.spec.depends_on):
+        first = "/".join(resolve(given.job, _namespace(resource)))
+        if first == own:
+            yield Cause(f"spec.dependsOn[{index}].job", f"{given.job!r} is this job itself: it would wait for ever")
+        elif _leads_to(own, first, seen, existing):
+            message = f"{given.job!r} waits for this job: each would wait for the other for ever"
+            yield Cause(f"spec.dependsOn[{index}].job", message)
+
+
+def _leads_to(own: str, first: str, seen: set[str], existing: Existing) -> bool:
+    """Follow who waits for whom, past nobody in `seen`; a circle longer than is followed is told by the scheduler."""
+    left = [first]
+    while left and len(seen) < _MOST_FOLLOWED:
+        key = left.pop()
+        if key in seen:
+            continue
+        seen.add(key)
+        following = existing.awaited_jobs(*key.split("/"))
+        if own in following:
+            return True
+        left += following
+    return False
 
 
 def _namespace(resource: Resource) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from atoll.cli.slurm import container, steps
@@ -47,13 +47,29 @@ class Batch:
     files: container.Files
     notes: tuple[str, ...]
     flags: frozenset[str] = frozenset()
+    names: Mapping[int, str] = field(default_factory=dict)
+
+    def knowing(self, names: Mapping[int, str]) -> "Batch":
+        """Give the same batch with the names of the jobs that it comes after, by their numbers.
+
+        Raises:
+            InvalidInput: there is no job of a number.
+        """
+        unknown = sorted({each.number for each in self.demand.after} - names.keys())
+        if unknown:
+            numbers, namespace = ", ".join(map(str, unknown)), self.around.namespace
+            raise InvalidInput(REFUSED, [f"--dependency: there is no job {numbers} in namespace {namespace}"])
+        return replace(self, names=names)
 
     def asks_for(self, flag: str) -> bool:
         """Tell whether an option without a value was given that is for who submits, such as wait."""
         return flag in self.flags
 
     def manifest_of(self, number: int) -> Json:
-        """Give the Job; its name ends in the number by which Slurm's tools know it."""
+        """Give the Job; its name ends in the number by which Slurm's tools know it.
+
+        Where it comes after others, `knowing` has their names.
+        """
         demand, around = self.demand, self.around
         told = {"account": demand.account, "comment": demand.comment, "job-name": demand.name}
         metadata = {
@@ -73,6 +89,10 @@ class Batch:
         if demand.gpus:
             models = [demand.gpu_model] if demand.gpu_model else []
             spec["gpu"] = {"count": demand.gpus, "models": models}
+        if demand.after:
+            spec["dependsOn"] = [{"job": self.names[each.number], "condition": each.condition} for each in demand.after]
+        if demand.is_held:
+            spec["held"] = True
         if demand.moves_when_lost:
             spec["lossPolicy"] = "Failover"
         return {"apiVersion": GROUP_VERSION, "kind": "Job", "metadata": metadata, "spec": spec}

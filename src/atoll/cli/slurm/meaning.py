@@ -54,6 +54,8 @@ class Demand:
     comment: str | None = None
     priority: int = 0
     moves_when_lost: bool = False
+    is_held: bool = False
+    after: tuple[values.After, ...] = ()
 
 
 def understand(layers: Sequence[Sequence[Given]], site: Site, *, default_name: str) -> tuple[Demand, tuple[str, ...]]:
@@ -122,6 +124,8 @@ class _Reader:
             comment=self._text("comment"),
             priority=self._priority(),
             moves_when_lost="requeue" in self._given,
+            is_held="hold" in self._given,
+            after=self._read("dependency", values.dependencies) or (),
         )
 
     def _text(self, name: str) -> str | None:

@@ -60,12 +60,14 @@ _KEPT = (
     _kept("container-image", "Container image, as Pyxis has it."),
     _kept("cpus-per-gpu", "CPUs for each GPU.", variable="SBATCH_CPUS_PER_GPU"),
     _kept("cpus-per-task", "CPUs of a task; default 1.", "c"),
+    _kept("dependency", "afterok, afternotok or afterany with numbers: afterok:12:13,afterany:14.", "d"),
     _kept("error", "File for stderr, below an --output-dataset.", "e", variable="SBATCH_ERROR"),
     _kept("export", "Variables to take along: NAME, NAME=VALUE, NONE.", variable="SBATCH_EXPORT"),
     _kept("gpus", "GPUs, with a model or without: a100:2.", "G", variable="SBATCH_GPUS"),
     _kept("gpus-per-node", "GPUs of the node.", variable="SBATCH_GPUS_PER_NODE"),
     _kept("gpus-per-task", "GPUs of each task.", variable="SBATCH_GPUS_PER_TASK"),
     _kept("gres", "gpu:2 or gpu:a100:2.", variable="SBATCH_GRES"),
+    _kept("hold", "Let it wait until atoll job release.", "H", takes=_NOTHING),
     _kept("job-name", "Name of the job; default: the script's.", "J", variable="SBATCH_JOB_NAME"),
     _kept("mem", "Memory, such as 16G; a number alone is MiB.", variable="SBATCH_MEM_PER_NODE"),
     _kept("mem-per-cpu", "Memory for each CPU.", variable="SBATCH_MEM_PER_CPU"),
@@ -106,7 +108,7 @@ _NOTED = (
     _noted("gpu-freq", _PLACED, variable="SBATCH_GPU_FREQ"),
     _noted("gres-flags", _PLACED, variable="SBATCH_GRES_FLAGS"),
     _noted("hint", _PLACED, variable="SBATCH_HINT"),
-    _noted("kill-on-invalid-dep", "a job has no dependencies here"),
+    _noted("kill-on-invalid-dep", "a job that can never start waits and says so; atoll job cancel ends it"),
     _noted("mail-type", _MAIL),
     _noted("mail-user", _MAIL),
     _noted("mem-bind", _PLACED, variable="SBATCH_MEM_BIND"),
@@ -130,8 +132,7 @@ _NOTED = (
 
 _BY_CPUS = "ask for CPUs with --cpus-per-task"
 _BY_HUB = "leave it out: Atoll chooses the cluster, and its scheduler the node"
-_AFTER = "submit the first job with --wait, and this one after it"
-_LATER = "leave it out, and submit the job when it shall be queued"
+_LATER = "write --hold, and atoll job release when it shall be queued"
 _OTHER_USER = "log in as that user (atoll login)"
 _MOUNT = "give datasets with --input DATASET:/PATH and --output-dataset DATASET:/PATH"
 _IMAGE = "name an image with --image or --container-image"
@@ -150,14 +151,12 @@ _REFUSED = (
     _refused("core-spec", _BY_CPUS, "S", variable="SBATCH_CORE_SPEC"),
     _refused("cores-per-socket", _BY_CPUS),
     _refused("deadline", "limit the run with --time"),
-    _refused("dependency", _AFTER, "d"),
     _refused("exclude", _BY_HUB, "x"),
     _refused("exclusive", "ask for what the job needs of a node with --cpus-per-task and --mem", takes=_MAYBE),
     _refused("export-file", "write the variables into the script, or name them with --export"),
     _refused("extra-node-info", _BY_CPUS, "B"),
     _refused("gid", _OTHER_USER),
     _refused("gpus-per-socket", "write --gpus-per-node"),
-    _refused("hold", _LATER, "H", takes=_NOTHING),
     _refused("immediate", "leave it out; atoll job cancel stops a job that waits", "I", takes=_MAYBE),
     _refused("input", "redirect it in the script, from a path below an --input dataset", "i", variable="SBATCH_INPUT"),
     _refused("licenses", "leave it out; a queue can stand for the licence", "L"),

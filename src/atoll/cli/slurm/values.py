@@ -26,6 +26,8 @@ _MEMORY = re.compile(r"([0-9]{1,12})([KMGT]?)B?", re.IGNORECASE)
 _GPUS = re.compile(r"(?:([A-Za-z][A-Za-z0-9_.\-]*)(?::|$))?([0-9]{1,4})?")
 _RANGE = re.compile(r"([0-9]{1,7})(?:-([0-9]{1,7})(?::([0-9]{1,7}))?)?")
 _ARRAY = re.compile(r"\[?([0-9,:\-]+)\]?(?:%([0-9]{1,7}))?")
+_NUMBER = re.compile(r"[0-9]{1,10}")
+_CONDITIONS = {"afterok": "Succeeded", "afternotok": "Failed", "afterany": "Finished"}
 _FEATURES = re.compile(r"[A-Za-z0-9_.\-]+(?:[&,][A-Za-z0-9_.\-]+)*")
 _ASSIGNMENT = re.compile(r"""((?:[^,"']|"[^"]*"|'[^']*')*)(?:,|$)""")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -184,6 +186,33 @@ def _runs(ids: list[int]) -> Iterator[Run]:
             end += 1
         yield Run(ids[at], step, end - at)
         at = end
+
+
+@dataclass(frozen=True)
+class After:
+    """A job, by its number, that must have ended, and how."""
+
+    number: int
+    condition: str
+
+
+def dependencies(text: str) -> tuple[After, ...]:
+    """Read the jobs that all must have ended before: afterok:12:13,afterany:14."""
+    if "?" in text:
+        raise InvalidInput("any of several, by '?', cannot be kept: name with commas the jobs that all must have ended")
+    found: list[After] = []
+    for entry in text.split(","):
+        kind, *numbers = entry.strip().split(":")
+        if kind not in _CONDITIONS:
+            raise InvalidInput(f"{entry[:80]!r}: Atoll knows {', '.join(_CONDITIONS)}, each with the numbers of jobs")
+        if any("_" in number for number in numbers):
+            raise InvalidInput(
+                f"{entry[:80]!r}: a job is waited for with all tasks of its array: leave out _ and the rest"
+            )
+        if not numbers or not all(_NUMBER.fullmatch(number) for number in numbers):
+            raise InvalidInput(f"{entry[:80]!r} should have the numbers of jobs, such as {kind}:123456789:123456790")
+        found += [After(int(number), _CONDITIONS[kind]) for number in numbers]
+    return tuple(dict.fromkeys(found))
 
 
 def features(text: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from atoll.federation.resources.base import (
 
 JobPhase = Literal["Pending", "Placed", "Running", "Committing", "Succeeded", "Failed", "Cancelled"]
 LossPolicy = Literal["Wait", "Failover", "Duplicate"]
+JobEnd = Literal["Succeeded", "Failed", "Finished"]
 Priority = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
 FINISHED_JOB_PHASES: frozenset[str] = frozenset({"Succeeded", "Failed", "Cancelled"})
 
@@ -37,6 +38,16 @@ class JobOutput(Model):
 
     dataset: DnsSubdomain
     mount_path: AbsolutePath
+
+
+class JobDependency(Model):
+    """Another job that must have ended before this one is placed."""
+
+    job: Reference = Field(description="Name of the job, or namespace/name.")
+    condition: JobEnd = Field(
+        default="Succeeded",
+        description="How it must have ended. Failed: it failed or was cancelled. Finished: it ended in any way.",
+    )
 
 
 class GpuDemand(Model):
@@ -84,6 +95,9 @@ class JobSpec(Model):
     priority: Priority = 0
     inputs: tuple[JobInput, ...] = ()
     outputs: tuple[JobOutput, ...] = ()
+    depends_on: Annotated[tuple[JobDependency, ...], Field(max_length=1000)] = Field(
+        default=(), description="Jobs that must have ended before the first run; all of these must hold."
+    )
     gpu: GpuDemand | None = None
     placement: PlacementRules = PlacementRules()
     expected_duration: Duration | None = None
@@ -96,6 +110,9 @@ class JobSpec(Model):
     )
     retries: Annotated[int, Field(ge=0, le=100)] = Field(
         default=0, description="Further attempts after failures of the work; a lost or drained cluster uses none up."
+    )
+    held: bool = Field(
+        default=False, description="Set by hold: it is not placed until release. What runs already goes on."
     )
     cancelled: bool = Field(default=False, description="Set by cancel: the run is stopped and nothing is placed again.")
     workload: Workload
@@ -112,6 +129,17 @@ class JobSpec(Model):
         return self
 
 
+class DependencyStatus(Model):
+    """What has been seen of one dependency. One that has held holds, even once that job is deleted."""
+
+    job: str = Field(description="The job, as namespace/name.")
+    condition: JobEnd = Field(description="How it must have ended.")
+    state: Literal["Missing", "Waiting", "Holds", "Never"] = Field(
+        description="Missing: there was never such a job. Never: it ended otherwise, or was deleted before it ended."
+    )
+    phase: JobPhase | None = Field(default=None, description="Its phase; unset if there is no such job.")
+
+
 class JobStatus(Model):
     """How far the job is, and why it waits."""
 
@@ -125,6 +153,9 @@ class JobStatus(Model):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     conditions: tuple[Condition, ...] = ()
+    dependencies: tuple[DependencyStatus, ...] = Field(
+        default=(), description="What the jobs that this one depends on have come to, until its first run."
+    )
     observed_generation: int | None = None
     decision: dict[str, Any] | None = Field(
         default=None,

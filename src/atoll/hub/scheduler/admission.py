@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from atoll.federation.placement import DatasetKey, input_keys
 from atoll.federation.resources import Dataset, Job
-from atoll.federation.resources.job import JobInput
+from atoll.federation.resources.job import DependencyStatus, JobInput
 from atoll.hub.scheduler.snapshot import Snapshot
 
 
@@ -15,6 +15,48 @@ class Block:
 
     reason: str
     message: str
+
+
+# What a sentence names of many.
+_MOST_NAMED = 5
+_ENDINGS = {"Succeeded": "succeed", "Failed": "fail", "Finished": "end"}
+
+
+def blocked_by_people(job: Job) -> Block | None:
+    """Look whether somebody holds the job."""
+    if not job.spec.held:
+        return None
+    name, namespace = job.metadata.name, job.metadata.namespace
+    return Block("Held", f"it is not placed until it is released: atoll job release {name} -n {namespace}")
+
+
+def blocked_by_jobs(job: Job, circles: Mapping[str, tuple[str, ...]]) -> Block | None:
+    """Look for dependencies of a judged job that do not hold yet, or never can."""
+    if job.status.attempts:
+        return None
+    standings = job.status.dependencies
+    if never := [each for each in standings if each.state == "Never"]:
+        why = _listed([_never(each) for each in never])
+        return Block("DependencyNeverSatisfied", f"{why}: cancel this job, or take that out of spec.dependsOn")
+    if circle := circles.get(job.key):
+        return Block("DependencyNeverSatisfied", f"{' waits for '.join(circle)}: take one out of its spec.dependsOn")
+    waits = [_awaited(each) for each in standings if each.state != "Holds"]
+    return Block("WaitingForJobs", f"waits for {_listed(waits)}") if waits else None
+
+
+def _never(standing: DependencyStatus) -> str:
+    what = f"is {standing.phase}" if standing.phase else "was deleted"
+    return f"job {standing.job} {what} and should {_ENDINGS[standing.condition]}"
+
+
+def _awaited(standing: DependencyStatus) -> str:
+    state = f"it is {standing.phase}" if standing.phase else "it does not exist yet"
+    return f"job {standing.job} to {_ENDINGS[standing.condition]} ({state})"
+
+
+def _listed(items: list[str]) -> str:
+    more = len(items) - _MOST_NAMED
+    return ", ".join(items[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def blocked_by_objects(job: Job, snapshot: Snapshot) -> Block | None:

@@ -1,9 +1,10 @@
 """One scheduling cycle: from a snapshot to what shall be written. Pure, and no await in it.
 
-1. Collect the pending jobs whose runs have all ended, and been taken note of in the job's status.
+1. Collect the pending jobs whose runs have all ended, and been taken note of in the job's status; judge what the
+   jobs that they depend on have come to.
 2. Order them within their queues: priority, then the time since when they wait, then name.
 3. See the clusters, without what unfinished runs hold that their agents have not reported yet; see what queues hold.
-4. Per job: blocked by its inputs, or by what its queue asks of it? Then it waits, with the reason.
+4. Per job: held, or blocked by jobs, by its inputs, or by what its queue asks of it? Then it waits, with the reason.
 5. Turn by turn, the queue that is within its guarantee first, then the one that has least of its share
    (federation/queueing): would the job exceed a limit? Then it waits, and those behind it go on.
 6. Decide. No cluster, or one that has no room yet: it waits, with the decision.
@@ -11,7 +12,7 @@
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -31,8 +32,9 @@ from atoll.federation.queueing import (
     refused_priority,
 )
 from atoll.federation.resources import Job, ObjectMeta, OwnerReference, Run, RunInput, RunSpec
-from atoll.hub.scheduler.admission import Block, blocked_by_objects
+from atoll.hub.scheduler.admission import Block, blocked_by_jobs, blocked_by_objects, blocked_by_people
 from atoll.hub.scheduler.demands import Asked, Demands
+from atoll.hub.scheduler.dependencies import circles, judged
 from atoll.hub.scheduler.snapshot import Snapshot, job_key
 from atoll.hub.scheduler.usage import capacity, occupations, queue_tree
 
@@ -87,7 +89,7 @@ def plan_cycle(snapshot: Snapshot, demands: Demands | None = None) -> CyclePlan:
 
     `demands` is what former cycles have read of jobs; it only saves time.
     """
-    jobs = ordered(pending(snapshot))
+    jobs = [judged(job, snapshot.jobs) for job in ordered(pending(snapshot))]
     if not jobs:  # laying out a thousand clusters takes longer than all the rest
         return CyclePlan((), ())
     results = list(_Cycle.begin(snapshot, demands or Demands()).results(jobs))
@@ -174,11 +176,12 @@ class _Cycle:
         demands.begin()
         return cls(snapshot, table, queue_tree(snapshot), past, demands, epochs)
 
-    def results(self, jobs: Iterable[Job]) -> Iterator[Placement | Waiting]:
+    def results(self, jobs: Sequence[Job]) -> Iterator[Placement | Waiting]:
         """Decide about jobs, first about those that no turn would help."""
         waiting: dict[str, list[tuple[_Candidate, Vector]]] = {}
+        circular = circles(jobs)
         for job in jobs:
-            admitted = self._admit(job)
+            admitted = self._admit(job, circular)
             if isinstance(admitted, Waiting):
                 yield admitted
             else:
@@ -187,8 +190,8 @@ class _Cycle:
         for candidate in Turns(self.tree, measure, self.past, waiting):
             yield self._handle(candidate)
 
-    def _admit(self, job: Job) -> _Candidate | Waiting:
-        block = blocked_by_objects(job, self.snapshot)
+    def _admit(self, job: Job, circular: Mapping[str, tuple[str, ...]]) -> _Candidate | Waiting:
+        block = blocked_by_people(job) or blocked_by_jobs(job, circular) or blocked_by_objects(job, self.snapshot)
         if block is not None:
             return Waiting(job, block.reason, block.message)
         refused = refused_priority(self.tree, job.spec.queue, job.spec.priority)

@@ -19,8 +19,10 @@ from atoll.federation.resources import (
     Run,
     run_prefix,
 )
+from atoll.hub.scheduler.dependencies import awaited
 
-# After looking for the runs of so many jobs, others have their turn: leadership is renewed by tasks of the same loop.
+# After looking for so many jobs, or for the runs of so many, others have their turn: leadership is renewed by tasks of
+# the same loop.
 _JOBS_AT_ONCE = 500
 R = TypeVar("R", bound=Resource)
 Inventories = Callable[[str], Inventory | None]
@@ -44,7 +46,8 @@ class Reader(Protocol):
 class Snapshot:
     """Frozen objects by name. Everything that a cycle decides, it decides from this.
 
-    Jobs that have ended are left out, and their runs, unless one still goes on: there are more of them every day.
+    Jobs that have ended are left out, and their runs, unless one still goes on: there are more of them every day. Those
+    that a pending job depends on are there.
     """
 
     taken_at: datetime
@@ -79,6 +82,17 @@ def by_status(_name: str) -> None:
     """Know of no report."""
 
 
+async def _add_awaited(client: Reader, jobs: dict[str, Job]) -> None:
+    """Add the ended jobs that pending ones depend on: exactly those that are named are read."""
+    named = {key: None for job in jobs.values() for key in awaited(job) if key not in jobs}
+    for number, key in enumerate(named):
+        if number % _JOBS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        namespace, _, name = key.partition("/")
+        if (ended := await client.get(Job, namespace, name)) is not None:
+            jobs[key] = ended
+
+
 async def take_snapshot(client: Reader, now: datetime, inventories: Inventories = by_status) -> Snapshot:
     """Read everything. Jobs are read before runs, so that a run created meanwhile is seen beside its job."""
     jobs = {job.key: job for job in await client.list_unfinished(Job, FINISHED_JOB_PHASES)}
@@ -93,6 +107,7 @@ async def take_snapshot(client: Reader, now: datetime, inventories: Inventories 
     for run in runs.values():
         if job_key(run) not in jobs and (ended := await client.get(Job, run.metadata.namespace, run.spec.job)):
             jobs[ended.key] = ended
+    await _add_awaited(client, jobs)
     clusters = [as_reported(each, inventories(each.metadata.name)) for each in await client.list(Cluster)]
     queues = await client.list(Queue)
     datasets = await client.list(Dataset)
