@@ -139,7 +139,7 @@ BAD = {
         "source and destination are the same cluster",
     ),
     "an unknown role": (manifest("RoleBinding", role="Owner"), "spec.role", "'Owner': input should be 'Admin', "),
-    "a role for nobody": (manifest("RoleBinding", subjects=[]), "spec.subjects", "at least 1 item"),
+    "a role for nobody": (manifest("RoleBinding", subjects=[]), "spec.subjects", "at least 1 entry"),
     "a role for a machine": (
         manifest("RoleBinding", subjects=[{"kind": "ServiceAccount", "name": "x"}]),
         "spec.subjects[0].kind",

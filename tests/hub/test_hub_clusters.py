@@ -1,4 +1,4 @@
-"""Phases of clusters: what reports, their age and a schedule add up to, what is written of it, and when.
+"""Phases of clusters: what reports, their age and a schedule add up to.
 
 Table: one row is one cluster at noon UTC of Sunday, 2026-11-22. Property: whatever is heard, Ready is never stale.
 """
@@ -6,54 +6,36 @@ Table: one row is one cluster at noon UTC of Sunday, 2026-11-22. Property: whate
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.federation.bus.messages import Heartbeat, InventoryReport, MeshReport
-from atoll.federation.resources import ClusterStatus, Inventory, MeshLink
-from atoll.federation.resources.cluster import NodeShape
-from atoll.federation.resources.inventory import ClusterForm, NodeTrouble
+from atoll.federation.bus.messages import Heartbeat, InventoryReport
+from atoll.federation.resources import ClusterStatus, Inventory
 from atoll.federation.resources.schedule import Schedule
-from atoll.hub.controllers.cluster_phase import Evidence, Judgement, judge
-from atoll.hub.controllers.cluster_status import ROOM_SECONDS, Write, pace, plan_status, seconds_until_room
-from atoll.hub.controllers.meshes import MeshEvidence
+from atoll.hub.controllers.cluster_phase import Evidence
+from atoll.hub.controllers.cluster_status import plan_status
 from atoll.hub.members import Held, proven_at
-from atoll.hub.reports import MAX_SHAPES, digest
-from hub.support import GIB, inventory
+from hub.cluster_worlds import (
+    BERLIN_DAYS,
+    BY_DAY,
+    BY_NIGHT,
+    DEVICE,
+    EDGE,
+    JUST_WOKEN,
+    NOW,
+    STALE,
+    TIMEOUT,
+    WOKEN,
+    ago,
+    awake,
+    evidence,
+    judged,
+    of_form,
+)
+from hub.support import inventory
 
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-TIMEOUT = 30.0
-
-
-def ago(seconds: float) -> datetime:
-    return NOW - timedelta(seconds=seconds)
-
-
-def evidence(seconds: float = 1, *, nodes: Inventory | None = None, told: float = 50, **beat: Any) -> Evidence:
-    """Give a cluster whose heartbeat proves an instant so many seconds ago, from an agent that runs for 100 s."""
-    heartbeat = Heartbeat.model_validate({"started_at": ago(100), "at": ago(seconds), **beat})
-    found = nodes or inventory()
-    return Evidence(heartbeat, InventoryReport(inventory=found, at=ago(told)), None, ago(seconds), None, found.form)
-
-
-def of_form(form: ClusterForm, ready: int, **states: int) -> Inventory:
-    return Inventory(form=form, nodes=ready + sum(states.values()), nodes_ready=ready, node_states=states)
-
-
-def awake(start: str, end: str, *days: str) -> Schedule:
-    window: dict[str, Any] = {"from": start, "until": end}
-    return Schedule.model_validate({"awake": [{**window, "days": days} if days else window]})
-
-
-def judged(found: Evidence, at: datetime = NOW, schedule: Schedule | None = None) -> Judgement:
-    return judge(found, at, timeout_seconds=TIMEOUT, schedule=schedule)
-
-
-DEVICE, EDGE = of_form("Device", 0, Offline=1), of_form("Edge", 0, Offline=3)
-STALE = inventory().model_copy(update={"stale_kinds": ("Event", "Node", "Pod")})
 LATE = evidence(3600)
 CLUSTERS: Mapping[str, tuple[Evidence, str, str]] = {
     "never heard": (Evidence(), "Pending", "NotJoined"),
@@ -104,12 +86,6 @@ def test_the_phase_of_a_cluster_that_is(name: str) -> None:
         assert judgement.again_in_seconds is not None, "it is judged again when its evidence is stale"
 
 
-WEEK = ["Mon", "Tue", "Wed", "Thu", "Fri"]
-BERLIN_DAYS = Schedule.model_validate(
-    {"timeZone": "Europe/Berlin", "awake": [{"days": WEEK, "from": "07:00", "until": "19:00"}]}
-)
-BY_DAY, BY_NIGHT = awake("08:00", "18:00"), awake("18:00", "08:00")
-JUST_WOKEN, WOKEN = awake("11:59", "18:00"), awake("11:00", "18:00")
 SCHEDULED: Mapping[str, tuple[Evidence, Schedule, str, str]] = {
     "silent by night": (evidence(3600), BY_NIGHT, "Asleep", "Scheduled"),
     "silent by day": (evidence(3600), BY_DAY, "Unreachable", "HeartbeatStale"),
@@ -181,121 +157,6 @@ def test_ready_counts_the_edge_nodes_that_sleep() -> None:
 def test_stale_kinds_are_named_with_the_agents_own_words() -> None:
     message = judged(evidence(nodes=STALE, message="Nodes cannot be followed: 403")).message
     assert message == "the agent cannot follow Node and Pod objects: Nodes cannot be followed: 403"
-
-
-# --- what is stored
-
-
-def planned(old: ClusterStatus, found: Evidence, at: datetime = NOW, schedule: Schedule | None = None) -> ClusterStatus:
-    return plan_status(old, found, judgement=judged(found, at, schedule), now=at, generation=1)
-
-
-def test_a_lost_cluster_keeps_what_was_known_with_the_time_it_was_lost() -> None:
-    ready = planned(ClusterStatus(), evidence())
-    lost = planned(ready, evidence(), NOW + timedelta(minutes=5))
-    assert (lost.phase, lost.lost_since, lost.last_proven_at) == ("Unreachable", ago(1), ago(1))
-    assert lost.inventory == inventory()
-    assert planned(lost, evidence(), NOW + timedelta(hours=1)) == lost, "nothing new is known, so nothing is written"
-
-
-def test_loss_is_dated_anew_for_a_cluster_that_was_back_while_no_hub_looked() -> None:
-    lost = planned(ClusterStatus(), evidence(7200))
-    assert lost.lost_since == ago(7200)
-    assert planned(lost, evidence(600)).lost_since == ago(600)
-
-
-def test_every_phase_says_why_and_sleep_until_when() -> None:
-    asleep = planned(planned(ClusterStatus(), evidence()), evidence(), NOW + timedelta(hours=1), BERLIN_DAYS)
-    assert (asleep.phase, asleep.reason, asleep.lost_since) == ("Asleep", "Scheduled", None)
-    assert (asleep.last_proven_at, asleep.silent_since) == (ago(1), ago(1))
-    ready = next(condition for condition in asleep.conditions if condition.type == "Ready")
-    assert (ready.status, ready.reason, ready.message) == ("False", asleep.reason, asleep.message)
-    back = planned(asleep, evidence(-3600), NOW + timedelta(hours=1), BERLIN_DAYS)
-    assert (back.phase, back.wakes_at, back.silent_since) == ("Ready", None, None)
-
-
-@pytest.mark.parametrize("schedule", [None, BY_NIGHT], ids=["lost", "asleep"])
-def test_broken_mesh_links_are_named_and_unknown_when_nothing_is_heard_of_a_cluster(schedule: Schedule | None) -> None:
-    links = (MeshLink(peer="b", is_ready=True), MeshLink(peer="c"))
-    seen = replace(evidence(), mesh=MeshEvidence(MeshReport(links=links, at=NOW), NOW))
-    status = planned(ClusterStatus(), seen)
-    mesh = next(condition for condition in status.conditions if condition.type == "MeshReady")
-    assert (mesh.status, mesh.message) == ("False", "no link to c")
-    silent = planned(status, seen, NOW + timedelta(minutes=1), schedule)
-    assert next(condition for condition in silent.conditions if condition.type == "MeshReady").status == "Unknown"
-
-
-def paced(old: ClusterStatus, new: ClusterStatus, room_in_seconds: float = 0.0) -> Write:
-    return pace(old, new, room_in_seconds=room_in_seconds, timeout_seconds=TIMEOUT)
-
-
-def with_nodes(**changes: Any) -> Evidence:
-    return evidence(nodes=inventory().model_copy(update=changes))
-
-
-STORED = planned(ClusterStatus(), evidence())
-URGENT = {
-    "another phase": evidence(api_reachable=False),
-    "another agent": evidence(agent_version="9.9"),
-    "a link that broke": replace(
-        evidence(), mesh=MeshEvidence(MeshReport(links=(MeshLink(peer="b"),), at=NOW), NOW)
-    ),
-    "another Kubernetes": with_nodes(version="v9"),
-    "a kind that cannot be followed": with_nodes(stale_kinds=("Event",)),
-}  # fmt: skip
-ROOM = {
-    "fewer free GPUs": with_nodes(free_gpus=()),
-    "other shapes": with_nodes(shapes=()),
-    "another node": with_nodes(nodes=2),
-    "a node in trouble": with_nodes(troubled_nodes=(NodeTrouble(name="n", state="Impaired"),)),
-}
-
-
-@pytest.mark.parametrize("name", URGENT)
-def test_a_status_is_written_at_once_for(name: str) -> None:
-    new = planned(STORED, URGENT[name])
-    assert paced(STORED, new, ROOM_SECONDS) == Write(new, tells_room=True)
-
-
-@pytest.mark.parametrize("name", ROOM)
-def test_a_status_is_written_at_once_or_some_seconds_after_the_last_time_for(name: str) -> None:
-    new = planned(STORED, ROOM[name])
-    assert paced(STORED, new) == Write(new, tells_room=True)
-    assert paced(STORED, new, 3.0) == Write(STORED, 3.0)
-
-
-def test_a_date_alone_is_written_long_before_what_is_shown_looks_stale() -> None:
-    assert paced(STORED, planned(STORED, evidence(-13))).status == STORED
-    later = planned(STORED, evidence(-14), NOW + timedelta(seconds=14))
-    assert paced(STORED, later).status == later
-
-
-def test_room_is_told_again_after_a_pause_and_at_once_when_a_clock_was_set_back() -> None:
-    assert seconds_until_room(None, NOW) == 0
-    assert seconds_until_room(ago(1), NOW) == ROOM_SECONDS - 1
-    assert seconds_until_room(ago(ROOM_SECONDS), NOW) == 0
-    assert seconds_until_room(ago(-3600), NOW) == 0
-
-
-def shape(number: int, nodes: int = 1) -> NodeShape:
-    labels = {"topology.kubernetes.io/zone": f"zone-{number % 40}"}
-    room = {"free_millicores": 1000 + number, "free_memory_bytes": GIB + number, "free_gpus": 1}
-    return NodeShape.model_validate({"nodes": nodes, "gpu_model": "A", "labels": labels, **room})
-
-
-def test_a_digest_of_few_shapes_says_them_as_they_are() -> None:
-    found = inventory().model_copy(update={"counted_runs": ("lab/a",)})
-    assert digest(found) == inventory()
-
-
-def test_a_digest_of_many_shapes_is_bounded_and_promises_nothing_that_is_not_there() -> None:
-    shapes = tuple(shape(number, nodes=1 + number % 3) for number in range(400))
-    short = digest(Inventory(shapes=shapes))
-    assert len(short.shapes) == MAX_SHAPES
-    assert sum(each.nodes for each in short.shapes) + short.omitted_nodes == sum(each.nodes for each in shapes)
-    for told in short.shapes:
-        like = [each for each in shapes if each.labels == told.labels and each.free_millicores >= told.free_millicores]
-        assert sum(each.nodes for each in like) >= told.nodes
 
 
 # --- what must hold whatever happens

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.inventory_messages import EventsReport
 from atoll.federation.bus.messages import InventoryReport
 from atoll.federation.resources import Inventory
+from atoll.federation.resources.inventory import OwnedEvent
 from hub.support import (
     API,
     HubClient,
@@ -136,3 +138,20 @@ async def test_jobs_see_room_within_a_second_and_people_see_the_last_of_many_cha
 
         assert len(seen) <= 5, "dates are written as time goes by, and room once"
         assert await eventually(is_newest)
+
+
+async def test_warnings_of_a_cluster_are_shown_as_they_come_and_stay_when_it_falls_silent(
+    hub: HubClient, bus: Bus
+) -> None:
+    async with joined(bus, "onprem") as member:
+        event = OwnedEvent(owner="run/lab/a-1", kind="Pod", name="a-1-x", reason="BackOff", message="m", last_at=now())
+        await member.report("events", EventsReport(events=(event,), at=now()))
+        await hub.apply(manifest("Cluster", "onprem"))
+
+        async def shown() -> list[dict[str, Any]]:
+            return list((await hub.status(PATH)).get("warnings", []))
+
+        (warning,) = await eventually(shown)
+        assert (warning["name"], warning["reason"]) == ("a-1-x", "BackOff")
+    await hub.phase(PATH, "Unreachable")
+    assert await shown() == [warning]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from atoll.federation.bus.farewell import FarewellOrder, FarewellReport, Leftover
+from atoll.federation.holdings import Holdings
 from atoll.federation.resources import Cluster, ClusterStatus, ObjectMeta, Run, RunSpec
 from atoll.hub.controllers.departure_plan import (
     DELETE_DATA_ANNOTATION,
@@ -13,6 +14,7 @@ from atoll.hub.controllers.departure_plan import (
     TIMEOUT_ANNOTATION,
     Departure,
     plan_departure,
+    warnings_of,
 )
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -81,6 +83,16 @@ CASES: dict[str, tuple[Departure, str, str]] = {
         "at 12:10:00 UTC",
     ),
     "a silent one that is forced goes at once": (Departure(forced("Unreachable"), runs=(RUN,)), "Left", "not heard"),
+    "a silent one that is forced waits for what fails over and may be running there": (
+        Departure(forced("Unreachable"), runs=(RUN,), leased=("lab/picks-1",)),
+        "Fencing",
+        "waiting until lab/picks-1 cannot be running there any more",
+    ),
+    "a silent one whose time is over waits for it too": (
+        Departure(cluster("Unreachable", deleted=601), runs=(RUN,), leased=("lab/picks-1",)),
+        "Fencing",
+        "lossPolicy Failover",
+    ),
     "a silent one goes when its time is over": (
         Departure(cluster("Unreachable", deleted=601)),
         "Left",
@@ -105,6 +117,34 @@ def test_a_leaving_cluster_is_drained_and_a_forced_one_of_all_its_runs() -> None
 def test_the_volumes_with_datasets_are_named_in_the_order_only_if_somebody_said_so() -> None:
     steps = [plan_departure(Departure(each), NOW) for each in (cluster(), cluster(**{DELETE_DATA_ANNOTATION: "true"}))]
     assert [step.order.delete_data for step in steps if step.order is not None] == [False, True]
+
+
+ALONE = Holdings("edge", streams=("lab/anmo",), only_copies=("lab/anmo.1",))
+DELETES = {DELETE_DATA_ANNOTATION: "true"}
+DATA: dict[str, tuple[Departure, bool, str]] = {
+    "it is not asked for": (Departure(cluster(), holdings=ALONE), False, "it stays there"),
+    "it would destroy an only copy": (Departure(cluster(**DELETES), holdings=ALONE), False, "it stays there"),
+    "it is forced": (
+        Departure(cluster(**DELETES, **{FORCE_ANNOTATION: "true"}), holdings=ALONE), True, "it is deleted",
+    ),
+    "all is elsewhere as well": (Departure(cluster(**DELETES), holdings=Holdings("edge")), True, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DATA)
+def test_data_is_deleted_or_kept_and_that_is_said_when(case: str) -> None:
+    departure, is_deleted, end = DATA[case]
+    order = plan_departure(departure, NOW).order
+    assert order is not None and order.delete_data == is_deleted
+    told = dict(warnings_of(departure))
+    assert end in told.get("OnlyCopy", "")
+    assert bool(told) == bool(end)
+
+
+def test_streams_and_only_copies_are_named_to_whoever_deletes_the_cluster_by_another_tool() -> None:
+    told = dict(warnings_of(Departure(cluster(), holdings=ALONE)))
+    assert told["HomeLeaves"].startswith("stream lab/anmo has edge as home")
+    assert told["OnlyCopy"].startswith("dataset lab/anmo.1 has no whole copy but in edge")
 
 
 def test_only_orders_of_runs_are_taken_back_here_and_none_while_a_run_goes_on() -> None:

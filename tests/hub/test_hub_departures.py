@@ -1,6 +1,7 @@
 """Clusters and gateways leave a running hub, whoever deletes them: in order, at once where asked, and for good."""
 
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from hub.support import API, HubClient, Member, eventually, job_spec, joined, ma
 
 EDGE = f"{API}/clusters/edge"
 LAB = "lab"
+HEARTBEAT_SECONDS = 0.3
+POD = {"terminationGracePeriodSeconds": 0, "containers": [{"name": "main", "image": "busybox", "command": ["true"]}]}
+PROMPT = {"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": {"spec": POD}}}
 
 
 @contextlib.asynccontextmanager
@@ -48,10 +52,12 @@ async def told(hub: HubClient) -> list[tuple[str, str]]:
     return [(each["reason"], each["message"]) for each in events if each["reason"] in ("Left", "Kept")]
 
 
-async def run_job(hub: HubClient, member: Member) -> None:
+async def run_job(hub: HubClient, member: Member, **spec: Any) -> None:
     """Have a job run on the cluster, until told otherwise."""
     member.holds_runs = True
-    await hub.apply(manifest("Namespace", LAB), manifest("Queue", "lab"), manifest("Job", "picks", job_spec(), LAB))
+    await hub.apply(
+        manifest("Namespace", LAB), manifest("Queue", "lab"), manifest("Job", "picks", job_spec(**spec), LAB)
+    )
     await hub.phase(f"{API}/namespaces/{LAB}/runs/picks-1", "Running")
 
 
@@ -124,7 +130,7 @@ async def test_a_forced_leave_stops_the_runs(bus: Bus, nats_server: Any, tmp_pat
 async def test_a_silent_cluster_is_given_up_when_its_time_is_over_and_what_it_holds_is_named(
     bus: Bus, nats_server: Any, tmp_path: Path
 ) -> None:
-    """Its run has failed: with its credentials gone, nothing that it still does there can count."""
+    """Nothing that it still does there counts, with its credentials gone: its job is to be placed anew."""
     async with running_hub(nats_server.url, tmp_path, heartbeat_timeout_seconds=1.0) as hub:
         async with heard(hub, bus) as member:
             await run_job(hub, member)
@@ -136,7 +142,43 @@ async def test_a_silent_cluster_is_given_up_when_its_time_is_over_and_what_it_ho
         await is_gone(hub)
         kept = [message.partition(":")[0] for reason, message in await told(hub) if reason == "Kept"]
         assert sorted(kept) == ["run lab/picks-1", "the agent"]
-        assert (await hub.phase(f"{API}/namespaces/{LAB}/jobs/picks", "Failed"))["reason"] == "ClusterGone"
+        assert (await hub.phase(f"{API}/namespaces/{LAB}/runs/picks-1", "Failed"))["reason"] == "ClusterGone"
+        assert (await hub.phase(f"{API}/namespaces/{LAB}/jobs/picks", "Pending"))["attempts"] == 1
+
+
+async def test_a_silent_cluster_is_not_let_go_by_force_while_what_fails_over_may_be_running_there(
+    bus: Bus, nats_server: Any, tmp_path: Path
+) -> None:
+    lease = {"heartbeat_timeout_seconds": 1.0, "run_lease_seconds": 4.0, "run_lease_margin_seconds": 0.5}
+    async with running_hub(nats_server.url, tmp_path, **lease) as hub:
+        async with heard(hub, bus) as member:
+            await run_job(hub, member, lossPolicy="Failover", workload=PROMPT)
+        silent_at = time.monotonic()
+        await hub.phase(EDGE, "Unreachable")
+        change = {"metadata": {"annotations": {FORCE_ANNOTATION: "true"}}}
+        await hub.http.patch(EDGE, json=change, headers={"content-type": "application/merge-patch+json"})
+        await hub.http.delete(EDGE)
+        assert "lab/picks-1 cannot be running there" in await leaving(hub, "Fencing")
+        await is_gone(hub)
+        assert time.monotonic() - silent_at >= 4.5 - HEARTBEAT_SECONDS
+        assert (await hub.status(f"{API}/namespaces/{LAB}/runs/picks-1"))["reason"] == "Lost"
+        assert (await hub.phase(f"{API}/namespaces/{LAB}/jobs/picks", "Pending"))["attempts"] == 1
+
+
+async def test_whoever_deletes_a_cluster_is_told_of_streams_that_have_it_as_home(
+    nats_server: Any, tmp_path: Path
+) -> None:
+    async with running_hub(nats_server.url, tmp_path) as hub:
+        spec = {"gateway": "far", "topics": ["a/#"], "dataset": "anmo", "home": "edge"}
+        stream = manifest("Stream", "anmo", spec, LAB)
+        members = manifest("Cluster", "edge"), manifest("Gateway", "far", {"site": "lab"})
+        await hub.apply(manifest("Namespace", LAB), *members, stream)
+        await hub.http.delete(EDGE)
+        await is_gone(hub)
+        events = (await hub.get("/api/v1/namespaces/default/events"))["items"]
+        (event,) = [each for each in events if each["reason"] == "HomeLeaves"]
+        assert event["type"] == "Warning"
+        assert event["message"].startswith("stream lab/anmo has edge as home")
 
 
 async def test_a_gateway_leaves_with_all_that_it_was_told_and_has_told(

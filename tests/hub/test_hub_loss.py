@@ -9,9 +9,10 @@ import pytest
 
 from atoll.federation.bus.messages import RunOrder, RunReport
 from atoll.federation.errors import InvalidInput
-from atoll.federation.resources import Cluster, Condition, Job, ObjectMeta, Run, RunSpec, RunStatus
+from atoll.federation.resources import Cluster, ClusterStatus, Condition, Job, ObjectMeta, Run, RunSpec, RunStatus
 from atoll.hub.controllers.fence import grace_seconds
 from atoll.hub.controllers.hearing import Hearing
+from atoll.hub.controllers.job_silence import with_silence
 from atoll.hub.controllers.jobs import plan_job
 from atoll.hub.controllers.loss_rules import FencePolicy, LossRules
 from atoll.hub.controllers.run_plan import plan_run
@@ -72,9 +73,36 @@ DOUBLES = {"job": job("Duplicate"), "order": order(lease_seconds=None)}
 DRAINED = {"cluster": cluster(draining=True)}
 TAKEN_BACK = {"order": order(cancelled=True), "run": run(displaced="Lost")}
 NEVER_ORDERED = {"order": None, "report": None, "run": run("Staging")}
+SLOW_POD = {"terminationGracePeriodSeconds": 90, "containers": [{"name": "main", "image": "busybox"}]}
+SLOW = Job.model_validate({
+    "metadata": {"name": "j", "namespace": "lab"},
+    "spec": job_spec(lossPolicy="Failover", workload={"spec": {"template": {"spec": SLOW_POD}}}),
+})  # fmt: skip
+GONE = {"cluster": None, "order": None, "report": None}
 
 # name: scope → (phase, reason, is displaced, is the order taken back)
 RUNS: dict[str, tuple[RunScope, tuple[str, str, bool, bool]]] = {
+    "waits, and its cluster has left": (
+        scope(**GONE, job=job("Wait"), silence_seconds=None), ("Failed", "ClusterGone", False, False),
+    ),
+    "was doubled, and its cluster has left": (
+        scope(**GONE, job=job("Duplicate")), ("Failed", "ClusterGone", False, False),
+    ),
+    "never began, and its cluster has left": (
+        scope(**{**GONE, **NEVER_ORDERED}), ("Failed", "ClusterGone", False, False),
+    ),
+    "fails over, and its cluster has left, but may still run it": (
+        scope(**GONE, silence_seconds=FENCE - 0.1), ("Running", "ClusterGone", True, False),
+    ),
+    "fails over, and its cluster has left, and was not asked for the time its pods may take": (
+        scope(**GONE, job=SLOW, silence_seconds=FENCE + 60), ("Running", "ClusterGone", True, False),
+    ),
+    "fails over, and its cluster has left long enough ago": (
+        scope(**GONE, silence_seconds=FENCE), ("Failed", "ClusterGone", False, False),
+    ),
+    "was reported by a cluster that has left": (
+        scope(**{**GONE, "report": report("Running")}, job=job("Wait")), ("Failed", "ClusterGone", False, False),
+    ),
     "is heard": (scope(), ("Running", "", False, False)),
     "is not heard, but its lease lasts": (scope(silence_seconds=59.9), ("Running", "", False, False)),
     "has outlived its lease": (scope(silence_seconds=60.0), ("Running", "Lost", True, True)),
@@ -165,6 +193,9 @@ def test_the_fence_is_as_long_as_the_longest_grace_of_the_pods() -> None:
 
 # name: (job, its runs) → (phase, reason)
 JOBS: dict[str, tuple[Job, list[Run], tuple[str, str]]] = {
+    "waits again after its cluster left": (
+        job(), [run("Failed", reason="ClusterGone")], ("Pending", "ClusterGone"),
+    ),
     "waits again after it was lost": (job(), [run("Failed", reason="Lost")], ("Pending", "Lost")),
     "waits again after it was drained": (job("Wait"), [run("Failed", reason="Drained")], ("Pending", "Drained")),
     "fails by its first own failure though it was lost before": (
@@ -195,6 +226,25 @@ def test_a_job_that(name: str) -> None:
     given, runs, expected = JOBS[name]
     status = plan_job(given, runs, NOW).status
     assert (status.phase, status.reason) == expected
+
+
+@pytest.mark.parametrize(
+    ("policy", "meaning"), [("Wait", "goes on"), ("Failover", "when its lease ends"), ("Duplicate", "newest alone")]
+)
+def test_a_job_on_a_silent_cluster_says_since_when_and_what_its_policy_makes_of_it(policy: str, meaning: str) -> None:
+    status = plan_job(job(policy), [run()], NOW).status
+    silent = cluster().model_copy(update={"status": ClusterStatus(phase="Unreachable", lost_since=NOW)})
+    told = with_silence(job(policy), status, silent)
+    assert (told.phase, told.reason) == ("Running", "ClusterSilent")
+    assert "cluster onprem is not heard since 2026-11-23 12:00:00 UTC" in told.message
+    assert meaning in told.message
+    assert with_silence(job(policy), status, cluster()) == status, "it is heard again"
+
+
+def test_what_the_fence_says_of_a_run_stands_before_the_silence_of_its_cluster() -> None:
+    status = plan_job(job(), [run(displaced="Lost", reason="Lost", message="101 s after")], NOW).status
+    silent = cluster().model_copy(update={"status": ClusterStatus(phase="Unreachable", lost_since=NOW)})
+    assert with_silence(job(), status, silent) == status
 
 
 class Reports:

@@ -140,3 +140,31 @@ async def test_a_drain_that_is_called_off_brings_a_doubled_job_back(hub: HubClie
         await hub.http.patch(f"{API}/clusters/first", json={"spec": {"draining": False}}, headers=MERGE)
         status = await hub.phase(path_of(job), "Running")
         assert (status["cluster"], status["attempts"]) == ("first", 1)
+
+
+async def test_a_silent_cluster_shows_in_its_jobs_their_events_and_their_logs_until_it_is_heard(
+    hub: HubClient, bus: Bus
+) -> None:
+    async def status() -> dict[str, Any]:
+        return dict((await hub.http.get(path_of(job))).json()["status"])
+
+    async with heard(hub, bus, "first"):
+        job = await started(hub, "Wait")
+    await reached(status, "Running", "ClusterSilent")
+    assert "cluster first is not heard since" in (await status())["message"]
+
+    async def is_told_once() -> bool:
+        told = (await hub.http.get(f"/api/v1/namespaces/{LAB}/events")).json()["items"]
+        return [event["count"] for event in told if event["reason"] == "ClusterSilent"] == [1]
+
+    await eventually(is_told_once)
+    answer = await hub.http.get(f"{path_of(job)}/log")
+    assert answer.status_code == 503
+    assert "cluster first has not been heard for" in answer.json()["message"]
+    assert "rpc" not in answer.text
+    async with heard(hub, bus, "first"):
+
+        async def is_followed_again() -> bool:
+            return (await status())["reason"] != "ClusterSilent"
+
+        await eventually(is_followed_again)

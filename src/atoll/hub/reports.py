@@ -1,14 +1,17 @@
 """What agents reported of their clusters, each report read once per revision: controllers and the scheduler share them.
 
-Owns the memory of what was read, and the digest of an inventory that Cluster.status holds. It must not judge anything.
+Owns the memory of what was read, and the digests of inventories and warnings that Cluster.status holds. It must not
+judge anything.
 """
 
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
+from atoll.federation.bus.inventory_messages import EventsReport
 from atoll.federation.bus.messages import InventoryReport, Message
 from atoll.federation.capacity import ResourceVector, Shape, bounded_shapes
 from atoll.federation.resources import Inventory, NodeShape
+from atoll.federation.resources.inventory import OwnedEvent
 from atoll.hub.members import Observed, Path
 
 M = TypeVar("M", bound=Message)
@@ -16,6 +19,9 @@ M = TypeVar("M", bound=Message)
 # A shape is some 500 bytes. More than these nobody reads, and each status is stored, sent to every watcher and kept in
 # memory a thousand times; fewer, and the sorts of nodes of an ordinary cluster do not stand side by side.
 MAX_SHAPES = 24
+# A warning is some 400 bytes, kept and sent like a shape; below this few, one crash loop hides all others.
+MAX_WARNINGS = 8
+_WARNING_CHARS = 160
 INVENTORY = "inventory"
 """Where agents report what scheduling counts with."""
 
@@ -74,6 +80,17 @@ def digest(inventory: Inventory, *, at_most: int = MAX_SHAPES) -> Inventory:
     return inventory.model_copy(
         update={"shapes": shapes[:at_most], "omitted_nodes": inventory.omitted_nodes + omitted, "counted_runs": None}
     )
+
+
+def newest_warnings(report: EventsReport) -> tuple[OwnedEvent, ...]:
+    """Give the first few of a cluster's warnings, which come newest first, with shortened messages. Pure."""
+    return tuple(_shortened(event) for event in report.events[:MAX_WARNINGS])
+
+
+def _shortened(event: OwnedEvent) -> OwnedEvent:
+    if len(event.message) <= _WARNING_CHARS:
+        return event
+    return event.model_copy(update={"message": event.message[: _WARNING_CHARS - 1] + "…"})
 
 
 def _ordered(shapes: Iterable[NodeShape]) -> tuple[NodeShape, ...]:

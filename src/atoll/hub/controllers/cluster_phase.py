@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from atoll.federation.bus.messages import Heartbeat, InventoryReport
 from atoll.federation.resources import Inventory
 from atoll.federation.resources.cluster import ClusterPhase
-from atoll.federation.resources.inventory import ClusterForm
+from atoll.federation.resources.inventory import ClusterForm, OwnedEvent
 from atoll.federation.resources.schedule import Schedule
 from atoll.federation.schedule import hours_at, local_time
 from atoll.hub.controllers.meshes import MeshEvidence
@@ -28,7 +28,7 @@ _SLEEPERS: dict[ClusterForm, str] = {"Device": "a single-node device", "Edge": "
 class Evidence:
     """The newest reports of one cluster, the instant that its heartbeat proves, and when that was heard live.
 
-    `form` is known from earlier reports where the newest ones are gone.
+    `form` is known from earlier reports where the newest ones are gone; `warnings` is None if none can be read.
     """
 
     heartbeat: Heartbeat | None = None
@@ -37,6 +37,7 @@ class Evidence:
     proven_at: datetime | None = None
     received_at: datetime | None = None
     form: ClusterForm = "Cluster"
+    warnings: tuple[OwnedEvent, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 Each write is an fsync, wakes every watcher and is packed into every cache, and a busy cluster changes with each pod. So
 three sorts of changes are told apart: what people wait for is written at once, how much room there is every few
-seconds, and dates alone still more rarely. Scheduling does not wait for any of it: it reads the reports themselves.
+seconds, and dates and counts alone still more rarely. Scheduling does not wait for any of it: it reads the reports
+themselves.
 """
 
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ def plan_status(
             "inventory": evidence.inventory.inventory if evidence.inventory is not None else old.inventory,
             "links": meshes.links_of(mesh),
             "mesh": meshes.facts_of(mesh),
+            "warnings": evidence.warnings if evidence.warnings is not None else old.warnings,
             "last_proven_at": evidence.proven_at or old.last_proven_at,
             "lost_since": judgement.lost_since,
             "agent_version": evidence.heartbeat.agent_version if evidence.heartbeat is not None else old.agent_version,
@@ -93,6 +95,7 @@ def _lasting(status: ClusterStatus) -> tuple[ClusterStatus, list[tuple[object, .
             "message": "",
             "inventory": _described(status.inventory) if status.inventory is not None else None,
             "links": (),
+            "warnings": (),
             "mesh": status.mesh.model_copy(update={"seen_at": None}) if status.mesh is not None else None,
             "conditions": tuple(each.model_copy(update={"message": ""}) for each in status.conditions),
             "last_proven_at": None,
@@ -121,4 +124,5 @@ def _dateless(link: MeshLink) -> tuple[object, ...]:
 
 
 def _room(status: ClusterStatus) -> tuple[object, ...]:
-    return (status.message, status.inventory, tuple(condition.message for condition in status.conditions))
+    warnings = tuple((each.owner, each.kind, each.name, each.reason, each.message) for each in status.warnings)
+    return (status.message, status.inventory, tuple(condition.message for condition in status.conditions), warnings)

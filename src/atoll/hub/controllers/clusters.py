@@ -7,7 +7,7 @@ old or the schedule changes, not only when something is heard.
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from atoll.federation.bus.inventory_messages import NetworkReport
+from atoll.federation.bus.inventory_messages import EventsReport, NetworkReport
 from atoll.federation.bus.mesh_messages import MeshServicesReport
 from atoll.federation.bus.messages import Heartbeat, MeshReport
 from atoll.federation.resources import Cluster
@@ -18,7 +18,7 @@ from atoll.hub.controllers.mesh_services import news_of, turned_services
 from atoll.hub.controllers.meshes import MeshEvidence
 from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, RequeueAfter, Source, own_key
 from atoll.hub.members import STORE_MARK, Path, proven_at
-from atoll.hub.reports import Reports
+from atoll.hub.reports import Reports, newest_warnings
 
 # A machine that was suspended, or whose clock was set, is late by no more than this for a change of a schedule.
 _LONGEST_WAIT_SECONDS = 600.0
@@ -35,6 +35,7 @@ class ClusterController:
         self._links = Reports(context.observed, MeshReport, "mesh")
         self._networks = Reports(context.observed, NetworkReport, "inventory/network")
         self._services = Reports(context.observed, MeshServicesReport, "mesh/services")
+        self._events = Reports(context.observed, EventsReport, "events")
         self._room_told_at: dict[str, datetime] = {}
 
     def sources(self) -> Sequence[Source]:
@@ -86,7 +87,7 @@ class ClusterController:
         observed, name = self._context.observed, cluster.metadata.name
         path = Path("cluster", name, "heartbeat")
         heartbeat, held = observed.read(Heartbeat, path), observed.held(path)
-        report = self._context.inventories.digest(name)
+        report, events = self._context.inventories.digest(name), self._events.of(name)
         known = report.inventory if report is not None else cluster.status.inventory
         return Evidence(
             heartbeat,
@@ -95,6 +96,7 @@ class ClusterController:
             proven_at(held, heartbeat.at if heartbeat is not None else None, now) or cluster.status.last_proven_at,
             held.received_at if held is not None else None,
             known.form if known is not None else "Cluster",
+            newest_warnings(events) if events is not None else None,
         )
 
     def _mesh_evidence(self, name: str, now: datetime) -> MeshEvidence:
@@ -112,7 +114,7 @@ class ClusterController:
 
 
 async def _report_key(path: Path) -> Iterable[Key]:
-    is_ours = path.kind == "cluster" and path.topic in ("heartbeat", "inventory", "mesh")
+    is_ours = path.kind == "cluster" and path.topic in ("heartbeat", "inventory", "mesh", "events")
     return [("", path.member)] if is_ours else []
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from atoll.federation.bus.farewell import FarewellOrder, FarewellReport, Leftover
 from atoll.federation.capacity import parse_duration
 from atoll.federation.errors import InvalidInput
+from atoll.federation.holdings import Holdings
 from atoll.federation.resources import Cluster, Run
 from atoll.federation.resources.cluster import ClusterSpec
 
@@ -24,10 +25,15 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Departure:
-    """A cluster that is deleted: its runs that are not over, what is ordered and reported, and its farewell so far."""
+    """A cluster that is deleted: its runs that are not over, what is ordered and reported, and its farewell so far.
+
+    `leased` are the runs whose jobs fail over, and which may be running: `<namespace>/<name>`.
+    """
 
     cluster: Cluster
     runs: tuple[Run, ...] = ()
+    leased: tuple[str, ...] = ()
+    holdings: Holdings | None = None
     orders: tuple[str, ...] = ()
     reported: tuple[str, ...] = ()
     order: FarewellOrder | None = None
@@ -71,6 +77,9 @@ def _wait_for_silent(departure: Departure, now: datetime, *, force: bool) -> Ste
     silence = f"not heard since {since:%Y-%m-%d %H:%M:%S} UTC" if since is not None else "not heard"
     deadline = _deadline(departure, now)
     if force or deadline <= now:
+        if departure.leased:  # that it left says nothing of what it runs: see docs/adr/0021; their ends wake the key
+            waits = f"waiting until {_some(departure.leased)} cannot be running there any more: lossPolicy Failover"
+            return Step("Fencing", f"{silence}; {waits}")
         return Step("Left", silence, kept=_abandoned(departure, silence), is_last=True)
     message = f"{silence}; at {deadline:%H:%M:%S} UTC it is sent away without being cleared"
     return Step("Silent", message, again_seconds=(deadline - now).total_seconds())
@@ -85,10 +94,11 @@ def _clear(departure: Departure, now: datetime) -> Step:
         return Step("Withdrawing", f"taking back {_some(departure.orders)}", withdraw=over)
     ident = cluster.metadata.uid or ""
     if order is None or order.id != ident:
-        wanted = FarewellOrder(id=ident, delete_data=_says(cluster, DELETE_DATA_ANNOTATION), at=now)
+        wanted = FarewellOrder(id=ident, delete_data=_deletes_data(departure), at=now)
         return Step("Clearing", "the agent is told to clear the cluster", order=wanted, again_seconds=1.0)
     if report is not None and report.id == ident and report.is_done:
-        return Step("Left", f"removed {_some(report.removed)}", kept=report.kept, is_last=True)
+        removed = f"removed {_some(report.removed)}" if report.removed else "nothing of what it had was left to remove"
+        return Step("Left", removed, kept=report.kept, is_last=True)
     deadline = _deadline(departure, now)
     if deadline <= now:
         problem = "its agent did not clear it in time"
@@ -96,6 +106,27 @@ def _clear(departure: Departure, now: datetime) -> Step:
     going = report.waiting_for if report is not None and report.id == ident else ()
     message = f"waiting for {_some(going)}" if going else "waiting for the agent"
     return Step("Clearing", message, again_seconds=(deadline - now).total_seconds())
+
+
+def warnings_of(departure: Departure) -> tuple[tuple[str, str], ...]:
+    """Give what whoever deletes the cluster should know at once, as reasons and sentences."""
+    held = departure.holdings
+    if held is None:
+        return ()
+    found = []
+    if held.streams:
+        found.append(("HomeLeaves", f"{held.of_streams()}: nothing of them is written until it is another one"))
+    if held.only_copies:
+        end = "it is deleted" if _deletes_data(departure) else "it stays there, and nobody reaches it any more"
+        found.append(("OnlyCopy", f"{held.of_copies()}: {end}"))
+    return tuple(found)
+
+
+def _deletes_data(departure: Departure) -> bool:
+    """Tell whether volumes with datasets go; what is whole nowhere else, only by force."""
+    cluster, held = departure.cluster, departure.holdings
+    is_alone = held is not None and bool(held.only_copies)
+    return _says(cluster, DELETE_DATA_ANNOTATION) and (not is_alone or _says(cluster, FORCE_ANNOTATION))
 
 
 def _abandoned(departure: Departure, why: str) -> tuple[Leftover, ...]:

@@ -10,12 +10,14 @@ from typing import TypeVar
 import structlog
 
 from atoll.federation.bus.farewell import FAREWELL, FAREWELL_KEY, FarewellOrder, FarewellReport
+from atoll.federation.bus.messages import RunOrder
 from atoll.federation.bus.subjects import MemberKind
-from atoll.federation.resources import FINISHED_RUN_PHASES, Cluster, Gateway, Run
+from atoll.federation.holdings import holdings
+from atoll.federation.resources import FINISHED_RUN_PHASES, Cluster, Dataset, Gateway, Run, Stream
 from atoll.hub.admission import MEMBERSHIP_FINALIZER
 from atoll.hub.conditions import with_condition
 from atoll.hub.controllers.context import Context
-from atoll.hub.controllers.departure_plan import LEAVING, Departure, Step, plan_departure
+from atoll.hub.controllers.departure_plan import LEAVING, Departure, Step, plan_departure, warnings_of
 from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, RequeueAfter, Source, own_key
 from atoll.hub.members import STORE_MARK, Path
 
@@ -82,7 +84,7 @@ class ClusterDepartureController(_Departing):
         context = self._context
         return (
             Objects(context.client, Cluster, own_key),
-            Objects(context.client, Run, _cluster_of),
+            Objects(context.client, Run, _cluster_of, skips_ended=True),
             Messages(context.desired, _order_key),
             Messages(context.observed, _report_key),
         )
@@ -96,21 +98,35 @@ class ClusterDepartureController(_Departing):
             return DONE
         if not _is_leaving(cluster):
             return DONE
-        return await self._take(cluster, plan_departure(await self._departure(cluster), context.clock()))
+        departure = await self._departure(cluster)
+        if not any(each.type == LEAVING for each in cluster.status.conditions):
+            for reason, message in warnings_of(departure):
+                await context.events.record(cluster, reason, message, is_warning=True)
+        return await self._take(cluster, plan_departure(departure, context.clock()))
 
     async def _departure(self, cluster: Cluster) -> Departure:
         context, name = self._context, cluster.metadata.name
         path = _farewell(name)
-        runs = [run for run in await context.client.list(Run) if run.spec.cluster == name]
+        here = [run for run in await context.client.list(Run) if run.spec.cluster == name]
+        runs = [run for run in here if run.status.phase not in FINISHED_RUN_PHASES]
         reported = [p for p in context.observed.of_member("cluster", name) if p.topic in _ORDERED]
         return Departure(
             cluster=cluster,
-            runs=tuple(run for run in runs if run.status.phase not in FINISHED_RUN_PHASES),
+            runs=tuple(runs),
+            leased=tuple(f"{run.metadata.namespace}/{run.metadata.name}" for run in runs if self._is_leased(run)),
+            holdings=holdings(name, await context.client.list(Stream), await context.client.list(Dataset)),
             orders=tuple(p.rest for p in context.desired.of_member("cluster", name) if p.topic in _ORDERED),
             reported=tuple(p.rest for p in reported),
             order=context.desired.read(FarewellOrder, path),
             report=context.observed.read(FarewellReport, path),
         )
+
+    def _is_leased(self, run: Run) -> bool:
+        """Tell whether a run may be running under a lease, and its job be placed again."""
+        rest = f"run/{run.metadata.namespace}/{run.metadata.name}"
+        order = self._context.desired.read(RunOrder, Path("cluster", run.spec.cluster, rest))
+        is_going = run.status.phase != "Committing" and not run.spec.cancelled
+        return is_going and order is not None and order.lease_seconds is not None
 
     async def _take(self, cluster: Cluster, step: Step) -> Outcome:
         """Carry out one step; what it waits for wakes the key, or its time does."""
@@ -136,7 +152,7 @@ class ClusterDepartureController(_Departing):
         await self._context.client.update_status(cluster.model_copy(update={"status": status}))
 
     async def _end(self, cluster: Cluster, step: Step) -> None:
-        """Tell what stays, then let go. Runs that were given up end as ClusterGone (run_plan.py)."""
+        """Tell what stays, then let go. Runs that were given up end as ClusterGone (fence.py)."""
         context = self._context
         for left in step.kept:
             await context.events.record(cluster, "Kept", f"{left.what}: {left.why}", is_warning=True)

@@ -5,17 +5,20 @@ counts from when it *heard* that heartbeat, which was later. Each uses a clock o
 that their rates agree (docs/adr/0021).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from atoll.federation.bus.messages import RunOrder
-from atoll.federation.resources.run import DISPLACED, DRAINED, LOST, Run
+from atoll.federation.resources import Cluster
+from atoll.federation.resources.run import CLUSTER_GONE, DISPLACED, DRAINED, LOST, Run
 from atoll.hub.controllers.loss_rules import FencePolicy
 from atoll.hub.controllers.run_scope import RunScope
 
 # Kubernetes gives a pod this long to end by itself unless it says otherwise (core/v1 PodSpec).
 _DEFAULT_GRACE_SECONDS = 30
+# Before these nothing was ordered.
+_NOT_ORDERED_YET = frozenset({"Pending", "Staging"})
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Displacement:
     """What the silence or the drain of its cluster means for a run.
 
     Attributes:
-        reason: Lost or Drained; empty: nothing.
+        reason: Lost, Drained or ClusterGone; empty: nothing.
         message: why, for people.
         stops: its order is taken back.
         is_over: nothing of it can be running.
@@ -44,7 +47,7 @@ def displacement(scope: RunScope) -> Displacement:
     """Decide whether a run that is not over, and not cancelled by its user, may stay where it is."""
     timeout_seconds = scope.rules.timeout_seconds
     if scope.order is None:
-        return _before_order(scope, timeout_seconds)
+        return _gone(scope) if scope.cluster is None else _before_order(scope, scope.cluster, timeout_seconds)
     if scope.order.lease_seconds is not None and scope.silence_seconds is not None:
         lost = _fenced(scope.order, scope.silence_seconds, scope.rules.fence, scope.run.spec.cluster)
         if lost.reason:
@@ -59,10 +62,27 @@ def displacement(scope: RunScope) -> Displacement:
     return replace(drained, again_seconds=again_seconds)
 
 
-def _before_order(scope: RunScope, timeout_seconds: float) -> Displacement:
+def _gone(scope: RunScope) -> Displacement:
+    """The orders went with the cluster: that it left is its operator's word, but Failover takes nobody's word for it.
+
+    A cluster that leaves waits for this fence itself (departure_plan.py). Whoever takes the object's finalizer away
+    by hand does not, and the order with its lease is gone: the lease is then the one that is given today.
+    """
+    message = f"cluster {scope.run.spec.cluster} is no longer part of the federation"
+    if scope.job.spec.loss_policy != "Failover" or scope.run.status.phase in _NOT_ORDERED_YET:
+        return Displacement(CLUSTER_GONE, message, is_over=True)
+    policy, silence = scope.rules.fence, scope.silence_seconds or 0.0
+    fence = policy.fence_seconds(policy.lease_seconds, _longest_grace([{"spec": scope.job.spec.workload.spec}]))
+    if silence >= fence:
+        return Displacement(CLUSTER_GONE, message, is_over=True)
+    waits = f"{message}; the work goes elsewhere when nothing was heard of it there for {fence:g} s"
+    return Displacement(CLUSTER_GONE, waits, again_seconds=max(0.1, fence - silence))
+
+
+def _before_order(scope: RunScope, cluster: Cluster, timeout_seconds: float) -> Displacement:
     """What was never ordered runs nowhere: it goes elsewhere at once."""
     name = scope.run.spec.cluster
-    if scope.cluster is not None and scope.cluster.spec.draining:
+    if cluster.spec.draining:
         return Displacement(DRAINED, f"cluster {name} is drained; nothing had begun", is_over=True)
     if scope.job.spec.loss_policy != "Wait" and _is_silent(scope, timeout_seconds):
         return Displacement(LOST, f"cluster {name} is not heard any more; nothing had begun", is_over=True)
@@ -88,11 +108,15 @@ def _fenced(order: RunOrder, silence: float, policy: FencePolicy, cluster: str) 
 
 def grace_seconds(order: RunOrder) -> float:
     """Give how long the pods of an order may take to end when they are told to."""
-    return max((float(value) for value in _graces(order)), default=_DEFAULT_GRACE_SECONDS)
+    return _longest_grace(order.manifests)
 
 
-def _graces(order: RunOrder) -> Iterator[Any]:
-    for manifest in order.manifests:
+def _longest_grace(manifests: Iterable[Mapping[str, Any]]) -> float:
+    return max((float(value) for value in _graces(manifests)), default=_DEFAULT_GRACE_SECONDS)
+
+
+def _graces(manifests: Iterable[Mapping[str, Any]]) -> Iterator[Any]:
+    for manifest in manifests:
         pod = ((manifest.get("spec") or {}).get("template") or {}).get("spec")
         if pod is not None:
             given = pod.get("terminationGracePeriodSeconds")

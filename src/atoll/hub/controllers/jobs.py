@@ -11,6 +11,7 @@ from datetime import datetime
 from atoll.federation.resources import (
     FINISHED_JOB_PHASES,
     FINISHED_RUN_PHASES,
+    Cluster,
     Condition,
     Job,
     JobStatus,
@@ -21,6 +22,7 @@ from atoll.federation.resources.job import JobPhase
 from atoll.federation.resources.run import DISPLACED_REASONS
 from atoll.hub.conditions import with_condition
 from atoll.hub.controllers.context import Context
+from atoll.hub.controllers.job_silence import CLUSTER_SILENT, with_silence
 from atoll.hub.controllers.runtime import DONE, Key, Objects, Outcome, Source, own_key
 
 _PHASE_OF_RUN: Mapping[str, JobPhase] = {
@@ -130,8 +132,9 @@ def _again(job: Job, status: JobStatus, run: Run, *, reason: str) -> JobStatus:
     if old.phase == "Pending" and old.attempts == run.spec.epoch:
         return old
     why = f": {run.status.message}" if run.status.message else ""
-    what = "failed" if reason == "Retrying" else "had to leave" if run.status.phase == "Failed" else "may be lost"
-    message = f"attempt {run.spec.epoch} {what} on {run.spec.cluster}{why}"
+    ended = "failed on" if reason == "Retrying" else "had to leave"
+    what = ended if run.status.phase == "Failed" else "may be lost on"
+    message = f"attempt {run.spec.epoch} {what} {run.spec.cluster}{why}"
     return status.model_copy(
         update={"phase": "Pending", "reason": reason, "message": message, "cluster": None, "run": None}
     )
@@ -163,17 +166,31 @@ class JobController:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._placed: dict[Key, str] = {}
+        self._silent: set[str] = set()
 
     def sources(self) -> Sequence[Source]:
-        """Watch jobs and runs; a job's phase is all that there is to do for it, and an ended one keeps its own."""
+        """Watch jobs, runs, and whether clusters are heard; an ended job keeps its phase, so nothing is left to do."""
         client = self._context.client
-        return (Objects(client, Job, own_key, skips_ended=True), Objects(client, Run, _job_of, skips_ended=True))
+        return (
+            Objects(client, Job, own_key, skips_ended=True),
+            Objects(client, Run, _job_of, skips_ended=True),
+            Objects(client, Cluster, self._placed_where_silence_changes),
+        )
+
+    async def _placed_where_silence_changes(self, cluster: Cluster) -> Iterable[Key]:
+        name, is_silent = cluster.metadata.name, cluster.status.is_silent
+        if is_silent == (name in self._silent):
+            return []
+        (self._silent.add if is_silent else self._silent.discard)(name)
+        return [key for key, where in self._placed.items() if where == name]
 
     async def reconcile(self, key: Key) -> Outcome:
         """Bring one job's status up to date."""
         context, (namespace, name) = self._context, key
         job = await context.client.get(Job, namespace, name)
         if job is None or job.metadata.deletion_timestamp is not None:
+            self._placed.pop(key, None)
             return DONE
         named = await context.client.list(Run, namespace, name_prefix=run_prefix(name))
         runs = [run for run in named if _is_of(run, job)]
@@ -181,12 +198,23 @@ class JobController:
         if plan.cancel is not None:
             spec = plan.cancel.spec.model_copy(update={"cancelled": True})
             await context.client.update(plan.cancel.model_copy(update={"spec": spec}))
-        await context.client.update_status(job.model_copy(update={"status": plan.status}))
-        await self._tell(job, plan.status)
+        status = with_silence(job, plan.status, await self._cluster_of(key, plan.status))
+        await context.client.update_status(job.model_copy(update={"status": status}))
+        await self._tell(job, status)
         return DONE
 
+    async def _cluster_of(self, key: Key, status: JobStatus) -> Cluster | None:
+        """Read the cluster of a placed job, which is noted first: a silence that begins now is not missed."""
+        if status.cluster is None or status.phase in FINISHED_JOB_PHASES:
+            self._placed.pop(key, None)
+            return None
+        self._placed[key] = status.cluster
+        return await self._context.client.get(Cluster, None, status.cluster)
+
     async def _tell(self, job: Job, status: JobStatus) -> None:
-        """Record what the job has entered."""
+        """Record what the job has entered, and that its cluster is not heard any more."""
+        if status.reason == CLUSTER_SILENT != job.status.reason:
+            await self._context.events.record(job, CLUSTER_SILENT, status.message, is_warning=True)
         if status.phase == job.status.phase:
             return
         is_again = status.phase == "Pending" and status.reason in _AGAIN

@@ -70,7 +70,9 @@ def _go_on(scope: RunScope, report: RunReport | None, now: datetime) -> RunPlan:
         return RunPlan(reported(scope, report, report.phase))
     if scope.order is not None:
         return RunPlan(at_phase(scope, "Starting"))
-    return _start(scope, now)
+    if scope.cluster is None:  # its order went with it: what follows is for the fence to say
+        return RunPlan(scope.run.status)
+    return _start(scope, scope.cluster, now)
 
 
 def _is_kept_beside(scope: RunScope, report: RunReport | None) -> bool:
@@ -98,14 +100,11 @@ def _own_report(scope: RunScope) -> RunReport | None:
 # --- before the order
 
 
-def _start(scope: RunScope, now: datetime) -> RunPlan:
+def _start(scope: RunScope, cluster: Cluster, now: datetime) -> RunPlan:
     """Stage what is missing; order when nothing is."""
-    if scope.cluster is None:
-        message = f"cluster {scope.run.spec.cluster} is no longer part of the federation"
-        return RunPlan(ended(scope, "Failed", now, reason="ClusterGone", message=message))
     missing = [given for given in scope.inputs if not _is_there(scope, given)]
     if not missing:
-        return RunPlan(at_phase(scope, "Starting"), _order(scope, scope.cluster))
+        return RunPlan(at_phase(scope, "Starting"), _order(scope, cluster))
     return _stage(scope, missing, now)
 
 

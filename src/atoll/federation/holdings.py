@@ -1,0 +1,58 @@
+"""What would be missed if a cluster went: streams that are written there, datasets that are whole nowhere else. Pure.
+
+Owns the rule and its words, for the command that asks and for the hub that carries it out. It reads no cluster.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from atoll.federation.resources import Dataset, Stream
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """Streams with their home in a cluster, and datasets whose current version is whole in that cluster only."""
+
+    cluster: str
+    streams: tuple[str, ...] = ()
+    only_copies: tuple[str, ...] = ()
+
+    def of_streams(self) -> str:
+        """Name the streams in a sentence."""
+        return f"{_listed('stream', self.streams)} {_have(self.streams)} {self.cluster} as home"
+
+    def of_copies(self) -> str:
+        """Name the datasets in a sentence."""
+        return f"{_listed('dataset', self.only_copies)} {_have(self.only_copies)} no whole copy but in {self.cluster}"
+
+
+def holdings(cluster: str, streams: Iterable[Stream], datasets: Iterable[Dataset]) -> Holdings:
+    """Tell what a cluster holds alone; names are namespace/name, sorted."""
+    return Holdings(
+        cluster,
+        streams=tuple(sorted(_name(stream) for stream in streams if stream.spec.home == cluster)),
+        only_copies=tuple(sorted(_name(dataset) for dataset in datasets if _is_only_in(dataset, cluster))),
+    )
+
+
+def _is_only_in(dataset: Dataset, cluster: str) -> bool:
+    """A version that still grows has no replicas: it is at home."""
+    holders = {replica.cluster for replica in dataset.status.replicas}
+    if dataset.status.complete:
+        return holders == {cluster}
+    return dataset.status.version > 0 and dataset.spec.home == cluster
+
+
+def _name(item: Stream | Dataset) -> str:
+    return f"{item.metadata.namespace}/{item.metadata.name}"
+
+
+def _listed(noun: str, names: tuple[str, ...]) -> str:
+    more = len(names) - _SHOWN
+    return f"{noun}{'s'[: len(names) != 1]} {', '.join(names[:_SHOWN])}" + (f" and {more} more" if more > 0 else "")
+
+
+def _have(names: tuple[str, ...]) -> str:
+    return "has" if len(names) == 1 else "have"
