@@ -16,7 +16,7 @@ from atoll.federation.errors import InvalidInput, NotFound, Unavailable
 from atoll.local import kubeconfig
 from atoll.local.credentials import Credentials
 from atoll.local.home import Home
-from atoll.local.joining import join
+from atoll.local.joining import back, join
 from atoll.local.kubeconfig import Context, Kubeconfig
 from atoll.local.state import State
 
@@ -125,19 +125,38 @@ def test_whether_commands_find_a_home_is_known(config: Path, run: Run) -> None:
     assert finds(one)
     kubeconfig.put(config, Context("lab", "https://lab"), use=True)
     assert not finds(one)
-    join(kubeconfig.Kubeconfig.read([one.kubeconfig]).context("atoll-.atoll"), [config])
+    join(kubeconfig.Kubeconfig.read([one.kubeconfig]).context("atoll-.atoll"), [config], note=one.previous_context)
     assert finds(one)
 
 
-def test_joining_takes_nobodys_name(config: Path) -> None:
+def test_the_context_before_a_hub_is_current_again_after_it(config: Path, tmp_path: Path) -> None:
+    """But not if somebody has chosen another one meanwhile, or if the one before is gone."""
+    home = Home(tmp_path / "home")
+    home.root.mkdir()
+    config.write_text(MINIKUBE)
+    hub = Context("atoll", "https://hub", home=str(home.root))
+    for _ in range(2):  # a second start must not take the hub's own context for the one before
+        join(hub, [config], note=home.previous_context)
+    assert back(Home(tmp_path / "other"), [config]) == ""
+    assert back(home, [config]) == "minikube"
+    assert Kubeconfig.read([config]).current == "minikube"
+    assert back(home, [config]) == ""
+    join(hub, [config], note=home.previous_context)
+    home.previous_context.write_text("gone")
+    assert back(home, [config]) == ""
+    assert Kubeconfig.read([config]).current == "atoll"
+
+
+def test_joining_takes_nobodys_name(config: Path, tmp_path: Path) -> None:
     """A name of another program or of another home gets an addition; our own is used again."""
     config.write_text(MINIKUBE.replace("minikube", "atoll"))
     ours = Context("atoll", "https://ours", home="/ours")
-    first = join(ours, [config])
+    note = tmp_path / "previous"
+    first = join(ours, [config], note=note)
     assert (first.previous, first.path) == ("atoll", config)
     assert first.name.startswith("atoll-")
-    assert join(ours, [config]).name == first.name
-    other = join(Context("atoll", "https://other", home="/other"), [config])
+    assert join(ours, [config], note=note).name == first.name
+    other = join(Context("atoll", "https://other", home="/other"), [config], note=note)
     assert len({first.name, other.name, "atoll"}) == 3
     assert Kubeconfig.read([config]).context("atoll").server == "https://atoll"
 

@@ -75,3 +75,16 @@ def test_a_cluster_of_which_nothing_is_known_is_described_as_such(capsys: pytest
         ["Phase:", "Pending", "(NotJoined)"],
         ["Why:", "nobody", "was", "heard"],
     ]
+
+
+def test_warnings_of_a_cluster_are_described_with_their_age_on_one_line_each(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = {"owner": "run/lab/a-1", "kind": "Pod", "name": "a-1-x", "reason": "BackOff", "count": 7}
+    warnings = [{**told, "message": "restarting\nfailed  container", "lastAt": PROVEN}, {**told, "name": "a-1-y"}]
+    lines = described(capsys, phase="Ready", warnings=warnings)
+    header = lines.index(["LAST", "COUNT", "OBJECT", "REASON", "MESSAGE"])
+    aged, undated = lines[header + 1 :]
+    assert aged[0].startswith("5m")
+    assert aged[1:] == ["7", "Pod/a-1-x", "BackOff", "restarting", "failed", "container"]
+    assert undated == ["-", "7", "Pod/a-1-y", "BackOff", "-"]

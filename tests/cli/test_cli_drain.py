@@ -65,13 +65,13 @@ def test_who_stays_is_named_and_a_drain_goes_on_when_nobody_waits_any_more(hub: 
     assert "cluster/drain-busy drained" not in late.stdout
     with hub.running("cluster", "drain", "drain-busy") as waiting:
         assert waiting.stdout is not None
-        assert waiting.stdout.readline() == "cluster/drain-busy cordoned\n"
+        assert waiting.stdout.readline() == "cluster/drain-busy already cordoned\n"
         assert waiting.stderr is not None
         waiting.stderr.readline()
         waiting.send_signal(signal.SIGINT)
         _, rest = waiting.communicate(timeout=30)
     assert waiting.returncode == 130
-    assert "cluster/drain-busy is still drained; atoll cluster uncordon drain-busy ends that" in rest
+    assert "cluster/drain-busy is still draining; atoll cluster uncordon drain-busy ends that" in rest
     assert _spec(hub, "drain-busy")["draining"]
     with hub.running("cluster", "drain", "drain-busy") as waiting:
         assert waiting.stdout is not None

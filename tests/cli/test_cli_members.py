@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import shlex
 import time
 from collections.abc import AsyncIterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from clitool import Cli
+from clitool import Cli, kubectl
 
 from atoll.installation.plan import AGENT, ENROLMENT_SECRET, NAMESPACE
 from atoll.sandbox.controllers import runtime
@@ -133,11 +134,37 @@ async def test_a_cluster_of_one_s_own_gets_the_agent_and_loses_it_again_without_
     assert other.returncode == 1
     assert "has an agent of cluster own already" in other.stderr
     assert AGENT in await member.objects("Deployment", NAMESPACE)
+    absent = await run("cluster", "leave", "another")
+    assert (absent.returncode, absent.stdout) == (1, "")
     left = await run("cluster", "leave", "own")
     assert (left.returncode, left.stdout) == (0, "cluster/own left\n"), left.stderr
     assert AGENT not in await member.objects("ClusterRole")
     assert await member.objects("Role", "kube-system") == {}
     assert {"kube-system"} >= set(await member.objects("Namespace"))
+    gone = await run("cluster", "leave", "own")
+    assert (gone.returncode, gone.stdout) == (1, "")
+    assert "there is no cluster own, and no member of that name" in gone.stderr
+
+
+async def test_an_agent_that_the_hub_knows_nothing_of_is_removed_by_its_exact_name(hub: Cli, member: Cluster) -> None:
+    """Such as after `leave` without --context: nothing is said to have left, and a dry run removes nothing."""
+    context = ("--kubeconfig", str(member.kubeconfig))
+    await asyncio.to_thread(hub.ok, "cluster", "join", "stray", "--no-wait", "--state", "empty", *context)
+    bare = await asyncio.to_thread(hub, "cluster", "leave", "stray")
+    commands = [line.strip() for line in bare.stderr.splitlines() if "kubectl" in line]
+    assert commands
+    assert all(line.startswith("kubectl --context CONTEXT-OF-stray delete ") for line in commands)
+    await asyncio.to_thread(hub.ok, "cluster", "leave", "stray", "--dry-run", *context)
+    assert AGENT in await member.objects("Deployment", NAMESPACE)
+    left = await asyncio.to_thread(hub, "cluster", "leave", "stray", *context)
+    assert (left.returncode, left.stdout) == (0, "agent of cluster/stray removed\n"), left.stderr
+    assert AGENT not in await member.objects("ClusterRole")
+
+
+def test_a_name_that_no_cluster_may_have_is_refused_once_and_before_the_hub_is_asked(hub: Cli) -> None:
+    done = hub("cluster", "join", "Lab_9", "--dry-run")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("Lab_9") == 1
 
 
 async def test_a_join_that_is_not_heard_says_what_keeps_the_pod_from_running(hub: Cli, member: Cluster) -> None:
@@ -152,3 +179,48 @@ def test_a_hub_is_no_cluster(hub: Cli) -> None:
     done = hub("cluster", "join", "odd", "--kubeconfig", str(hub.kubeconfig), "--context", "nowhere")
     assert done.returncode == 1
     assert "nowhere" in done.stderr
+
+
+def test_a_cluster_that_streams_have_as_home_is_left_by_force_only_and_they_are_named_also_by_a_dry_run(
+    hub: Cli, tmp_path: Path
+) -> None:
+    spec = {"gateway": "far", "topics": ["a/#"], "dataset": "anmo", "home": "homely"}
+    kinds = {"apiVersion": "atoll.dev/v1alpha1"}
+    stream = {**kinds, "kind": "Stream", "metadata": {"name": "anmo", "namespace": "default"}, "spec": spec}
+    file = tmp_path / "objects.yaml"
+    gateway = {**kinds, "kind": "Gateway", "metadata": {"name": "far"}, "spec": {"site": "lab"}}
+    file.write_text(yaml.safe_dump_all([{**kinds, "kind": "Cluster", "metadata": {"name": "homely"}}, gateway, stream]))
+    hub.ok("apply", "-f", str(file))
+    for words in ((), ("--dry-run",)):
+        done = hub("cluster", "leave", "homely", *words)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "stream default/anmo has homely as home" in done.stderr
+        assert "--force" in done.stderr
+    assert "homely" in hub.ok("get", "clusters", "-o", "name")
+    tried = hub("cluster", "leave", "homely", "--force", "--dry-run")
+    assert (tried.returncode, tried.stdout) == (0, "cluster/homely left (dry run)\n")
+    assert "stream default/anmo has homely as home" in tried.stderr
+    done = hub("cluster", "leave", "homely", "--force")
+    assert (done.returncode, done.stdout) == (0, "cluster/homely left\n")
+    assert "stream default/anmo has homely as home" in done.stderr
+
+
+def test_the_only_copy_of_a_dataset_is_deleted_with_a_cluster_by_force_only(hub: Cli, tmp_path: Path) -> None:
+    """Kept, it is named as well."""
+    kinds = {"apiVersion": "atoll.dev/v1alpha1"}
+    dataset = {**kinds, "kind": "Dataset", "metadata": {"name": "anmo.1", "namespace": "default"}, "spec": {}}
+    file = tmp_path / "objects.yaml"
+    file.write_text(yaml.safe_dump_all([{**kinds, "kind": "Cluster", "metadata": {"name": "lonely"}}, dataset]))
+    hub.ok("apply", "-f", str(file))
+    status = {"status": {"version": 1, "complete": True, "replicas": [{"cluster": "lonely", "version": 1}]}}
+    patch = ("patch", "datasets.atoll.dev", "anmo.1", "--subresource", "status", "--type", "merge", "--patch")
+    patched = kubectl(*patch, json.dumps(status), environment=hub.environment)
+    assert patched.returncode == 0, patched.stderr
+    refused = hub("cluster", "leave", "lonely", "--delete-data", "--dry-run")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "dataset default/anmo.1 has no whole copy but in lonely" in refused.stderr
+    for words, end in ((("--delete-data", "--force"), "it is deleted"), ((), "it stays there")):
+        tried = hub("cluster", "leave", "lonely", *words, "--dry-run")
+        assert (tried.returncode, tried.stdout) == (0, "cluster/lonely left (dry run)\n")
+        assert f"dataset default/anmo.1 has no whole copy but in lonely; {end}" in tried.stderr
+    hub.ok("cluster", "leave", "lonely")

@@ -162,6 +162,32 @@ def test_job_run_makes_a_job_that_explains_why_it_waits(hub: Cli) -> None:
     assert json.loads(hub.ok("get", "job", "waits", "-o", "json"))["status"]["phase"] == "Cancelled"
 
 
+def _await_listed(hub: Cli, name: str, word: str) -> None:
+    """Wait until the list of jobs says a word of one."""
+    deadline = time.monotonic() + 20
+    while not any(name in line and word in line for line in hub.ok("job", "list").splitlines()):
+        assert time.monotonic() < deadline, f"job/{name} never was {word}"
+        time.sleep(0.1)
+
+
+def test_a_job_is_held_and_released(hub: Cli) -> None:
+    """A held job says so in the list; what has ended, and what was not held, is told as such."""
+    hub.ok("apply", "-f", "-", stdin=QUEUE.format(name="held", weight=1))
+    hub.ok("job", "run", "--name", "stays", "--queue", "held", "--", "true")
+    try:
+        assert hub.ok("job", "hold", "stays", "--dry-run") == "job.atoll.dev/stays held (dry run)\n"
+        assert hub.ok("job", "release", "stays") == "job.atoll.dev/stays was not held\n"
+        assert hub.ok("job", "hold", "stays") == "job.atoll.dev/stays held\n"
+        _await_listed(hub, "stays", "Held")
+        assert "atoll job release stays -n default" in hub.ok("job", "explain", "stays")
+        assert hub.ok("job", "release", "stays") == "job.atoll.dev/stays released\n"
+        _await_listed(hub, "stays", "NoFeasibleCluster")
+    finally:
+        hub.ok("job", "cancel", "stays")
+    _await_listed(hub, "stays", "Cancelled")
+    assert hub.ok("job", "hold", "stays") == "job.atoll.dev/stays had ended already: Cancelled\n"
+
+
 def test_a_job_without_a_name_gets_one(hub: Cli) -> None:
     """The hub makes it, and the answer tells it."""
     hub.ok("apply", "-f", "-", stdin=QUEUE.format(name="nameless", weight=1))

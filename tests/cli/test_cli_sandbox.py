@@ -80,6 +80,7 @@ def test_kubectl_works_on_the_hub_and_on_the_clusters(sandbox: Cli) -> None:
         (("get", "clusters"), "onprem-gpu"),
         (("--context", "atoll-sandbox", "get", "clusters"), "onprem-gpu"),
         (("--kubeconfig", state["hubKubeconfig"], "get", "clusters"), "onprem-gpu"),
+        (("--kubeconfig", state["hubKubeconfig"], "--context", "lab-k3s", "get", "nodes"), "Ready"),
         (("--kubeconfig", state["clusters"][0]["kubeconfig"], "get", "nodes"), "Ready"),
     ):
         done = kubectl(*arguments, environment={**sandbox.environment, "HOME": str(sandbox.root)})
@@ -176,12 +177,19 @@ def test_an_interrupted_up_leaves_nothing_behind(tmp_path: Path, after_seconds: 
 
 
 def test_a_home_is_used_again_and_a_killed_supervisor_leaves_nothing(tmp_path: Path) -> None:
-    """kill -9 of the supervisor takes the processes along; the home starts again with its objects, and may grow."""
+    """kill -9 of the supervisor takes the processes along; the home starts again with its objects, and may grow.
+
+    A cluster that has left meanwhile comes in anew.
+    """
     cli = Cli(tmp_path)
     try:
         cli.ok("sandbox", "up", "--clusters", "1")
         queue = "apiVersion: atoll.dev/v1alpha1\nkind: Queue\nmetadata: {name: stays}\nspec: {}\n"
         cli.ok("apply", "-f", "-", stdin=queue)
+        assert "runs already\nready: the hub is at https://" in cli("sandbox", "up").stderr
+        refused = cli("sandbox", "up", "--clusters", "2")
+        assert (refused.returncode, "runs with 1 cluster: 'atoll sandbox down' first" in refused.stderr) == (1, True)
+        cli.ok("cluster", "leave", "cloud-eu")  # whose agent then has credentials that are worth nothing
         pid = json.loads(cli.ok("sandbox", "status", "-o", "json"))["pid"]
         subprocess.run(["kill", "-9", str(pid)], check=True)
         assert wait_until_gone(tmp_path) == []

@@ -95,6 +95,11 @@ def test_faults_are_listed_with_their_age(sandbox: Cli) -> None:
     shown = sandbox.ok("sandbox", "fault", "list")
     assert "the API server of cloud-eu answers 0.02 s late" in shown
     assert "the way between onprem-gpu and the hub takes 0.03 s longer" in shown
+    assert all(line.split()[-1].rstrip("s").isdigit() for line in shown.splitlines()[1:]), shown
+    sandbox.ok("sandbox", "fault", "heal", "onprem-gpu")
+    said = sandbox("sandbox", "fault", "heal", "onprem-gpu").stderr
+    assert said == "nothing to heal: no fault concerns onprem-gpu (1 other stands: atoll sandbox fault list)\n"
+    sandbox.ok("sandbox", "fault", "slow", "hub", "onprem-gpu", "30ms")
     faults = json.loads(sandbox.ok("sandbox", "fault", "list", "-o", "json"))
     assert [(one["kind"], one["delaySeconds"]) for one in faults] == [("SlowApiServer", 0.02), ("SlowHub", 0.03)]
 

@@ -146,10 +146,11 @@ def test_any_list_of_indexes_comes_back_in_order(ids: set[int]) -> None:
 
 
 REFUSED = {
-    "a dependency": (
-        "--dependency=afterok:12",
-        "line 2: --dependency=afterok:12: Atoll cannot keep this: submit the f",
-    ),
+    "any of several jobs": ("-d 'afterok:12?afterok:13'", "line 2: --dependency=afterok:12?afterok:13: any of several"),
+    "one job of a name at once": ("-d singleton", "line 2: --dependency=singleton: 'singleton': Atoll knows afterok"),
+    "the start of a job": ("-d after:12+5", "line 2: --dependency=after:12+5: 'after:12+5': Atoll knows afterok"),
+    "a task of an array": ("-d afterok:12_3", "line 2: --dependency=afterok:12_3: 'afterok:12_3': a job is waited for"),
+    "a job without a number": ("-d afterok", "line 2: --dependency=afterok: 'afterok' should have the numbers"),
     "two nodes": ("--nodes=2", "line 2: --nodes=2: a script has one node here: write --nodes=1"),
     "tasks of two nodes": ("-n 8\n--ntasks-per-node=4", "line 3: --ntasks-per-node=4: needs 2 nodes for 8 tasks"),
     "a whole node's memory": ("--mem=0", "line 2: --mem=0: 0 is all memory of a node"),
@@ -273,8 +274,23 @@ def test_an_option_takes_the_place_of_others_that_say_the_same_in_another_way() 
 
 
 def test_a_refusal_names_the_variable_or_the_command_line_that_it_is_from() -> None:
-    problems = refusals("", environment={"SBATCH_RESERVATION": "r"}, options={"hold": True})
+    problems = refusals("", environment={"SBATCH_RESERVATION": "r"}, options={"begin": "now"})
     assert [problem.split(":")[0] for problem in problems] == ["SBATCH_RESERVATION", "command line"]
+
+
+def test_a_dependency_names_the_jobs_of_its_numbers_and_a_held_script_is_a_held_job() -> None:
+    given = batch("-d afterok:12:13,afternotok:14,afterany:12\n--hold")
+    spec = given.knowing({12: "a-12", 13: "b-13", 14: "c-14"}).manifest_of(15)["spec"]
+    assert spec["dependsOn"] == [
+        {"job": "a-12", "condition": "Succeeded"},
+        {"job": "b-13", "condition": "Succeeded"},
+        {"job": "c-14", "condition": "Failed"},
+        {"job": "a-12", "condition": "Finished"},
+    ]
+    assert spec["held"] is True
+    with pytest.raises(InvalidInput) as caught:
+        given.knowing({12: "a-12"})
+    assert caught.value.problems == ("--dependency: there is no job 13, 14 in namespace lab",)
 
 
 def test_a_partition_is_the_queue_of_its_name_unless_it_is_mapped() -> None:

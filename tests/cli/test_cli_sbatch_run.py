@@ -72,6 +72,22 @@ def test_parsable_prints_the_number_alone_and_options_stand_over_directives(queu
     assert (made["spec"]["queue"], made["spec"]["timeLimit"]) == ("batch", "5m")
 
 
+def test_a_script_that_comes_after_another_waits_for_the_job_of_that_number(queued: Cli) -> None:
+    """--manifest asks the hub for the name, too; a number that nobody has is refused and nothing submitted."""
+    submit = ("sbatch", "--queue=batch", "--parsable", "--wrap", "true")
+    first = queued.ok(*submit, "--hold").strip()
+    second = queued.ok(*submit, f"--dependency=afterok:{first}", "-J", "second").strip()
+    made = json.loads(queued.ok("get", "job", f"second-{second}", "-o", "json"))
+    assert made["spec"]["dependsOn"] == [{"job": f"wrap-{first}", "condition": "Succeeded"}]
+    assert json.loads(queued.ok("get", "job", f"wrap-{first}", "-o", "json"))["spec"]["held"] is True
+    printed = yaml.safe_load(queued.ok(*submit, "-d", f"afterany:{first}", "--manifest"))
+    assert printed["spec"]["dependsOn"] == [{"job": f"wrap-{first}", "condition": "Finished"}]
+    refused = queued(*submit, "-d", "afterok:7", "-J", "never")
+    assert refused.returncode == 1
+    assert "--dependency: there is no job 7 in namespace default" in refused.stderr
+    assert "never-" not in queued.ok("get", "jobs", "-o", "name")
+
+
 def test_a_script_comes_from_stdin_or_is_wrapped(queued: Cli) -> None:
     assert queued.ok("sbatch", "--queue", "batch", stdin="#!/bin/sh\ntrue\n").startswith("Submitted batch job ")
     number = queued.ok("sbatch", "--queue=batch", "--parsable", "--wrap", "echo 'a b'").strip()

@@ -23,7 +23,7 @@ def test_at_80_columns_names_stay_whole_and_the_message_goes_below() -> None:
     """No line is longer than the terminal, and every word of every cell is there."""
     lines = written(HEADERS, ROWS, 80)
     assert max(map(len, lines)) <= 80
-    assert lines[0].split() == ["seismology", "lab-kubeedge", "Applied", "12232d4abcde", "2", "0", "3s", "-"]
+    assert lines[0].split() == ["seismology", "lab-kubeedge", "Applied", "12232d4abcde", "2", "0", "3s"]
     assert " ".join(line.strip() for line in lines[2:]) == LONG
     assert all(line.startswith("    ") for line in lines[2:])
 
@@ -36,6 +36,27 @@ def test_at_80_columns_a_list_of_gpu_models_becomes_a_stack() -> None:
     assert max(map(len, lines)) <= 80
     assert lines[0].split() == ["onprem-gpu", "Ready", "v1.33.4+k3s1", "3", "NVIDIA-A100-SXM4-40GB", "3s", "5m"]
     assert lines[1].split() == ["NVIDIA-H100-80GB-HBM3"]
+
+
+def test_a_column_that_has_no_room_beside_its_row_keeps_its_header() -> None:
+    """The header goes below, too, and no dash stands beside the row under no name."""
+    lines = written(HEADERS, (HEADERS, *ROWS), 80)
+    assert lines[1] == "    MESSAGE"
+    assert lines[2].split()[-1] == "3s"
+
+
+def test_at_80_columns_a_wide_table_has_rows_of_two_lines() -> None:
+    """All columns are there, with their headers above them."""
+    headers = (
+        "NAME", "PHASE", "REASON", "VERSION", "NODES", "GPUS", "PROVEN", "LOST", "MESH", "DISTRIBUTION", "AGE",
+    )  # fmt: skip
+    row = ("onprem-gpu", "Unreachable", "HeartbeatStale", "v1.33.4+k3s1", "3", "A,B", "2m", "2m30s", "2", "k3s", "5m")
+    header, more, first, second, third = written(headers, (headers, row), 60)
+    assert max(map(len, (header, more, first, second, third))) <= 60
+    assert [*header.split(), *more.split()] == list(headers)
+    assert header.index("VERSION") == first.index("v1.33.4")
+    assert more.index("MESH") == second.index("2  ", second.index("2m30s") + 5)
+    assert third.split() == ["B"]
 
 
 def test_a_pipe_gets_one_line_per_row() -> None:

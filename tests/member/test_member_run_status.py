@@ -44,6 +44,7 @@ RUNNING = {"running": {"startedAt": BEGAN}}
 COMPLETE = job(holds("Complete"), completionTime=ENDED)
 GAVE_UP = job(holds("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit"))
 LATE = job(holds("Failed", "DeadlineExceeded", "Job was active longer than specified deadline"))
+PER_INDEX = job(holds("Failed", "FailedIndexes", "Job has failed indexes"), failedIndexes="1,3-5")
 
 # narrative: (job, pods) → (phase, reason, words in the message, exit code)
 CASES: dict[str, tuple[Json, list[Json], tuple[str, str, str, int | None]]] = {
@@ -78,6 +79,16 @@ CASES: dict[str, tuple[Json, list[Json], tuple[str, str, str, int | None]]] = {
         ("Failed", "Evicted", "low on resource", None),
     ),
     "too long": (LATE, [], ("Failed", "DeadlineExceeded", "longer than", None)),
+    "indexes failed, each for itself": (
+        PER_INDEX,
+        [],
+        ("Failed", "FailedIndexes", "Job has failed indexes; failed indexes: 1,3-5", None),
+    ),
+    "an index failed, and its pod tells why": (
+        job(holds("Failed"), failedIndexes="7"),
+        [pod("Failed", ended(3), name="j-7-x")],
+        ("Failed", "Error", "pod j-7-x, container main: ended with exit code 3; failed indexes: 7", 3),
+    ),
     "given up, no pod left": (GAVE_UP, [], ("Failed", "BackoffLimitExceeded", "backoff limit", None)),
 }
 
@@ -90,6 +101,15 @@ def test_a_job_and_its_pods_are_read_as(narrative: str) -> None:
     assert (state.phase, state.reason, state.exit_code) == (phase, reason, exit_code)
     assert words in state.message
     assert state.is_finished == (phase in ("Succeeded", "Failed"))
+
+
+def test_of_very_many_failed_indexes_the_first_are_named_whole() -> None:
+    failed = ",".join(str(index) for index in range(1000, 3000, 2))
+    state = read_run(job(holds("Failed", "FailedIndexes"), failedIndexes=failed), [], NOW)
+    named = state.message.removeprefix("failed indexes: ").removesuffix(" and more").split(",")
+    assert state.message.endswith(" and more")
+    assert named == [str(index) for index in range(1000, 1000 + 2 * len(named), 2)]
+    assert 10 <= len(named) <= 20
 
 
 def test_usage_is_what_the_pods_asked_for_while_they_ran() -> None:

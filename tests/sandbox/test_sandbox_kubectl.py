@@ -84,7 +84,7 @@ def test_a_drained_node_loses_its_pods_to_the_others(site: Kubectl, drained: str
     """Without evictions kubectl deletes; the Deployment's pods come back elsewhere, Cilium's stand-ins stay."""
     site("create", "deployment", "web", "--image=ignored", "--replicas=2", "--", "sleep", "1000")
     site("rollout", "status", "deployment/web", "--timeout=30s")
-    site("drain", drained, "--ignore-daemonsets", "--force", "--timeout=45s")
+    site("drain", drained, "--ignore-daemonsets", "--force", "--delete-emptydir-data", "--timeout=45s")
     site("rollout", "status", "deployment/web", "--timeout=30s")
     assert {pod["spec"]["nodeName"] for pod in site.pods("app=web")} == {"gpu-b"}
     left = site.objects("pods", "--all-namespaces", "--field-selector", f"spec.nodeName={drained}")

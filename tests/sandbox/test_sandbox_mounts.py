@@ -10,7 +10,7 @@ import pytest
 
 from atoll.sandbox.kubelet.logs import ContainerLog, LogQuery
 from atoll.sandbox.kubelet.paths import Mount, MountRefused, checked_target, rewritten, within
-from atoll.sandbox.kubelet.process import Launch, Launcher, probe_isolation
+from atoll.sandbox.kubelet.process import Launch, Launcher, probe_isolation, restored
 
 
 @pytest.fixture(params=["mounts", "rewrite"])
@@ -66,6 +66,35 @@ async def test_mounts_below_directories_of_the_machine_change_nothing_there(
     code, said = await _run(isolating, tmp_path / "c", f"cat {target}/f && test -e /etc/passwd", Mount(volume, target))
     assert (code, said) == (0, "mine")
     assert not Path("/etc/atoll-test").exists()
+
+
+async def test_a_volume_over_a_parent_of_this_interpreter_does_not_hide_it(isolating: Launcher, tmp_path: Path) -> None:
+    """As an emptyDir at /tmp with a checkout below it; what is written beside it is in the volume, twice in a row."""
+    volume, target = tmp_path / "volume", f"/{Path(sys.prefix).parts[1]}"
+    volume.mkdir()
+    for number in ("1", "2"):
+        script = f"cd {target} && python -c 'import atoll.sandbox' && echo x > kept{number} && ! touch {sys.prefix}/x"
+        code, said = await _run(isolating, tmp_path / number, script, Mount(volume, target))
+        assert code == 0, said
+    assert {"kept1", "kept2"} <= {each.name for each in volume.iterdir()}
+
+
+# narrative: folders of programs, where a volume is mounted → the folders that are shown again
+HIDDEN: dict[str, tuple[tuple[str, ...], str, list[str]]] = {
+    "a volume elsewhere": (("/tmp/x/.venv",), "/data", []),
+    "a volume above": (("/tmp/x/.venv", "/usr"), "/tmp", ["/tmp/x/.venv"]),
+    "one program within another": (("/tmp/x/.venv", "/tmp/x"), "/tmp", ["/tmp/x"]),
+    "a name that only begins the same": (("/tmpfs/x",), "/tmp", []),
+    "a volume at the very folder hides it on purpose": (("/tmp/x",), "/tmp/x", []),
+}
+
+
+@pytest.mark.parametrize("case", HIDDEN)
+def test_programs_below_a_volume_are_shown_again(case: str) -> None:
+    """At their own places, read-only, the outermost folders alone."""
+    programs, target, expected = HIDDEN[case]
+    found = restored([Mount(Path("/v"), target)], [Path(each) for each in programs])
+    assert found == tuple(Mount(Path(each), each, is_read_only=True) for each in expected)
 
 
 async def test_a_read_only_mount_cannot_be_written(isolating: Launcher, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from atoll.cli.tables import print_table
 from atoll.federation.capacity import format_millicores
 from atoll.federation.resources import Cluster, ClusterStatus, Inventory, MeshLink
 from atoll.federation.resources.cluster import NodeShape
-from atoll.federation.resources.inventory import DeviceInfo
+from atoll.federation.resources.inventory import DeviceInfo, OwnedEvent
 
 _UNITS = ((2**40, "Ti"), (2**30, "Gi"), (2**20, "Mi"))
 _FORMS = {"Cluster": "", "Edge": "with edge nodes", "Device": "a single-node device"}
@@ -29,6 +29,8 @@ def describe_cluster(cluster: Cluster) -> None:
         _print_inventory(status.inventory)
     links = [(f"  {link.peer}", _link(status, link), age(link.last_proven_at), link.reason) for link in status.links]
     _print("Mesh links", ("  PEER", "STATE", "PROVEN", "REASON"), links)
+    warnings = [_warning(event) for event in status.warnings]
+    _print("Warnings", ("  LAST", "COUNT", "OBJECT", "REASON", "MESSAGE"), warnings)
 
 
 def _say(facts: Iterable[tuple[str, str]]) -> None:
@@ -99,6 +101,11 @@ def _link(status: ClusterStatus, link: MeshLink) -> str:
     if status.is_silent:
         return "Stale"
     return "Ready" if link.is_ready else "Down"
+
+
+def _warning(event: OwnedEvent) -> tuple[object, ...]:
+    last = age(event.last_at) if event.last_at is not None else "-"
+    return (f"  {last}", event.count, f"{event.kind}/{event.name}", event.reason, " ".join(event.message.split()))
 
 
 def _size(count: int | None) -> str:

@@ -34,10 +34,12 @@ class Leaving:
 
 def drain(api: Api, name: str, *, force: bool, timeout_seconds: float | None, dry_run: bool) -> int:
     """Drain a cluster and wait until it is empty; give the exit code."""
+    path = kinds.atoll("Cluster").path(None, name)
+    was_cordoned = bool(api.get(path)["spec"].get("unschedulable"))
     change = {"unschedulable": True, "draining": True, "evict": "All" if force else "ByPolicy"}
-    api.merge(kinds.atoll("Cluster").path(None, name), {"spec": change}, dry_run=dry_run)
+    api.merge(path, {"spec": change}, dry_run=dry_run)
     suffix = " (dry run)" if dry_run else ""
-    say(f"cluster/{name} cordoned{suffix}")
+    say(f"cluster/{name} {'already cordoned' if was_cordoned else 'cordoned'}{suffix}")
     there = _there(api, name)
     for leaving in there.values():
         hint(_prospect(leaving, force=force))
@@ -49,7 +51,7 @@ def drain(api: Api, name: str, *, force: bool, timeout_seconds: float | None, dr
     try:
         return _wait(api, name, there, timeout_seconds=timeout_seconds)
     except KeyboardInterrupt:
-        hint(f"cluster/{name} is still drained; atoll cluster uncordon {name} ends that")
+        hint(f"cluster/{name} is still draining; atoll cluster uncordon {name} ends that")
         raise
 
 
@@ -58,7 +60,7 @@ def _wait(api: Api, name: str, there: dict[str, Leaving], *, timeout_seconds: fl
     while there:
         if deadline is not None and time.monotonic() > deadline:
             hint(f"{plural(len(there), 'run')} still there after {timeout_seconds:g} s: {', '.join(_names(there))}")
-            hint(f"cluster/{name} is still drained; atoll cluster uncordon {name} ends that")
+            hint(f"cluster/{name} is still draining; atoll cluster uncordon {name} ends that")
             return UNMET
         time.sleep(_POLL_SECONDS)
         now = _there(api, name)

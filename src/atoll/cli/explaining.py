@@ -1,6 +1,6 @@
 """What `job explain` prints: the stored decision, every cluster with its seconds or reasons, and what would help."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from atoll.cli.api import Api
@@ -17,6 +17,8 @@ _IF_LOST = {
     "Failover": "placed again when it must have ended there",
     "Duplicate": "placed again at once, beside what may still run",
 }
+# Of more clusters than a screen shows, those that are out for the same reason share a row.
+_MOST_ROWS = 8
 HOLDER_HEADERS = ("JOB", "QUEUE", "HOLDS")
 _TERMS = ("waitSeconds", "stagingSeconds", "runSeconds", "moneySeconds", "totalSeconds")
 
@@ -48,11 +50,40 @@ def _print(job: Job, record: Mapping[str, Any] | None, known: Mapping[str, str])
     if record.get("queue"):
         _print_queue(record["queue"], str(record.get("decidedAt", "")))
         return
-    print_table(DECISION_HEADERS, decision_rows(record))
+    for line in standing(job, record):
+        say(line)
+    print_table(DECISION_HEADERS, folded(decision_rows(record)))
     if job.spec.loss_policy in _IF_LOST:
         say(f"if its cluster is lost: {_IF_LOST[job.spec.loss_policy]} (lossPolicy {job.spec.loss_policy})")
     for line in dict.fromkeys(_suggestion(suggestion) for suggestion in record.get("diagnosis", ())):
         say(line)
+
+
+def standing(job: Job, record: Mapping[str, Any]) -> list[str]:
+    """Say how a placed job is now, and as of when the table is: it is not made again while a run goes on."""
+    status, lines = job.status, []
+    if status.run is not None:
+        where = f" on {status.cluster}" if status.cluster else ""
+        why = f": {status.reason}" + (f": {status.message}" if status.message else "") if status.reason else ""
+        lines.append(f"now: {status.phase}{where}{why}")
+    if record.get("decidedAt"):
+        lines.append(f"as it was when this was decided, at {str(record['decidedAt'])[:19].replace('T', ' ')} UTC:")
+    return lines
+
+
+def folded(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Put clusters of a long table that have the same reasons into one row, where the first of them stands."""
+    if len(rows) <= _MOST_ROWS:
+        return list(rows)
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name, *rest in rows:
+        key = tuple(rest) if rest[0] == "-" else (name, *rest)  # one with terms stands alone
+        alike.setdefault(key, []).append(name)
+    return [(_together(names), *key[len(key) - len(DECISION_HEADERS) + 1 :]) for key, names in alike.items()]
+
+
+def _together(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def headline(name: str, record: Mapping[str, Any]) -> str:

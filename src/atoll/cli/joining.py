@@ -1,13 +1,18 @@
-"""Tells how kubectl and atoll find the hub that was just started, and puts its context into the user's kubeconfig."""
+"""Tells how kubectl and atoll find the hub that was just started, and puts its context into the user's kubeconfig.
 
+Owns the way back too, when it was stopped.
+"""
+
+from collections.abc import Iterable
 from pathlib import Path
 
 from atoll.cli.hub import export_line
 from atoll.cli.output import hint
 from atoll.federation.errors import AtollError
+from atoll.local.context_entry import remove_context
 from atoll.local.home import Home
 from atoll.local.hub import context_of
-from atoll.local.joining import Joined, join
+from atoll.local.joining import Joined, back, join
 from atoll.local.kubeconfig_file import user_files
 
 
@@ -29,9 +34,26 @@ def introduce(home: Home, *, with_context: bool) -> None:
         hint(f"so that commands in other terminals find it: {export}")
 
 
+def take_leave(home: Home, contexts: Iterable[str] = ()) -> None:
+    """Undo in the user's kubeconfig what stopping a home makes useless: contexts of clusters that went with it.
+
+    If its hub is the current context still, the one before becomes current again, as introduce() has promised.
+    """
+    files = user_files()
+    try:
+        for name in contexts:
+            remove_context(files, name)
+        before = back(home, files)
+    except AtollError as error:
+        hint(f"your kubeconfig was left alone: {error}")
+    else:
+        if before:
+            hint(f"kubectl and atoll use the context {before} again")
+
+
 def _joined(home: Home) -> Joined | None:
     try:
-        return join(context_of(home), user_files())
+        return join(context_of(home), user_files(), note=home.previous_context)
     except AtollError as error:
         hint(f"your kubeconfig was left alone: {error}")
         return None

@@ -18,6 +18,7 @@ from atoll.cli.output import hint, say, to_yaml
 from atoll.cli.refusals import LOOPBACK
 from atoll.federation.capacity import parse_duration
 from atoll.federation.errors import AtollError, Conflict, InvalidInput, Unavailable
+from atoll.federation.resources.base import is_cluster_name
 from atoll.installation.manifests import manifests
 from atoll.installation.plan import Hub, Installation, Manifest, State, StateKind
 from atoll.installation.systemd import script
@@ -51,6 +52,7 @@ def join(api: Api, wanted: Joining, output: ManifestOutput) -> None:
         InvalidInput: options contradict each other. Conflict: the cluster is leaving, or another one's.
         Unavailable: it was not heard in time.
     """
+    _check_name(wanted.name)
     plan, seconds = _plan(api, wanted), parse_duration(wanted.timeout)
     before = _known(api, wanted.name)
     if wanted.access.is_given:
@@ -64,6 +66,14 @@ def join(api: Api, wanted: Joining, output: ManifestOutput) -> None:
         say(script(plan).rstrip())
     else:
         _print(manifests(plan), output)
+
+
+def _check_name(name: str) -> None:
+    if not is_cluster_name(name):
+        raise InvalidInput(
+            f"{name!r} is no name of a cluster: a-z, 0-9 and '-', beginning and ending with a letter or digit, "
+            "32 characters at most"
+        )
 
 
 def _plan(api: Api, wanted: Joining) -> Installation:
@@ -143,10 +153,12 @@ def _apply(api: Api, wanted: Joining, plan: Installation, *, before: Json | None
     is_update = installed is not None and _is_heard(before)
     if wanted.dry_run:
         what = "updated" if is_update else "installed"
-        hint(f"{len(manifests(plan))} objects would be applied: see them with --dry-run and without --context")
+        hint(f"{len(manifests(plan))} objects would be applied; the same without --context prints them")
         say(f"cluster/{name} {what} (dry run)")
         return
-    _warn_of_loopback(plan)
+    may_reach = wanted.is_waited_for and access.is_here()
+    if not may_reach:
+        _warn_of_loopback(plan)
     if is_update and installed is not None:
         hint(f"cluster/{name} has a working agent: it keeps its credentials, and no token is made")
         plan = replace(plan, enrolment=installed.enrolment)
@@ -154,12 +166,13 @@ def _apply(api: Api, wanted: Joining, plan: Installation, *, before: Json | None
         plan = _invited(api, wanted, plan)
     membercluster.install(access, manifests(plan))
     if wanted.is_waited_for:
-        _wait_until_heard(api, wanted, _proven(before), seconds)
+        _wait_until_heard(api, wanted, _proven(before), seconds, doubtful=plan if may_reach else None)
     outcome = "updated" if is_update else "joined" if wanted.is_waited_for else "installed"
     say(f"cluster/{name} {outcome}")
 
 
-def _wait_until_heard(api: Api, wanted: Joining, before: str, seconds: float) -> None:
+def _wait_until_heard(api: Api, wanted: Joining, before: str, seconds: float, *, doubtful: Installation | None) -> None:
+    """Wait; if in vain, warn of a doubtful address: containers of this machine have a loopback of their own."""
     hint(f"waiting until cluster/{wanted.name} is heard")
     deadline = time.monotonic() + seconds
     while True:
@@ -167,6 +180,8 @@ def _wait_until_heard(api: Api, wanted: Joining, before: str, seconds: float) ->
         if proven and proven != before:
             return
         if time.monotonic() > deadline:
+            if doubtful is not None:
+                _warn_of_loopback(doubtful)
             raise Unavailable(
                 f"cluster {wanted.name} was not heard within {wanted.timeout}{_why(wanted.access)}; the agent goes on "
                 "trying, and this command may be given again"

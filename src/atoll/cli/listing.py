@@ -1,5 +1,6 @@
 """What `get` and each noun's `list` do: ask the hub for a table and print it, once or as long as it changes."""
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -9,6 +10,7 @@ from atoll.cli.kinds import KindRef
 from atoll.cli.options import Output
 from atoll.cli.output import hint, print_objects, table_rows
 from atoll.cli.tables import TablePrinter
+from atoll.federation.capacity import parse_duration
 from atoll.federation.errors import InvalidInput
 
 
@@ -98,7 +100,21 @@ def _follow(api: Api, query: Query, output: Output, *, printer: TablePrinter | N
 
 
 def _table(answer: Json, query: Query, output: Output) -> tuple[list[str], list[list[object]]]:
-    return table_rows(answer, wide=output is Output.WIDE, with_namespace=query.shows_namespace)
+    headers, rows = table_rows(answer, wide=output is Output.WIDE, with_namespace=query.shows_namespace)
+    return headers, _oldest_first(headers, rows) if query.ref.plural == kinds.EVENTS.plural else rows
+
+
+def _oldest_first(headers: list[str], rows: list[list[object]]) -> list[list[object]]:
+    """Order events as a log is read; the API gives them by name."""
+    column = headers.index("LAST SEEN")
+
+    def seconds_ago(row: list[object]) -> float:
+        try:
+            return parse_duration(str(row[column]))
+        except InvalidInput:  # no date at all
+            return math.inf
+
+    return sorted(rows, key=seconds_ago, reverse=True)
 
 
 def _now(api: Api, query: Query) -> str:

@@ -54,7 +54,7 @@ def root(
 
     \b
     Begin with:
-      atoll demo              see the whole of it work, in under a minute
+      atoll demo              see the whole of it work, in about a minute
       atoll sandbox up        a federation of four simulated clusters to play with
       atoll get clusters      what is there
     """

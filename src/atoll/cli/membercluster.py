@@ -7,16 +7,18 @@ since the agent's own client does it.
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from atoll.cli.output import hint
+from atoll.cli.refusals import LOOPBACK
 from atoll.edge.member import namespaces
 from atoll.edge.member.kube import Kube
 from atoll.edge.member.objects import Kind, Object, ObjectRef, Selection
-from atoll.federation.errors import Conflict, InvalidInput
+from atoll.federation.errors import AtollError, Conflict, InvalidInput
 from atoll.installation.manifests import removal
 from atoll.installation.plan import AGENT, CLUSTER_ANNOTATION, ENROLMENT_ANNOTATION, NAMESPACE, Manifest
 from atoll.local.kubeconfig import Kubeconfig
@@ -26,6 +28,7 @@ T = TypeVar("T")
 _NAMESPACE = ObjectRef(namespaces.NAMESPACE, None, NAMESPACE)
 _DEPLOYMENT = ObjectRef(Kind("apps/v1", "Deployment"), NAMESPACE, AGENT)
 _POD = Kind("v1", "Pod")
+_CRASHING = "CrashLoopBackOff"
 _GONE_SECONDS = 120.0
 _POLL_SECONDS = 0.5
 
@@ -42,13 +45,25 @@ class Access:
         """Whether a cluster was named at all."""
         return self.context is not None or self.kubeconfig is not None
 
+    def is_here(self) -> bool:
+        """Tell whether the cluster's API is on this machine, and so its pods, as far as that can be told.
+
+        Raises:
+            NotFound: there is no such context.
+        """
+        found = self._kubeconfig()
+        return urlsplit(found.server_of(self.context or found.current)).hostname in LOOPBACK
+
+    def _kubeconfig(self) -> Kubeconfig:
+        return Kubeconfig.read([self.kubeconfig] if self.kubeconfig else user_files())
+
     def check(self) -> None:
         """Refuse a context that is a hub of Atoll's: nothing can run there.
 
         Raises:
             InvalidInput: it is one.
         """
-        found = Kubeconfig.read([self.kubeconfig] if self.kubeconfig else user_files())
+        found = self._kubeconfig()
         name = self.context or found.current
         if found.is_atoll(name):
             raise InvalidInput(f"context {name} is a hub of Atoll's, not a cluster: --hub-context chooses the hub")
@@ -156,8 +171,24 @@ async def _until_gone(kube: Kube) -> None:
 
 
 async def _why_not_running(kube: Kube) -> str:
-    pods = (await kube.list(_POD, Selection(NAMESPACE, f"app.kubernetes.io/name={AGENT}"), project=_trouble)).items
-    return next(filter(None, pods), "" if pods else "it has no pod")
+    selection = Selection(NAMESPACE, f"app.kubernetes.io/name={AGENT}")
+    pods = (await kube.list(_POD, selection, project=lambda pod: (_trouble(pod), pod["metadata"]["name"]))).items
+    trouble, name = next((found for found in pods if found[0]), ("" if pods else "it has no pod", ""))
+    if not trouble.startswith(_CRASHING):
+        return trouble
+    said = await _last_line(kube, ObjectRef(_POD, NAMESPACE, name))
+    return f"{trouble}; its log ends with: {said}" if said else trouble
+
+
+async def _last_line(kube: Kube, pod: ObjectRef) -> str:
+    chunks = []
+    try:
+        async with aclosing(kube.logs(pod, container=AGENT, tail_lines=1)) as log:
+            async for chunk in log:
+                chunks.append(chunk)
+    except AtollError:
+        return ""
+    return b"".join(chunks).decode(errors="replace").strip()
 
 
 def _trouble(pod: Object) -> str:

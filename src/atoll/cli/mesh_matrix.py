@@ -3,6 +3,7 @@
 Owns what a cell says. Every form fits 80 columns and says how old the proof is.
 """
 
+import string
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -14,6 +15,8 @@ from atoll.federation.mesh import Direction, LinkState, Matrix, Pair
 
 # More columns of latencies, or of characters, do not fit a terminal beside names and ages.
 _WIDEST_MATRIX, _WIDEST_MAP = 9, 50
+# What columns and rows are called; numbers would be taken for the clusters' ids in the mesh.
+_LETTERS = string.ascii_letters
 # More broken links have few causes: they are told by cluster then.
 _LONGEST_LIST = 20
 _SELF, _NOTHING = "·", "-"
@@ -33,11 +36,9 @@ def print_matrix(whole: Matrix) -> None:
     """Print all links as fits their number, then those that are not ready with the reason."""
     names, views = (*whole.clusters, *whole.outsiders), _by_source(whole)
     if len(names) <= _WIDEST_MATRIX:
-        numbers = [str(number) for number in range(1, len(names) + 1)]
-        print_table(("CLUSTER", "PROVEN", *numbers), _rows(whole, names, views))
+        print_table(("CLUSTER", "PROVEN", *_LETTERS[: len(names)]), _rows(whole, names, views))
     elif len(names) <= _WIDEST_MAP:
-        ruler = "".join(str(number % 10) for number in range(1, len(names) + 1))
-        print_table(("CLUSTER", "PROVEN", "READY", ruler), _map(whole, names, views))
+        print_table(("CLUSTER", "PROVEN", "READY", _LETTERS[: len(names)]), _map(whole, names, views))
         hint(_LEGEND)
     if whole.broken:
         if len(names) <= _WIDEST_MAP:
@@ -54,21 +55,20 @@ def _by_source(whole: Matrix) -> Views:
 
 
 def _rows(whole: Matrix, names: Sequence[str], views: Views) -> Iterator[tuple[object, ...]]:
-    for number, name in enumerate(names, start=1):
+    for letter, name in zip(_LETTERS, names, strict=False):
         cells = (_cell(whole.pair(name, other), name) if other != name else _SELF for other in names)
-        yield f"{number} {name}", _proven(whole, name, views), *cells
+        yield f"{letter} {name}", _proven(whole, name, views), *cells
 
 
 def _map(whole: Matrix, names: Sequence[str], views: Views) -> Iterator[tuple[object, ...]]:
-    digits = len(str(len(names)))
-    for number, name in enumerate(names, start=1):
+    for letter, name in zip(_LETTERS, names, strict=False):
         pairs = [whole.pair(name, other) for other in names]
         known = [pair for pair in pairs if pair is not None]
         ready = sum(pair.link.state is LinkState.READY for pair in known)
         marks = "".join(
             _SELF if other == name else _mark(_cell(pair, name)) for other, pair in zip(names, pairs, strict=True)
         )
-        yield f"{number:{digits}} {name}", _proven(whole, name, views), f"{ready}/{len(known)}", marks
+        yield f"{letter} {name}", _proven(whole, name, views), f"{ready}/{len(known)}", marks
 
 
 def _mark(cell: str) -> str:

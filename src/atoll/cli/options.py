@@ -49,6 +49,14 @@ class ObjectOutput(StrEnum):
     NAME = "name"
 
 
+class LossPolicy(StrEnum):
+    """What `--loss-policy` takes: what becomes of a job whose cluster is lost or drained."""
+
+    WAIT = "Wait"
+    FAILOVER = "Failover"
+    DUPLICATE = "Duplicate"
+
+
 Namespace = Annotated[str, typer.Option("--namespace", "-n", envvar="ATOLL_NAMESPACE", help="Namespace.")]
 AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Every namespace.")]
 Selector = Annotated[str, typer.Option("--selector", "-l", metavar="LABELS", help="Label selector, as kubectl's.")]

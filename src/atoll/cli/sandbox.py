@@ -29,8 +29,8 @@ def up(
     kubeconfig, so that kubectl finds it too.
 
     The first four clusters are always the same; further ones are clouds with GPUs, data centres, K3s devices and
-    KubeEdge clusters with a node that is offline, in turn. A sandbox grows by a later `up` and does not shrink. Each
-    agent is a process of some 90 MB.
+    KubeEdge clusters with a node that is offline, in turn. After `down` it grows by an `up` with more, and it does not
+    shrink. Each agent is a process of some 90 MB.
 
     \b
     Examples:
@@ -50,7 +50,8 @@ def up(
 def down(home: HomeFolder = None) -> None:
     """Stop the sandbox; its data stay for the next `up`.
 
-    Faults end with it, and so do clusters that `sandbox cluster start` has started.
+    Faults end with it, and so do clusters that `sandbox cluster start` has started, with their contexts. If the hub is
+    the current context of your kubeconfig still, the one before becomes current again.
 
     \b
     Example:

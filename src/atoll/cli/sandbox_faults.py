@@ -30,11 +30,14 @@ def plant(folder: str | None, kind: FaultKind, **fields: Any) -> None:
 
 def heal(folder: str | None, cluster: str) -> None:
     """End faults and say which."""
-    healed = Control.of(running_home(folder)).heal(cluster)
+    control = Control.of(running_home(folder))
+    healed = control.heal(cluster)
     for fault in healed:
         say(f"healed: {fault['text']}")
     if not healed:
-        hint(f"nothing to heal{f' at {cluster}' if cluster else ''}: no fault stands")
+        others = len(control.faults()) if cluster else 0
+        stand = f" ({others} {'other stands' if others == 1 else 'others stand'}: atoll sandbox fault list)"
+        hint(f"nothing to heal: no fault {f'concerns {cluster}{stand}' if others else 'stands'}")
 
 
 def show(folder: str | None, output: Output) -> None:

@@ -1,19 +1,19 @@
 """What the `sandbox` commands do: start the federation here or in the background, show it, stop it."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from atoll.cli import foreground
-from atoll.cli.joining import introduce
+from atoll.cli.ages import age
+from atoll.cli.joining import introduce, take_leave
 from atoll.cli.options import Output
 from atoll.cli.output import hint, plural, say, tell_interrupted, to_yaml
 from atoll.cli.tables import print_table
-from atoll.federation.capacity import format_duration
-from atoll.federation.errors import NotFound, Unavailable
+from atoll.federation.errors import Conflict, NotFound, Unavailable
 from atoll.local import detach
 from atoll.local.home import Home, default_home, running_homes
 from atoll.local.signals import signals_raise
@@ -44,18 +44,45 @@ def run_here(home: Home, clusters: int | None, *, with_context: bool) -> None:
 def start(home: Home, clusters: int | None, *, with_context: bool) -> State:
     """Start the federation in the background and wait until it is ready; interrupted, it is stopped again.
 
+    One that runs or starts already is waited for and told of instead.
+
     Raises:
-        InvalidInput: this home cannot have so many clusters.
+        InvalidInput: this home cannot have so many clusters. Conflict: it runs with fewer.
     """
+    running = home.read_state() if home.is_running() else None
+    if running is not None and running.kind == "sandbox" and running.phase in ("Starting", "Ready"):
+        return _greet(home, running, clusters, with_context=with_context)
     count = len(sandbox(home, clusters).specs)
     command = (*supervisor_command(home), "--clusters", str(count))
     with signals_raise(tell_interrupted), detach.launched(command, home, outlives_us=True) as supervisor:
         seconds = seconds_to_start(count) + _START_SECONDS
         state = detach.wait_ready(supervisor, home, on_step=hint, seconds=seconds)
-    hint(f"ready: the hub is at {state.hub_url}, with {plural(count, 'cluster')}")
+    _tell_ready(home, state, with_context=with_context)
+    return state
+
+
+def _greet(home: Home, running: State, clusters: int | None, *, with_context: bool) -> State:
+    """Wait for a sandbox that another command has started, and tell of it."""
+    count = len(sandbox(home).specs)
+    if clusters is not None and clusters != count:
+        raise Conflict(
+            f"--clusters {clusters}: the sandbox runs with {plural(count, 'cluster')}: 'atoll sandbox down' first, "
+            "then it can grow"
+        )
+    if running.phase == "Ready":
+        hint(f"the sandbox in {home.root} runs already")
+    else:
+        hint(f"another command is starting the sandbox in {home.root}: waiting for it")
+    seconds = seconds_to_start(count) + _START_SECONDS
+    state = detach.wait_other(home, on_step=hint, told=len(running.steps), seconds=seconds)
+    _tell_ready(home, state, with_context=with_context)
+    return state
+
+
+def _tell_ready(home: Home, state: State, *, with_context: bool) -> None:
+    hint(f"ready: the hub is at {state.hub_url}, with {plural(len(state.clusters), 'cluster')}")
     introduce(home, with_context=with_context)
     hint("try: atoll get clusters   atoll sandbox fault cut cloud-eu lab-k3s   atoll sandbox down")
-    return state
 
 
 def stop(folder: str | None) -> None:
@@ -64,8 +91,10 @@ def stop(folder: str | None) -> None:
     if not candidates:
         hint("no sandbox runs on this machine")
         return
-    home, _ = detach.running_state(candidates, what="sandbox")
+    home, state = detach.running_state(candidates, what="sandbox")
+    by_hand = {one.name for one in _clusters(home)} - {one.name for one in state.clusters}
     hint(f"stopped {home.root}" if detach.stop(home) else f"nothing runs in {home.root}")
+    take_leave(home, by_hand)
 
 
 def show(folder: str | None, output: Output) -> bool:
@@ -118,8 +147,12 @@ def _running() -> list[Home]:
 
 def _print(home: Home, state: State) -> None:
     say(f"{state.phase} in {home.root}, supervisor {state.pid}")
-    say(f"hub   {state.hub_url}\nNATS  {state.nats_url}\nMQTT  {state.mqtt_url}\nlogs  {home.logs}")
-    say(f"kubectl --kubeconfig {state.hub_kubeconfig}\n")
+    places = {"hub": state.hub_url, "NATS": state.nats_url, "MQTT": state.mqtt_url, "logs": home.logs}
+    for name, place in places.items():
+        say(f"{name:<4}  {place or '(not started yet)'}")
+    if state.hub_kubeconfig:
+        say(f"kubectl --kubeconfig {state.hub_kubeconfig}   (--context CLUSTER for one of them)")
+    say("")
     print_table(("PROCESS", "PID", "RESTARTS"), _processes(state))
     say("")
     clusters = _clusters(home)
@@ -144,8 +177,5 @@ def _processes(state: State) -> Iterator[tuple[object, ...]]:
 
 def print_faults(standing: list[dict[str, Any]]) -> None:
     """Print faults as a table."""
-    now = datetime.now(UTC)
-    rows = [
-        (one["text"], format_duration((now - datetime.fromisoformat(one["since"])).total_seconds())) for one in standing
-    ]
+    rows = [(one["text"], age(datetime.fromisoformat(one["since"]))) for one in standing]
     print_table(("FAULT", "SINCE"), rows)

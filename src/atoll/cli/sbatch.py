@@ -84,6 +84,9 @@ def sbatch(  # noqa: PLR0913 - an option of a command line is a parameter to typ
     for note in () if batch.asks_for("quiet") else batch.notes:
         hint(f"note: {note}")
     if manifest:
+        if batch.demand.after:  # only the hub knows the names of numbers
+            with connect(hub) as api:
+                batch = batching.with_names(api, batch)
         say(to_yaml(batch.manifest_of(batching.number())).rstrip())
         return
     with connect(hub) as api:

@@ -25,6 +25,7 @@ class Request:
     expected: str | None
     priority: int
     image: str
+    loss_policy: str = ""
 
 
 def job_manifest(request: Request, namespace: str) -> Json:
@@ -46,6 +47,8 @@ def job_manifest(request: Request, namespace: str) -> Json:
         spec["gpu"] = {"count": request.gpus, "models": list(request.gpu_models)}
     if request.expected:
         spec["expectedDuration"] = request.expected
+    if request.loss_policy:
+        spec["lossPolicy"] = request.loss_policy
     named = {"name": request.name} if request.name is not None else {"generateName": "run-"}
     metadata = {**named, "namespace": namespace}
     return {"apiVersion": GROUP_VERSION, "kind": "Job", "metadata": metadata, "spec": spec}

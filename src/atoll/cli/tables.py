@@ -7,7 +7,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _GOOD = frozenset({"Ready", "Succeeded", "Applied", "Complete", "True", "connected", "Served", "ok"})
 _WORKING = frozenset(
@@ -45,13 +45,15 @@ class Layout:
     gap: int
     stacks_lists: bool = False
     explains_below: int | None = None
+    explanation_width: int = 0
 
     def lines(self, row: Sequence[str]) -> Iterator[list[str]]:
         """Give the lines of a row, each as its padded cells; only the last cell of a line is not padded.
 
-        An explanation that has room stays in the row.
+        An explanation that has room stays in the row; a dash only where the header of its column has room, too.
         """
-        is_beside = self.explains_below is not None and _total(self) + self.gap + len(row[-1]) <= self.explains_below
+        needed = self.explanation_width if row[-1] in ("", "-") else len(row[-1])
+        is_beside = self.explains_below is not None and _total(self) + self.gap + needed <= self.explains_below
         cells = row if self.explains_below is None else row[:-1]
         stacks = [_stack(cell) if self.stacks_lists else [cell] for cell in cells]
         for index in range(max(len(stack) for stack in stacks)):
@@ -62,8 +64,22 @@ class Layout:
             yield from ([line] for line in _below(row[-1], self.explains_below))
 
 
-def lay_out(headers: Sequence[str], rows: Sequence[Sequence[str]], *, width: int | None = None) -> Layout:
-    """Choose the first layout that fits the width: as it is, closer, the explanation below, lists as stacks. Pure.
+@dataclass(frozen=True)
+class Folded:
+    """Rows of two lines, each with columns of its own: from column `at` on they stand below the first ones."""
+
+    above: Layout
+    below: Layout
+    at: int
+
+    def lines(self, row: Sequence[str]) -> Iterator[list[str]]:
+        """Give the lines of a row, each as its padded cells."""
+        yield from self.above.lines(row[: self.at])
+        yield from ([_INDENT, *pieces] for pieces in self.below.lines(row[self.at :]))
+
+
+def lay_out(headers: Sequence[str], rows: Sequence[Sequence[str]], *, width: int | None = None) -> Layout | Folded:
+    """Choose the first layout that fits: as it is, closer, the explanation below, lists as stacks, two lines. Pure.
 
     Args:
         headers: the column names.
@@ -76,15 +92,32 @@ def lay_out(headers: Sequence[str], rows: Sequence[Sequence[str]], *, width: int
         return plain
     explains = headers[-1].strip() in _EXPLAINING and len(headers) > 1
     shorter = whole[:-1] if explains else whole
-    stacked = _widths(headers, [["\n".join(_stack(cell)) for cell in row] for row in rows])
-    below = width if explains else None
+    stacked = _widths(headers, [["\n".join(_stack(cell)) for cell in row] for row in rows])[: len(shorter)]
+    below, heading = (width, len(headers[-1])) if explains else (None, 0)
     attempts = (
         Layout(whole, _NARROW_GAP),
-        Layout(shorter, _NARROW_GAP, explains_below=below),
-        Layout(stacked[: len(shorter)], _NARROW_GAP, stacks_lists=True, explains_below=below),
-        Layout(stacked[: len(shorter)], _LEAST_GAP, stacks_lists=True, explains_below=below),
+        Layout(shorter, _NARROW_GAP, explains_below=below, explanation_width=heading),
+        Layout(stacked, _NARROW_GAP, stacks_lists=True, explains_below=below, explanation_width=heading),
+        Layout(stacked, _LEAST_GAP, stacks_lists=True, explains_below=below, explanation_width=heading),
     )
-    return next((attempt for attempt in attempts if _total(attempt) <= width), attempts[-1])
+    return next((attempt for attempt in attempts if _total(attempt) <= width), None) or _fold(attempts[2], width)
+
+
+def _fold(layout: Layout, width: int) -> Layout | Folded:
+    """Give the first line as many columns as it can hold, and all others to the second."""
+    if len(layout.widths) < 2:
+        return layout
+    fitting = (at for at in range(len(layout.widths) - 1, 1, -1) if _total(_part(layout, 0, at)) <= width)
+    at = next(fitting, 1)
+    above = replace(_part(layout, 0, at), explains_below=None)
+    below = _part(layout, at, len(layout.widths))
+    if below.explains_below is not None:
+        below = replace(below, explains_below=width - len(_INDENT))
+    return Folded(above, below, at)
+
+
+def _part(layout: Layout, start: int, end: int) -> Layout:
+    return replace(layout, widths=layout.widths[start:end])
 
 
 class TablePrinter:
@@ -92,7 +125,7 @@ class TablePrinter:
 
     def __init__(self, headers: Sequence[str]) -> None:
         self._headers = list(headers)
-        self._layout: Layout | None = None
+        self._layout: Layout | Folded | None = None
 
     def print(self, rows: Iterable[Sequence[object]]) -> None:
         """Print rows, and the header if it was not printed yet."""
@@ -100,7 +133,8 @@ class TablePrinter:
         show = _shower()
         if self._layout is None:
             self._layout = lay_out(self._headers, cells, width=_terminal_width())
-            show(next(self._layout.lines(self._headers)), True)
+            for line in self._layout.lines(self._headers):
+                show(line, True)
         for row in cells:
             for line in self._layout.lines(row):
                 show(line, False)

@@ -75,7 +75,17 @@ def wait_ready(supervisor: Popen[bytes], home: Home, *, on_step: Callable[[str],
     Raises:
         Unavailable: it failed or took longer; the message says why and where the log is.
     """
-    told = 0
+    return _follow(home, has_ended=lambda: supervisor.poll() is not None, on_step=on_step, seconds=seconds)
+
+
+def wait_other(home: Home, *, on_step: Callable[[str], None], told: int, seconds: float) -> State:
+    """Wait for a stack that another command is starting, as wait_ready() does; `told` of its steps are known."""
+    return _follow(home, has_ended=lambda: not home.is_running(), on_step=on_step, told=told, seconds=seconds)
+
+
+def _follow(
+    home: Home, *, has_ended: Callable[[], bool], on_step: Callable[[str], None], seconds: float, told: int = 0
+) -> State:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         state = home.read_state()
@@ -84,7 +94,7 @@ def wait_ready(supervisor: Popen[bytes], home: Home, *, on_step: Callable[[str],
             told += 1
         if state and state.phase == "Ready":
             return state
-        if supervisor.poll() is not None:
+        if has_ended():
             raise Unavailable(_why(home, state))
         time.sleep(_POLL_SECONDS)
     raise Unavailable(f"not ready after {seconds:.0f} s; what it waits for is in {home.logs}")

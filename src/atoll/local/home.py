@@ -58,6 +58,11 @@ class Home:
         """How clients reach this home's hub as its administrator."""
         return self.root / "kubeconfig"
 
+    @property
+    def previous_context(self) -> Path:
+        """Names the context of the user's kubeconfig that was the current one before this home's hub was."""
+        return self.root / "previous-context"
+
     def hold_file(self, process: str) -> Path:
         """While this file is there, the supervisor does not start a process again that has ended."""
         return self.root / "held" / process

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from atoll.local import kubeconfig
+from atoll.local.home import Home, write_atomically
 from atoll.local.kubeconfig import Context, Kubeconfig
 from atoll.local.kubeconfig_file import file_to_write
 
@@ -21,8 +22,13 @@ class Joined:
     is_open_to_others: bool
 
 
-def join(context: Context, files: Sequence[Path]) -> Joined:
+def join(context: Context, files: Sequence[Path], *, note: Path) -> Joined:
     """Put a context into the file that kubectl would write, and make it the current one.
+
+    Args:
+        context: the hub.
+        files: the user's.
+        note: where to write which context was the current one, for back().
 
     Raises:
         InvalidInput: a file is malformed. Conflict: it is locked. Unavailable: it cannot be written.
@@ -31,7 +37,25 @@ def join(context: Context, files: Sequence[Path]) -> Joined:
     named = replace(context, name=_free_name(found, context))
     path = file_to_write(files)
     kubeconfig.put(path, named, use=True)
+    if found.current != named.name:
+        write_atomically(note, found.current.encode())
     return Joined(named.name, path, found.current, bool(stat.S_IMODE(path.stat().st_mode) & 0o077))
+
+
+def back(home: Home, files: Sequence[Path]) -> str:
+    """Make the context current that was so before a home's hub was; give its name, empty if nothing is to be done.
+
+    Raises:
+        InvalidInput, Conflict, Unavailable: as join() does.
+    """
+    found = Kubeconfig.read(files)
+    if not home.previous_context.exists() or found.home_of(found.current) != str(home.root):
+        return ""
+    before = home.previous_context.read_text()
+    if not found.has(before):
+        return ""
+    kubeconfig.use(files, before)
+    return before
 
 
 def _free_name(found: Kubeconfig, context: Context) -> str:

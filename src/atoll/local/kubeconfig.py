@@ -69,6 +69,15 @@ class Kubeconfig:
         """Tell whether a context is one of Atoll's."""
         return _mark(self._of("contexts").get(name, {}).get("context")) is not None
 
+    def has(self, name: str) -> bool:
+        """Tell whether there is a context of this name, whoever it belongs to."""
+        return name in self._of("contexts")
+
+    def home_of(self, name: str) -> str:
+        """Give the folder of the hub on this machine that a context is for; empty if it is not for one."""
+        mark = _mark(self._of("contexts").get(name, {}).get("context")) or {}
+        return str(mark.get("home", ""))
+
     def is_taken(self, name: str, *, home: str) -> bool:
         """Tell whether a name belongs to somebody else: another program, or another home of ours."""
         if any(name in self._of(kind) for kind in LISTS) and not self.is_atoll(name):
@@ -83,6 +92,15 @@ class Kubeconfig:
             NotFound: there is no such context; the message lists Atoll's.
         """
         self._inner("contexts", "context", name)
+
+    def server_of(self, name: str) -> str:
+        """Give the URL of a context's server, whoever it belongs to.
+
+        Raises:
+            NotFound: there is no such context, or no such cluster.
+        """
+        cluster = str(self._inner("contexts", "context", name).get("cluster", ""))
+        return str(self._inner("clusters", "cluster", cluster).get("server", ""))
 
     def context(self, name: str) -> Context:
         """Give a context with all that a client needs of it.

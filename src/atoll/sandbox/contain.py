@@ -92,6 +92,9 @@ class PrivateRoot:
             found = os.statvfs(target).f_flag
             kept = (found & _ST_SAME_BITS) | (_MS_RELATIME if found & _ST_RELATIME else 0)
             _mount("none", target, flags=_MS_REMOUNT | _MS_BIND | _MS_RDONLY | kept)
+            self._made.discard(target)
+        elif is_directory:
+            self._made.add(target)  # as container runtimes do, a mount below it gets its folder in the volume itself
 
     def _make_directories(self, path: str) -> None:
         parent = "/"

@@ -8,19 +8,19 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from atoll.cli import kinds
-from atoll.cli.api import Api
+from atoll.cli.api import Api, Json
 from atoll.cli.enrolling import invite
 from atoll.federation.bus.membership import MEMBER_FILE
 from atoll.federation.errors import InvalidInput, Unavailable
-from atoll.federation.resources import GROUP_VERSION, Cluster, Gateway
+from atoll.federation.resources import GROUP_VERSION
 from atoll.local import hub as local_hub
+from atoll.local.context_entry import add_context
 from atoll.local.home import Home, write_atomically
 from atoll.local.hub import LocalHub
 from atoll.local.ports import assign
@@ -30,6 +30,7 @@ from atoll.local.supervisor import ProcessSpec
 from atoll.sandbox.faults.agents import agent_process
 from atoll.sandbox.faults.book import FAULTS_FILE
 from atoll.sandbox.forms import sandbox_clusters
+from atoll.sandbox.readiness import Awaited
 from atoll.sandbox.settings import HUB, NATS, SETTINGS_FILE, SandboxSettings, port_names
 from atoll.sandbox.spec import DEFAULT_CLUSTERS, ClusterSpec
 from atoll.sandbox.state import STATE_FILE, ClusterState, read_state
@@ -37,6 +38,7 @@ from atoll.sandbox.state import STATE_FILE, ClusterState, read_state
 GATEWAY = "lab-a"
 USUAL_CLUSTERS = len(DEFAULT_CLUSTERS)
 _TOKEN = "enrolment-token"  # noqa: S105 - a file name
+_INVITED = "invited.uid"  # of which object it was made a member
 _GATEWAY_HEARTBEAT_SECONDS = "0.5"
 _READY_SECONDS, _READY_SECONDS_EACH = 60.0, 6.0
 _SIZE_FILE = "clusters.count"
@@ -102,10 +104,11 @@ async def _compose(federation: Federation, stack: Stack) -> None:
     hub, broker_url = await _start_hub(federation, stack)
     clusters = read_state(stack.home.folder("clusters")).clusters
     stack.note(clusters=tuple(_access(cluster) for cluster in clusters))
-    await asyncio.to_thread(_create_objects, hub, federation)
+    for cluster in clusters:
+        add_context((stack.home.kubeconfig,), cluster.name, cluster.server)
+    found = await asyncio.to_thread(_create_objects, hub, federation)
     stack.step(f"starting the agents{' and the gateway' if federation.gateway else ''}")
-    names = [cluster.name for cluster in clusters]
-    await asyncio.to_thread(_invite, stack.home, hub, names, federation.gateway)
+    await asyncio.to_thread(_invite, stack.home, hub, found)
     agents = [_agent_process(stack.home, cluster, hub, federation.heartbeat_seconds) for cluster in clusters]
     gateways = [_gateway_process(stack.home, hub, broker_url)] if federation.gateway else []
     await stack.supervisor.start(*agents, *gateways)
@@ -159,12 +162,13 @@ def _object(kind: str, name: str, spec: dict[str, Any], labels: dict[str, str]) 
     return {"apiVersion": GROUP_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
 
 
-def _create_objects(hub: LocalHub, federation: Federation) -> None:
-    """Apply the objects; on a home that was used before they are there already and stay what they were."""
+def _create_objects(hub: LocalHub, federation: Federation) -> list[Json]:
+    """Apply the objects and give them; on a home that was used before they are there already and stay as they were."""
     with Api(hub.context.server, hub.context.credentials) as api:
-        for manifest in objects(federation):
-            ref = kinds.atoll(manifest["kind"])
-            api.apply(ref.path(None, manifest["metadata"]["name"]), manifest)
+        return [
+            api.apply(kinds.atoll(manifest["kind"]).path(None, manifest["metadata"]["name"]), manifest)
+            for manifest in objects(federation)
+        ]
 
 
 def _port_names(federation: Federation, spec: ClusterSpec) -> tuple[str, ...]:
@@ -198,14 +202,19 @@ def _clusters_process(stack_home: Home, federation: Federation, ports: Mapping[s
     )
 
 
-def _invite(home: Home, hub: LocalHub, clusters: Sequence[str], gateway: str) -> None:
-    """Enrol what is no member yet, as a person would by `atoll cluster join`; who has come in once stays a member."""
-    wanted = [("cluster", name, _agent_folder(home, name)) for name in clusters]
-    wanted += [("gateway", gateway, home.folder("gateway"))] if gateway else []
+def _invite(home: Home, hub: LocalHub, found: Sequence[Json]) -> None:
+    """Enrol what is no member yet, as a person would by `atoll cluster join`; who has come in once stays a member.
+
+    Whose object was deleted meanwhile has left: its credentials are revoked, and it comes in anew.
+    """
     with Api(hub.context.server, hub.context.credentials) as api:
-        for kind, name, folder in wanted:
-            if not (folder / "membership" / MEMBER_FILE).exists():
+        for each in found:
+            kind, name, uid = each["kind"].lower(), each["metadata"]["name"], each["metadata"]["uid"].encode()
+            folder = home.folder("gateway") if kind == "gateway" else _agent_folder(home, name)
+            is_member = (folder / "membership" / MEMBER_FILE).exists()
+            if not (is_member and (folder / _INVITED).exists() and (folder / _INVITED).read_bytes() == uid):
                 write_atomically(folder / _TOKEN, invite(api, kind, name).token.encode(), mode=0o600)
+                write_atomically(folder / _INVITED, uid)
 
 
 def _enrolment(hub: LocalHub, folder: Path) -> dict[str, str]:
@@ -256,25 +265,11 @@ async def _wait_ready(stack: Stack, hub: LocalHub, federation: Federation) -> No
     """Wait until every cluster and the gateway have proven to the hub that they are there."""
     seconds = seconds_to_start(len(federation.specs))
     deadline = time.monotonic() + seconds
+    names = tuple(spec.name for spec in federation.specs)
+    awaited = Awaited(names, federation.gateway, since=stack.state.started_at)
     with Api(hub.context.server, hub.context.credentials) as api:
-        while not await asyncio.to_thread(_is_ready, api, federation, stack.state.started_at):
+        while not await asyncio.to_thread(awaited.is_met, api):
             if time.monotonic() > deadline:
-                raise Unavailable(f"not every cluster is Ready after {seconds:.0f} s: see {stack.home.logs}")
+                late = await asyncio.to_thread(awaited.why_not, api)
+                raise Unavailable(f"not everything is Ready after {seconds:.0f} s: {late}; see {stack.home.logs}")
             await asyncio.sleep(_POLL_SECONDS)
-
-
-def _is_ready(api: Api, federation: Federation, started_at: datetime) -> bool:
-    """Count only what was proven since this start: a home that was used before remembers how it was then."""
-    names = {spec.name for spec in federation.specs}
-    found = [Cluster.model_validate(item) for item in api.get(kinds.atoll("Cluster").collection())["items"]]
-    ours = [cluster for cluster in found if cluster.metadata.name in names]
-    proven = [
-        cluster.status.last_proven_at
-        for cluster in ours
-        if cluster.status.phase == "Ready" and len(cluster.status.links) >= len(names) - 1
-    ]
-    if federation.gateway:
-        gateway = Gateway.model_validate(api.get(kinds.atoll("Gateway").path(None, federation.gateway)))
-        proven.append(gateway.status.last_proven_at if gateway.status.phase == "Ready" else None)
-    is_fresh = all(at is not None and at >= started_at for at in proven)
-    return len(proven) == len(names) + bool(federation.gateway) and is_fresh

@@ -19,6 +19,8 @@ Json = Mapping[str, Any]
 _TERMINAL_PODS = frozenset({"Succeeded", "Failed"})
 # The Job controller's way to say "a pod failed": the pod itself knows more.
 _JOB_GAVE_UP = frozenset({"BackoffLimitExceeded", ""})
+# An Indexed Job has up to 100,000 indexes; more of them than this nobody reads in a message.
+_INDEXES_CHARS = 100
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def _phase(job: Json, pods: Sequence[Json]) -> tuple[RunPhase, str, str]:
     if _holds(job, "Complete"):
         return "Succeeded", "", ""
     if _holds(job, "Failed"):
-        return "Failed", *_failure(condition(job, "Failed"), pods)
+        reason, message = _failure(condition(job, "Failed"), pods)
+        return "Failed", reason, _with_indexes(job, message)
     if _holds(job, "Suspended"):
         return "Pending", "Suspended", str(condition(job, "Suspended").get("message", ""))
     if any(_pod_phase(pod) in {"Running", *_TERMINAL_PODS} for pod in pods):
@@ -101,6 +104,14 @@ def _failure(failed: Json, pods: Sequence[Json]) -> tuple[str, str]:
                 own = str(ended.get("message") or f"ended with exit code {ended['exitCode']}")
                 return str(ended.get("reason") or "Error"), f"pod {pod['metadata']['name']}, container {name}: {own}"
     return reason or "Failed", message
+
+
+def _with_indexes(job: Json, message: str) -> str:
+    """Name the indexes of an Indexed Job that have failed; Kubernetes tells them with `backoffLimitPerIndex` only."""
+    failed = str((job.get("status") or {}).get("failedIndexes") or "")
+    if len(failed) > _INDEXES_CHARS:
+        failed = f"{failed[:_INDEXES_CHARS].rpartition(',')[0]} and more"
+    return "; ".join(filter(None, (message, f"failed indexes: {failed}" if failed else "")))
 
 
 def _waiting(pods: Iterable[Json]) -> tuple[str, str]:

@@ -5,7 +5,7 @@ Everything else in the agent works without it. It must not look into orders or r
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import structlog
 
@@ -16,7 +16,7 @@ from atoll.edge.member.lease import SavedLease, Witness
 from atoll.edge.member.recency import Recency
 from atoll.edge.member.reporter import Reporter
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.link import SPREAD_SECONDS
+from atoll.federation.bus.link import SPREAD_SECONDS, Refused
 from atoll.federation.bus.membership import Membership
 from atoll.federation.bus.subjects import (
     DESIRED_STREAM,
@@ -34,7 +34,7 @@ Serve = Callable[[bytes], AsyncIterator[bytes]]
 Recall = Callable[[str, bytes], None]
 
 _CONNECT_SECONDS = 10.0
-_RETRY_SECONDS = 1.0
+_RETRY_SECONDS, _REFUSED_RETRY_SECONDS = 1.0, 15.0
 
 
 class Uplink:
@@ -85,14 +85,16 @@ class Uplink:
     async def _exchange(self, bus: Bus, token: str) -> None:
         desired = bus.own_table(DESIRED_STREAM, desired_prefix("cluster", self._cluster, token))
         observed = bus.own_table(OBSERVED_STREAM, observed_prefix("cluster", self._cluster, token))
+        earlier = None
         if not self._orders.store.identity:
-            await self._recall_runs(observed)
+            earlier = await _snapshot(observed)
+            self._recall_runs(earlier)
         # The hub's store may have been made anew while the connection was away: it is told everything again.
         with bus.on_reconnect(self._reporter.repeat_all):
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._orders.follow(self._recency.of(desired)))
                 group.create_task(self._reporter.run(Witness(observed, self._lease)))
-                group.create_task(self._sweep(observed))
+                group.create_task(self._sweep(observed, earlier))
 
     async def _connect(self, member: Membership) -> Bus:
         url, name = member.nats_url, f"agent {self._cluster}"
@@ -101,6 +103,10 @@ class Uplink:
                 bus = await Bus.connect(
                     url, name=name, login=member.login, wait_seconds=_CONNECT_SECONDS, spread_seconds=SPREAD_SECONDS
                 )
+            except Refused as error:
+                remedy = f"'atoll cluster join {self._cluster}' lets it in again"
+                log.warning("the credentials were revoked or have ended", reason=str(error), remedy=remedy)
+                await asyncio.sleep(_REFUSED_RETRY_SECONDS)
             except Unavailable as error:
                 log.info("the hub cannot be reached, carrying on from the last orders", reason=str(error))
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -108,23 +114,28 @@ class Uplink:
                 log.info("connected to the hub", url=url)
                 return bus
 
-    async def _recall_runs(self, observed: Table) -> None:
-        for key, value in (await _snapshot(observed, RUNS)).items():
-            self._recall(key.removeprefix(f"{RUNS}/"), value)
+    def _recall_runs(self, earlier: Mapping[str, bytes]) -> None:
+        for key, value in earlier.items():
+            if key.startswith(f"{RUNS}/"):
+                self._recall(key.removeprefix(f"{RUNS}/"), value)
 
-    async def _sweep(self, observed: Table) -> None:
-        """Withdraw what an earlier life of this agent reported about orders that have ended meanwhile."""
+    async def _sweep(self, observed: Table, earlier: Mapping[str, bytes] | None) -> None:
+        """Withdraw what an earlier life of this agent reported about orders that have ended meanwhile.
+
+        Args:
+            earlier: what was reported, if that was read already: a read costs NATS a consumer.
+        """
         await self._orders.has_synced.wait()
-        for key in await _snapshot(observed, ""):
+        for key in earlier if earlier is not None else await _snapshot(observed):
             kind, _, rest = key.partition("/")
             if kind in (RUNS, POLICYSETS, SERVICES) and not self._orders.has(kind, rest):
                 self._reporter.forget(key)
 
 
-async def _snapshot(table: Table, under: str) -> dict[str, bytes]:
-    """Read all keys below one key as they are now; all there are if it is empty."""
+async def _snapshot(table: Table) -> dict[str, bytes]:
+    """Read all keys as they are now."""
     found: dict[str, bytes] = {}
-    async with contextlib.aclosing(table.follow(under)) as items:  # type: ignore[type-var]  # an async generator
+    async with contextlib.aclosing(table.follow()) as items:  # type: ignore[type-var]  # an async generator
         async for item in items:
             if isinstance(item, Synced):
                 break

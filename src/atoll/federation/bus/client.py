@@ -16,6 +16,11 @@ from nats.aio.client import Client, Server, Srv
 _PASSING = ("authentication expired", "authentication revoked", "authorization violation", "account authentication")
 
 
+def is_refusal(problem: Exception) -> bool:
+    """Tell whether a server answered, but does not take the credentials."""
+    return isinstance(problem, nats.errors.Error) and any(text in str(problem).lower() for text in _PASSING)
+
+
 class NatsClient(Client):
     """A client that keeps trying."""
 

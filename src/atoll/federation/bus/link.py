@@ -16,7 +16,7 @@ import structlog
 from nats.aio.msg import Msg
 
 from atoll.federation.backoff import Comeback
-from atoll.federation.bus.client import NatsClient, pacing
+from atoll.federation.bus.client import NatsClient, is_refusal, pacing
 from atoll.federation.bus.login import OPEN, Login
 from atoll.federation.bus.outage import NotSent, Outage
 from atoll.federation.errors import Unavailable
@@ -25,10 +25,18 @@ log = structlog.get_logger(__name__)
 
 # A leader change of a three-node cluster took up to 5.8 s when measured (NATS.md 2.2): below this, healthy writes fail.
 API_TIMEOUT_SECONDS = 10.0
+# How long a connection that is closed waits for what was published to reach the server.
+_FLUSH_SECONDS = 2
 # How often one who waits for NATS says so in its log.
 _PATIENCE_SECONDS = 5.0
+# Who is refused at its first connect tries again after so long: the pace for a server that is starting is for nothing.
+_REFUSED_SECONDS = 2.0
 # Over how long members that lose NATS at the same moment spread their first attempts to come back.
 SPREAD_SECONDS = 2.0
+
+
+class Refused(Unavailable):
+    """The server does not take the credentials: they have ended or were revoked, or it does not know them yet."""
 
 
 class Link:
@@ -40,6 +48,7 @@ class Link:
         self.login = login
         self.reconnects = 0
         self._outage = Outage()
+        self._has_connected = self._is_refused = False
         self._comeback = Comeback(spread_seconds, chance=random.random)
 
     @classmethod
@@ -56,7 +65,8 @@ class Link:
             spread_seconds: over how long all who lose the server at the same moment come back, if there are many.
 
         Raises:
-            Unavailable: no server answered in time, or it did not let us in. InvalidInput: the login cannot be used.
+            Unavailable: no server answered in time. Refused: it did not let us in. InvalidInput: the login cannot be
+                used.
         """
         link = cls(NatsClient(), name, login, spread_seconds=spread_seconds)
         try:
@@ -65,7 +75,10 @@ class Link:
         except (TimeoutError, OSError, nats.errors.Error) as error:
             with contextlib.suppress(Exception):
                 await link.client.close()
+            if link._is_refused:
+                raise Refused(f"NATS at {url} does not take the credentials of {name}") from error
             raise Unavailable(f"no NATS server answered at {url} within {wait_seconds:g} s") from error
+        link._has_connected = True
         return link
 
     @classmethod
@@ -100,8 +113,11 @@ class Link:
     async def close(self) -> None:
         """Flush what was published and close; calling it twice is harmless."""
         if not self.client.is_closed:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(self.client.flush(), 2)
+            flushing = asyncio.ensure_future(self.client.flush(_FLUSH_SECONDS))  # a task of its own: see `ask`
+            with contextlib.ExitStack() as stack:
+                stack.callback(flushing.cancel)
+                await asyncio.wait({flushing}, timeout=_FLUSH_SECONDS)
+            await asyncio.gather(flushing, return_exceptions=True)
             await self.client.close()
 
     @property
@@ -127,6 +143,9 @@ class Link:
     async def _log_error(self, error: Exception) -> None:
         # While the server is away nats-py reports each attempt; the disconnect was already logged once.
         log.debug("nats client reported an error", connection=self.name, error=repr(error))
+        self._is_refused = is_refusal(error)
+        if self._is_refused and not self._has_connected:  # later `_comeback` has the pace
+            await asyncio.sleep(_REFUSED_SECONDS)
 
     async def ask(
         self,

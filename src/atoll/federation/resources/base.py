@@ -3,6 +3,7 @@
 Owns the vocabulary of the wire (camelCase JSON, Kubernetes conventions). It must not know any kind and does no I/O.
 """
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -25,7 +26,8 @@ ABSOLUTE_PATH_PATTERN = r"^/[^\x00]*$"
 DnsLabel = Annotated[str, StringConstraints(pattern=LABEL_PATTERN, max_length=63)]
 DnsSubdomain = Annotated[str, StringConstraints(pattern=SUBDOMAIN_PATTERN, max_length=253)]
 # Cilium's cluster name rule (pkg/clustermesh/types/types.go): the name is part of every identity in the mesh.
-ClusterName = Annotated[str, StringConstraints(pattern=LABEL_PATTERN, max_length=32)]
+_LONGEST_CLUSTER_NAME = 32
+ClusterName = Annotated[str, StringConstraints(pattern=LABEL_PATTERN, max_length=_LONGEST_CLUSTER_NAME)]
 # `name` in the own namespace, or `namespace/name`.
 Reference = Annotated[str, StringConstraints(pattern=REFERENCE_PATTERN, max_length=317)]
 # Kubernetes resource.Quantity without a sign: nothing Atoll asks for can be negative.
@@ -35,6 +37,11 @@ Duration = Annotated[str, StringConstraints(pattern=DURATION_PATTERN)]
 AbsolutePath = Annotated[str, StringConstraints(pattern=ABSOLUTE_PATH_PATTERN, max_length=4096)]
 NonNegative = Annotated[int, Field(ge=0)]
 Labels = dict[str, str]
+
+
+def is_cluster_name(name: str) -> bool:
+    """Tell whether a cluster may be called so."""
+    return len(name) <= _LONGEST_CLUSTER_NAME and re.fullmatch(_LABEL, name) is not None
 
 
 class Model(BaseModel):

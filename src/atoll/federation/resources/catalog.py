@@ -78,7 +78,8 @@ KINDS: tuple[Kind, ...] = (
     ), immutable=("queue", "inputs", "outputs", "gpu", "workload")),
     Kind(Run, "runs", (), True, _columns(
         "PHASE string .status.phase", "JOB string .spec.job", "CLUSTER string .spec.cluster",
-        "EPOCH integer .spec.epoch",
+        "EPOCH integer .spec.epoch", "REASON string .status.reason",
+        "MESSAGE string .status.message wide",
         "EXIT integer .status.exitCode wide",
     ), immutable=("job", "cluster", "epoch", "inputs", "decision")),
     Kind(Dataset, "datasets", ("ds",), True, _columns(

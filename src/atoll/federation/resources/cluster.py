@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 from pydantic import Field
 
 from atoll.federation.resources.base import Condition, DnsLabel, Labels, Model, NonNegative, Resource
-from atoll.federation.resources.inventory import ClusterForm, DeviceInfo, NodeTrouble
+from atoll.federation.resources.inventory import ClusterForm, DeviceInfo, NodeTrouble, OwnedEvent
 from atoll.federation.resources.mesh import MeshFacts, MeshLink
 from atoll.federation.resources.schedule import Schedule
 
@@ -149,6 +149,9 @@ class ClusterStatus(Model):
     inventory: Inventory | None = None
     links: tuple[MeshLink, ...] = ()
     mesh: MeshFacts | None = Field(default=None, description="The cluster's own place in the mesh.")
+    warnings: tuple[OwnedEvent, ...] = Field(
+        default=(), description="The cluster's newest few warnings about what Atoll has there, the newest first."
+    )
     conditions: tuple[Condition, ...] = ()
     last_proven_at: datetime | None = None
     lost_since: datetime | None = None

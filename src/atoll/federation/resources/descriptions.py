@@ -32,6 +32,12 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "operator": "How the label is compared.",
         "values": "Values for In and NotIn; empty for Exists and DoesNotExist.",
     },
+    "OwnedEvent": {
+        "name": "Name of the object that the event is about.",
+        "count": "How often it happened.",
+        "firstAt": "When it happened first.",
+        "lastAt": "When it happened last.",
+    },
     "ClusterStatus": {
         "links": "This cluster's view of each remote cluster of the mesh.",
         "inventory": "What the cluster has, in short: at most 24 shapes, a few seconds behind while much changes.",

@@ -11,8 +11,8 @@ RunPhase = Literal["Pending", "Staging", "Starting", "Running", "Committing", "S
 FINISHED_RUN_PHASES: frozenset[str] = frozenset({"Succeeded", "Failed", "Cancelled"})
 DISPLACED = "DisruptionTarget"
 """The condition of a run that has to go, or may: named as Kubernetes names it on a pod (batch/v1, KEP-3329)."""
-LOST, DRAINED, LEASE_ENDED = "Lost", "Drained", "LeaseEnded"
-DISPLACED_REASONS = frozenset({LOST, DRAINED, LEASE_ENDED})
+LOST, DRAINED, LEASE_ENDED, CLUSTER_GONE = "Lost", "Drained", "LeaseEnded", "ClusterGone"
+DISPLACED_REASONS = frozenset({LOST, DRAINED, LEASE_ENDED, CLUSTER_GONE})
 """Why a run ended that did nothing wrong: another attempt follows, and counts as no failure."""
 
 

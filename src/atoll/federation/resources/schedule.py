@@ -30,7 +30,8 @@ class AwakeWindow(Model):
         "not heard a heartbeat time-out later counts as lost.",
     )
     until: Annotated[str, StringConstraints(pattern=END_PATTERN)] = Field(
-        description='When it ends, such as "19:00" or "24:00"; on the next day if that is not after `from`.'
+        description='When it ends, such as "19:00" or "24:00"; on the next day if that is not after '
+        "`from`: equal times make a window of 24 hours."
     )
 
 

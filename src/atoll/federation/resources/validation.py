@@ -107,12 +107,22 @@ def _problem(item: Any, prefix: str) -> FieldProblem:
         return FieldProblem(field, "is required", reason)
     if kind == "extra_forbidden":
         return FieldProblem(field, "unknown field", reason)
-    words = _WORDS.get(item.get("ctx", {}).get("pattern", ""))
+    context = item.get("ctx", {})
+    words = _WORDS.get(context.get("pattern", ""))
     message = f"must be {words}" if words else _TYPES.get(kind) or str(item["msg"]).removeprefix("Value error, ")
+    if kind in ("too_short", "too_long"):
+        message = _length(context)
     if kind == "string_type" and isinstance(value, int | float):  # YAML reads 1, 0.5 and yes as something else
         message += ": quote it"
     shown = f"{value!r}: " if isinstance(value, str | int | float | bool) and len(str(value)) <= 80 else ""
     return FieldProblem(field, shown + message[:1].lower() + message[1:], reason)
+
+
+def _length(context: Mapping[str, Any]) -> str:
+    """Say how many entries a list or a map may have."""
+    least, most = context.get("min_length"), context.get("max_length")
+    count, bound = (least, "at least") if least is not None else (most, "at most")
+    return f"must have {bound} {count} {'entry' if count == 1 else 'entries'}"
 
 
 def _trigger_problems(trigger: Trigger) -> tuple[FieldProblem, ...]:

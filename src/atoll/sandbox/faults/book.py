@@ -128,9 +128,17 @@ class FaultBook:
         for name in fault.clusters:
             self._check_cluster(name)
         if fault.kind is FaultKind.CUT_LINK:
-            self._links.view(fault.cluster, fault.peer)
+            self._check_links(fault)
         if fault.kind in (FaultKind.CUT_HUB, FaultKind.SLOW_HUB) and not self._knobs[fault.cluster].relays:
             raise NotFound(f"the way between {fault.cluster} and the hub is not the sandbox's to break")
+
+    def _check_links(self, fault: Fault) -> None:
+        for name in fault.clusters:
+            if name not in self._links.names:
+                raise NotFound(
+                    f"{name} has no links: it is not of the mesh, which 'atoll sandbox cluster start {name} --mesh' "
+                    "would have made it"
+                )
 
     def _check_cluster(self, name: str) -> None:
         if name not in self._knobs:

@@ -177,20 +177,37 @@ class Launcher:
         base = {"PATH": self.search_path, "HOME": own, "TMPDIR": own, "LANG": "C.UTF-8"}
         env = {**base, **launch.env}
         argv, directory = list(launch.argv), launch.working_directory or own
-        has_mounts = bool(launch.mounts)
-        if has_mounts and self.isolation != "mounts":
-            argv = [rewritten(word, launch.mounts) for word in argv]
-            env = {name: rewritten(value, launch.mounts) for name, value in env.items()}
-            directory = rewritten(directory, launch.mounts)
+        mounts = (*launch.mounts, *restored(launch.mounts))
+        if mounts and self.isolation != "mounts":
+            argv = [rewritten(word, mounts) for word in argv]
+            env = {name: rewritten(value, mounts) for name, value in env.items()}
+            directory = rewritten(directory, mounts)
         return {
             "argv": argv,
             "env": env,
             "cwd": directory,
             "root": str(root),
-            "mounts": [[str(mount.source), mount.target, mount.is_read_only] for mount in launch.mounts],
-            "isolation": self.isolation if has_mounts else "none",
+            "mounts": [[str(mount.source), mount.target, mount.is_read_only] for mount in mounts],
+            "isolation": self.isolation if mounts else "none",
             "lifeline": self._reader,
         }
+
+
+def restored(mounts: Sequence[Mount], programs: Sequence[Path] | None = None) -> tuple[Mount, ...]:
+    """Give the mounts by which programs stay where they are below a volume that would hide them, as one at /tmp may.
+
+    Args:
+        mounts: a container's own.
+        programs: folders of programs; None means this interpreter and Atoll, which every container may use.
+    """
+    wanted = {*_own_programs()} if programs is None else {*programs}
+    hidden = {each for each in wanted if any(Path(mount.target) in each.parents for mount in mounts)}
+    outermost = sorted(each for each in hidden if hidden.isdisjoint(each.parents))
+    return tuple(Mount(each, str(each), is_read_only=True) for each in outermost)
+
+
+def _own_programs() -> tuple[Path, ...]:
+    return Path(sys.prefix), Path(sys.base_prefix), Path(contain.__file__).parents[2]
 
 
 def _seen(scratch: Path, mounts: Sequence[Mount]) -> str:
