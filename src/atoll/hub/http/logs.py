@@ -15,7 +15,9 @@ from atoll.federation.bus.capabilities import Capabilities
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.messages import LogsRequest
 from atoll.federation.bus.subjects import rpc_subject
+from atoll.federation.capacity import format_duration
 from atoll.federation.errors import AtollError
+from atoll.federation.errors import Unavailable as BusUnavailable
 from atoll.federation.resources import API_GROUP, API_VERSION, FINISHED_RUN_PHASES, Cluster, Job, Run
 from atoll.hub.client import Client
 from atoll.kubeapi.errors import BadRequest, NotFound, Unavailable
@@ -43,6 +45,7 @@ class Logs:
     async def read(self, request: Request) -> Response:
         """Stream a job's log; `follow=true` goes on until the run is over, `tailLines=N` begins near the end."""
         run = await self._run(request.path_params["namespace"], request.path_params["name"])
+        await self._check_heard(run.spec.cluster)
         question = LogsRequest(
             namespace=run.metadata.namespace or "",
             run=run.metadata.name,
@@ -65,11 +68,22 @@ class Logs:
             raise BadRequest(f"job {name!r} has no run yet, so there is no log: it is {job.status.phase}{why}")
         return max(runs, key=lambda run: run.spec.epoch)
 
+    async def _check_heard(self, name: str) -> None:
+        """Say of a cluster that is not heard that it is not, rather than wait for its agent."""
+        cluster = await self._client.get(Cluster, None, name)
+        since = cluster.status.silent_since if cluster is not None else None
+        if since is not None:
+            silence = format_duration(max(0, int((self._client.store.clock() - since).total_seconds())))
+            message = f"cluster {name} has not been heard for {silence}: its logs can be read when it is heard again"
+            raise Unavailable(message, retry_after_seconds=5)
+
     async def _begun(self, upcoming: "asyncio.Future[bytes | None]", run: Run) -> None:
         """Wait for the first chunk, so that failures become a status code; a pod that is silent so far is none."""
         await asyncio.wait({upcoming}, timeout=_FIRST_CHUNK_SECONDS)
         if upcoming.done() and (error := upcoming.exception()) is not None:
-            message = f"the agent of cluster {run.spec.cluster!r} gives no log of run {run.metadata.name!r}: {error}"
+            # A bus that carries nothing names the subject, which holds the cluster's token: that is for nobody's eyes.
+            why = "it does not answer" if isinstance(error, BusUnavailable) else str(error)
+            message = f"the agent of cluster {run.spec.cluster!r} gives no log of run {run.metadata.name!r}: {why}"
             raise Unavailable(message, retry_after_seconds=5) from error
 
     async def _stream(
@@ -88,7 +102,7 @@ class Logs:
                 yield chunk
                 upcoming = asyncio.ensure_future(anext(chunks, None))
         except AtollError as error:
-            log.info("a log ended early", run=run.key, error=str(error))
+            log.info("a log ended early", run=run.key, error=type(error).__name__)
         finally:
             upcoming.cancel()
             await asyncio.wait({upcoming})
