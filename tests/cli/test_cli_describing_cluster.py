@@ -85,6 +85,6 @@ def test_warnings_of_a_cluster_are_described_with_their_age_on_one_line_each(
     lines = described(capsys, phase="Ready", warnings=warnings)
     header = lines.index(["LAST", "COUNT", "OBJECT", "REASON", "MESSAGE"])
     aged, undated = lines[header + 1 :]
-    assert aged[0].startswith("5m")
+    assert int(aged[0].partition("m")[0]) >= 5
     assert aged[1:] == ["7", "Pod/a-1-x", "BackOff", "restarting", "failed", "container"]
     assert undated == ["-", "7", "Pod/a-1-y", "BackOff", "-"]

@@ -44,6 +44,7 @@ def phase(cli: Cli, cluster: str) -> str:
 
 def test_a_cut_link_shows_in_the_mesh_with_the_age_of_its_proof_and_returns(sandbox: Cli) -> None:
     """`mesh status` exits 3 and says which link, how old its proof is, and Cilium's reason; healed, it exits 0."""
+    eventually(lambda: sandbox("mesh", "status").returncode == 0, "a whole mesh")
     said = sandbox.ok("sandbox", "fault", "cut", "cloud-eu", "onprem-gpu")
     assert said == "cloud-eu and onprem-gpu are cut off from each other\n"
     eventually(

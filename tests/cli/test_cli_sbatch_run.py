@@ -140,14 +140,14 @@ def test_the_command_line_is_read_as_sbatch_reads_it(cli: Cli, tmp_path: Path) -
 
 def test_nothing_is_submitted_of_a_script_that_cannot_be_kept(queued: Cli, tmp_path: Path) -> None:
     """Every line is named with what to write instead; so is what the hub does not have."""
-    file = script(tmp_path, "#!/bin/sh\n#SBATCH -J kept -p batch\n#SBATCH -d afterok:1\n#SBATCH -N 2\nsrun -n 3 true\n")
+    file = script(tmp_path, "#!/bin/sh\n#SBATCH -J kept -p batch\n#SBATCH -d singleton\n#SBATCH -N 2\nsrun -n 3 true\n")
     done = queued("sbatch", file)
     assert (done.returncode, done.stdout) == (1, "")
     told = done.stderr.splitlines()
     beginnings = (
         "error: nothing was submitted",
-        "  line 3: --dependency=afterok:1: Atoll",
         "  line 4: --nodes=2: a script",
+        "  line 3: --dependency=singleton: ",
     )
     assert all(line.startswith(beginning) for line, beginning in zip(told, beginnings, strict=True)), told
     unknown = queued("sbatch", "-p", "no-such-queue", script(tmp_path, "#!/bin/sh\ntrue\n"))
