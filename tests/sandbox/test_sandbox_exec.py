@@ -73,14 +73,15 @@ def test_what_is_typed_reaches_the_command_with_its_end(busy: Kubectl) -> None:
 def test_a_command_sees_the_mounts_and_the_files_of_its_container(site: Kubectl, tmp_path: Path) -> None:
     """A volume is the same beside the container, at the same path and working directory; `kubectl cp` goes by that."""
     manifest = pod(command=["sh", "-c", "echo seen > note && sleep 600"], volumes=[{"name": "v", "emptyDir": {}}])
-    manifest["spec"]["containers"][0] |= {"volumeMounts": [{"name": "v", "mountPath": "/work"}], "workingDir": "/work"}
+    mounts = [{"name": "v", "mountPath": "/scratch"}]
+    manifest["spec"]["containers"][0] |= {"volumeMounts": mounts, "workingDir": "/scratch"}
     site.apply(manifest)
     until(site, "Running")
     eventually(lambda: site.run("exec", "p", "--", "cat", "note", check=False).stdout == "seen\n", what="the note")
-    assert site("exec", "p", "--", "cat", "/work/note") == "seen\n"
+    assert site("exec", "p", "--", "cat", "/scratch/note") == "seen\n"
     (tmp_path / "sent").write_text("sample\n" * 100_000)
-    site("cp", str(tmp_path / "sent"), "p:/work/sent")
-    site("cp", "p:/work/sent", str(tmp_path / "back"))
+    site("cp", str(tmp_path / "sent"), "p:/scratch/sent")
+    site("cp", "p:/scratch/sent", str(tmp_path / "back"))
     assert (tmp_path / "back").read_text() == (tmp_path / "sent").read_text()
 
 
