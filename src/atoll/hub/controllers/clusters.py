@@ -17,7 +17,7 @@ from atoll.hub.controllers.context import Context
 from atoll.hub.controllers.mesh_services import news_of, turned_services
 from atoll.hub.controllers.meshes import MeshEvidence
 from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, RequeueAfter, Source, own_key
-from atoll.hub.members import STORE_MARK, Path, proven_at
+from atoll.hub.members import Path, proven_at
 from atoll.hub.reports import Reports, newest_warnings
 
 # A machine that was suspended, or whose clock was set, is late by no more than this for a change of a schedule.
@@ -44,11 +44,12 @@ class ClusterController:
         return (Objects(context.client, Cluster, own_key), Messages(context.observed, _report_key))
 
     async def reconcile(self, key: Key) -> Outcome:
-        """Bring one Cluster's status up to date, or take back all orders of one that was deleted."""
+        """Bring one Cluster's status up to date; what is left of one that is gone is its departure's to clear."""
         context, name = self._context, key[1]
         cluster = await context.client.get(Cluster, None, name)
         if cluster is None:
-            return await self._forget(name)
+            self._room_told_at.pop(name, None)
+            return DONE
         now, timeout = context.clock(), context.heartbeat_timeout_seconds
         evidence = self._evidence(cluster, now)
         judgement = judge(evidence, now, timeout_seconds=timeout, schedule=cluster.spec.schedule)
@@ -103,14 +104,6 @@ class ClusterController:
         report, held = self._links.of(name), self._context.observed.held(Path("cluster", name, "mesh"))
         seen_at = proven_at(held, report.at if report is not None else None, now)
         return MeshEvidence(report, seen_at, self._networks.of(name), self._services.of(name))
-
-    async def _forget(self, name: str) -> Outcome:
-        self._room_told_at.pop(name, None)
-        # The mark stays: without it an agent that was away would take the store for another one, and keep all orders.
-        for path in list(self._context.desired.of_member("cluster", name)):
-            if path.rest != STORE_MARK:
-                await self._context.desired.remove(path)
-        return DONE
 
 
 async def _report_key(path: Path) -> Iterable[Key]:

@@ -174,7 +174,7 @@ async def _cluster_of(run: Run) -> Iterable[Key]:
 
 
 async def _order_key(path: Path) -> Iterable[Key]:
-    return [("", path.member)] if path.kind == "cluster" and path.topic in (*_ORDERED, FAREWELL) else []
+    return [("", path.member)] if path.kind == "cluster" and path.rest != STORE_MARK else []
 
 
 async def _report_key(path: Path) -> Iterable[Key]:
