@@ -1,5 +1,6 @@
 """`atoll job`: run work where its data is, see why it went there, read what it prints, wait for it, stop it."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -179,12 +180,8 @@ def cancel(name: Name, namespace: Namespace = "default", dry_run: DryRun = False
       atoll job cancel picks -n seismology
     """
     from atoll.cli import jobs
-    from atoll.cli.hub import connect
-    from atoll.cli.output import say
 
-    with connect(hub) as api:
-        outcome = jobs.cancel(api, namespace, name, dry_run=dry_run)
-    say(f"job.atoll.dev/{name} {outcome}{' (dry run)' if dry_run else ''}")
+    _change(jobs.cancel, name, namespace, dry_run=dry_run, hub=hub)
 
 
 @app.command()
@@ -197,12 +194,8 @@ def hold(name: Name, namespace: Namespace = "default", dry_run: DryRun = False, 
       atoll job hold picks -n seismology
     """
     from atoll.cli import jobs
-    from atoll.cli.hub import connect
-    from atoll.cli.output import say
 
-    with connect(hub) as api:
-        outcome = jobs.hold(api, namespace, name, dry_run=dry_run)
-    say(f"job.atoll.dev/{name} {outcome}{' (dry run)' if dry_run else ''}")
+    _change(jobs.hold, name, namespace, dry_run=dry_run, hub=hub)
 
 
 @app.command()
@@ -215,9 +208,15 @@ def release(name: Name, namespace: Namespace = "default", dry_run: DryRun = Fals
       atoll job release picks -n seismology
     """
     from atoll.cli import jobs
+
+    _change(jobs.release, name, namespace, dry_run=dry_run, hub=hub)
+
+
+def _change(change: Callable[..., str], name: str, namespace: str, *, dry_run: bool, hub: HubChoice) -> None:
+    """Have a job changed, and say what came of it."""
     from atoll.cli.hub import connect
     from atoll.cli.output import say
 
     with connect(hub) as api:
-        outcome = jobs.release(api, namespace, name, dry_run=dry_run)
+        outcome = change(api, namespace, name, dry_run=dry_run)
     say(f"job.atoll.dev/{name} {outcome}{' (dry run)' if dry_run else ''}")

@@ -5,11 +5,14 @@ Each command turns options into that room's settings, sets up logs and signals, 
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from atoll.cli.listings import gateway
+
+if TYPE_CHECKING:
+    from atoll.federation.bus.membership import Membership
 
 hub = typer.Typer(no_args_is_help=True, help="The hub's own process.")
 
@@ -214,12 +217,8 @@ def sink(
     """
     from atoll.edge.sink import main
     from atoll.edge.sink.settings import SinkSettings
-    from atoll.federation.bus.membership import membership
-    from atoll.federation.bus.permissions import Identity
-    from atoll.federation.bus.routes import Routes
 
-    way = Routes.parse(connect_to or ())
-    member = membership(nats, credentials, Identity.of_data(cluster, namespace), routes=way)
+    member = _data_member(cluster, namespace, nats, credentials=credentials, connect_to=connect_to)
     _run(main.run(SinkSettings(cluster=cluster, namespace=namespace, membership=member, root=root)), log_level)
 
 
@@ -240,13 +239,21 @@ def mover(
     """
     from atoll.edge.mover import main
     from atoll.edge.mover.settings import MoverSettings
+
+    member = _data_member(cluster, namespace, nats, credentials=credentials, connect_to=connect_to)
+    _run(main.run(MoverSettings(cluster=cluster, namespace=namespace, membership=member, root=root)), log_level)
+
+
+def _data_member(
+    cluster: str, namespace: str, nats: str, *, credentials: CredentialsFolder, connect_to: ConnectTo
+) -> "Membership":
+    """Read as whom a data service of one namespace comes to NATS, and by which way."""
     from atoll.federation.bus.membership import membership
     from atoll.federation.bus.permissions import Identity
     from atoll.federation.bus.routes import Routes
 
     way = Routes.parse(connect_to or ())
-    member = membership(nats, credentials, Identity.of_data(cluster, namespace), routes=way)
-    _run(main.run(MoverSettings(cluster=cluster, namespace=namespace, membership=member, root=root)), log_level)
+    return membership(nats, credentials, Identity.of_data(cluster, namespace), routes=way)
 
 
 def _run(main: Any, log_level: str) -> None:
