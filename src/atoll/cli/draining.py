@@ -40,19 +40,24 @@ def drain(api: Api, name: str, *, force: bool, timeout_seconds: float | None, dr
     api.merge(path, {"spec": change}, dry_run=dry_run)
     suffix = " (dry run)" if dry_run else ""
     say(f"cluster/{name} {'already cordoned' if was_cordoned else 'cordoned'}{suffix}")
-    there = _there(api, name)
-    for leaving in there.values():
-        hint(_prospect(leaving, force=force))
     if dry_run:
-        for leaving in there.values():
+        for leaving in _announced(api, name, force=force).values():
             if force or leaving.loss_policy != "Wait":
                 say(f"{leaving.name} evicted{suffix}")
         return 0
     try:
-        return _wait(api, name, there, timeout_seconds=timeout_seconds)
+        return _wait(api, name, _announced(api, name, force=force), timeout_seconds=timeout_seconds)
     except KeyboardInterrupt:
         hint(f"cluster/{name} is still draining; atoll cluster uncordon {name} ends that")
         raise
+
+
+def _announced(api: Api, cluster: str, *, force: bool) -> dict[str, Leaving]:
+    """Find the runs on a cluster, and say what becomes of each."""
+    there = _there(api, cluster)
+    for leaving in there.values():
+        hint(_prospect(leaving, force=force))
+    return there
 
 
 def _wait(api: Api, name: str, there: dict[str, Leaving], *, timeout_seconds: float | None) -> int:
