@@ -1,12 +1,23 @@
 """What members are told to apply: mounts, GPUs, labels, and nothing of the user's lost."""
 
+from pathlib import Path
 from typing import Any
+
+import pytest
+import yaml
 
 from atoll.federation.resources import Cluster, Job, ObjectMeta, Run, RunInput, RunSpec
 from atoll.hub.controllers.manifests import DataService, compile_run, compile_service
 from hub.support import inventory, job_spec
 
+EXAMPLES = Path(__file__).parents[2] / "examples" / "workloads"
+NAMES = sorted(path.stem for path in EXAMPLES.glob("*.yaml"))
 SERVICE = DataService(("python", "-m", "atoll"), "image:1", "nats://hub:4222")
+
+
+def example(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
+    return loaded
 
 
 def cluster(**spec: Any) -> Cluster:
@@ -108,3 +119,30 @@ def test_indexes_with_limits_of_their_own_fail_each_for_itself_and_are_never_ret
     spec = {"backoffLimitPerIndex": 2, "backoffLimit": 4, "template": {"spec": {"containers": [{"name": "main"}]}}}
     _, workload = compile_run(job(workload={"spec": spec}), run(), cluster())
     assert (workload["spec"]["backoffLimitPerIndex"], workload["spec"]["backoffLimit"]) == (0, 2**31 - 1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_work_of_every_kind_is_applied_under_the_runs_name_in_the_jobs_namespace(name: str) -> None:
+    """Labelled with the run, the object and its pods, so that the agent finds what is its own."""
+    manifest = example(name)
+    compiled = compile_run(
+        Job.model_validate({**manifest, "metadata": {"name": "j", "namespace": "lab"}}), run(), cluster()
+    )
+    for number, workload in enumerate(compiled[1:]):
+        assert workload["kind"] == ("Pod" if name == "podlist" else manifest["spec"]["workload"]["kind"])
+        own = f"j-2-{number}" if name == "podlist" else "j-2"
+        assert (workload["metadata"]["name"], workload["metadata"]["namespace"]) == (own, "lab")
+        assert workload["metadata"]["labels"]["atoll.dev/run"] == "j-2"
+        assert workload["metadata"]["annotations"]["atoll.dev/epoch"] == "2"
+        assert str(workload).count("'atoll.dev/run': 'j-2'") >= (1 if workload["kind"] == "Pod" else 2)
+    assert len(compiled) == (3 if name == "podlist" else 2)
+
+
+def test_gpus_are_asked_for_by_the_pods_that_work_and_not_by_those_that_start_them() -> None:
+    """A launcher does without, and may go to a node without GPUs."""
+    spec = example("mpijob")["spec"]
+    work = Job.model_validate({"metadata": {"name": "j", "namespace": "lab"}, "spec": {**spec, "gpu": {"count": 2}}})
+    replicas = compile_run(work, run(), cluster())[1]["spec"]["mpiReplicaSpecs"]
+    pods = {role: replica["template"]["spec"] for role, replica in replicas.items()}
+    assert pods["Worker"]["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": "2"}
+    assert "limits" not in pods["Launcher"]["containers"][0]["resources"]

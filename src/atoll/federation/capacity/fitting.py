@@ -4,7 +4,6 @@ Owns the counting. Which nodes suit a pod is the caller's to say; on which node 
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from atoll.federation.capacity.shapes import Shape, group_shapes
 from atoll.federation.capacity.vectors import ResourceVector
@@ -77,10 +76,18 @@ def _move(
     """Subtract `count` pods from the shapes in turn, from each node as many as it holds."""
     result: list[Shape] = []
     for shape in shapes:
-        per_node = min(holds(shape), count)
-        full = min(shape.nodes, count // per_node) if per_node else 0
-        last = count - full * per_node if per_node and full < shape.nodes else 0
+        per_node = min(holds(shape), count) if count else 0
+        if not per_node:
+            result.append(shape)
+            continue
+        full = min(shape.nodes, count // per_node)
+        last = count - full * per_node if full < shape.nodes else 0
         count -= full * per_node + last
         groups = ((full, per_node), (min(last, 1), last), (shape.nodes - full - min(last, 1), 0))
-        result += (replace(shape, nodes=nodes, free=shape.free - pod * pods) for nodes, pods in groups if nodes)
+        result += (_with_pods(shape, nodes, pod * pods if pods else None) for nodes, pods in groups if nodes)
     return group_shapes(result), count
+
+
+def _with_pods(shape: Shape, nodes: int, taken: ResourceVector | None) -> Shape:
+    free = shape.free if taken is None else shape.free - taken
+    return Shape(nodes, free, shape.allocatable, shape.gpu_model, shape.gpu_memory_bytes, shape.labels)

@@ -5,7 +5,9 @@ Owns their grammar. Amounts are integers from here on: millicores, bytes. It mus
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil
+from typing import NoReturn
 
 from atoll.federation.errors import InvalidInput
 
@@ -34,16 +36,21 @@ def parse_quantity(text: str | float) -> Fraction:
     Raises:
         InvalidInput: the text is no quantity.
     """
-    match = _QUANTITY.fullmatch(str(text)) if len(str(text)) <= _MAX_QUANTITY_CHARS else None
-    if match is None or isinstance(text, bool):
-        raise InvalidInput(
-            f"{str(text)[:80]!r} is no quantity: write a number with an optional suffix, such as 500m or 40Gi"
-        )
+    written = _written(text)
+    match = _QUANTITY.fullmatch(written) if len(written) <= _MAX_QUANTITY_CHARS else None
+    if match is None:
+        _no_quantity(text)
     sign, digits, suffix = match[1], match[2], match[3] or ""
     whole, _, part = digits.partition(".")
     nanos = ceil(Fraction(int(whole + part), 10 ** len(part)) * _scale(suffix) * 10**9)
     value = min(Fraction(nanos, 10**9), Fraction(_MAX_QUANTITY))
     return -value if sign == "-" else value
+
+
+def _no_quantity(text: object) -> NoReturn:
+    raise InvalidInput(
+        f"{str(text)[:80]!r} is no quantity: write a number with an optional suffix, such as 500m or 40Gi"
+    )
 
 
 def _scale(suffix: str) -> Fraction:
@@ -59,7 +66,7 @@ def parse_bytes(text: str | float) -> int:
     Raises:
         InvalidInput: the text is no quantity, or is negative.
     """
-    return ceil(_not_negative(text))
+    return _whole(_written(text), 1)
 
 
 def parse_millicores(text: str | float) -> int:
@@ -68,14 +75,20 @@ def parse_millicores(text: str | float) -> int:
     Raises:
         InvalidInput: the text is no quantity, or is negative.
     """
-    return min(ceil(_not_negative(text) * 1000), _MAX_QUANTITY)
+    return min(_whole(_written(text), 1000), _MAX_QUANTITY)
 
 
-def _not_negative(text: str | float) -> Fraction:
+def _written(text: str | float) -> str:
+    return _no_quantity(text) if isinstance(text, bool) else str(text)
+
+
+# The same few quantities stand in all pods of a cluster and all jobs of a queue.
+@lru_cache(maxsize=4096)
+def _whole(text: str, parts: int) -> int:
     value = parse_quantity(text)
     if value < 0:
         raise InvalidInput(f"{text!r} is negative: a resource quantity is zero or more")
-    return value
+    return ceil(value * parts)
 
 
 def format_bytes(count: int) -> str:

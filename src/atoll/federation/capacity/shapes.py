@@ -64,11 +64,13 @@ def node_shape(
 
 def group_shapes(shapes: Iterable[Shape]) -> tuple[Shape, ...]:
     """Merge equal shapes into one each, in a stable order. Nothing is rounded, so no node looks larger than it is."""
-    counts: Counter[Shape] = Counter()
+    rows: dict[_Row, Shape] = {}
     for shape in shapes:
-        counts[replace(shape, nodes=1)] += shape.nodes
-    merged = (replace(shape, nodes=nodes) for shape, nodes in counts.items() if nodes > 0)
-    return tuple(sorted(merged, key=_shape_order))
+        if shape.nodes > 0:
+            row = _row(shape)
+            same = rows.get(row)
+            rows[row] = shape if same is None else replace(same, nodes=same.nodes + shape.nodes)
+    return tuple(sorted(rows.values(), key=_shape_order))
 
 
 # Twelve bits are a part in two thousand, and nobody asks for capacity more exactly.

@@ -5,6 +5,7 @@ must not know how they were got or what is done with them.
 """
 
 from atoll.federation.placement.case import Case
+from atoll.federation.placement.claims import Claim, Claims, Openness, broken
 from atoll.federation.placement.decide import Choice, choose, decide
 from atoll.federation.placement.decision import (
     ClusterTerms,
@@ -14,6 +15,8 @@ from atoll.federation.placement.decision import (
     Verdict,
     decided_at,
     outline,
+    recorded_claim,
+    recorded_source,
     recorded_terms,
 )
 from atoll.federation.placement.demand import (
@@ -21,20 +24,28 @@ from atoll.federation.placement.demand import (
     Demand,
     InputDemand,
     PodDemand,
+    Pods,
     demand_of_job,
     duration_of_job,
     input_keys,
     pods_of_job,
 )
+from atoll.federation.placement.feasible import could_hold
+from atoll.federation.placement.gangs import has_room
 from atoll.federation.placement.links import Links
+from atoll.federation.placement.preemption import Candidate, Cost, cheapest, cost, is_room_sure
+from atoll.federation.placement.prospects import Floor, Prospect
 from atoll.federation.placement.reasons import Reason
+from atoll.federation.placement.reservations import Keeping, amount, keepings, pieces
 from atoll.federation.placement.speeds import relative_speed
 from atoll.federation.placement.table import ClusterTable
 from atoll.federation.placement.views import ClusterView, Occupation, StorageView, view_of_cluster
 
 __all__ = [
-    "Case", "Choice", "ClusterTable", "ClusterTerms", "ClusterView", "DatasetKey", "Decision", "Demand", "InputDemand",
-    "Links", "Occupation", "PodDemand", "Reason", "StagedInput", "StorageView", "Suggestion", "Verdict", "choose",
-    "decide", "decided_at", "demand_of_job", "duration_of_job", "input_keys", "outline", "pods_of_job",
-    "recorded_terms", "relative_speed", "view_of_cluster",
+    "Candidate", "Case", "Choice", "Claim", "Claims", "ClusterTable", "ClusterTerms", "ClusterView", "Cost",
+    "DatasetKey", "Decision", "Demand", "Floor", "InputDemand", "Keeping", "Links", "Occupation", "Openness",
+    "PodDemand", "Pods", "Prospect", "Reason", "StagedInput", "StorageView", "Suggestion", "Verdict", "amount",
+    "broken", "cheapest", "choose", "cost", "could_hold", "decide", "decided_at", "demand_of_job",
+    "duration_of_job", "has_room", "input_keys", "is_room_sure", "keepings", "outline", "pieces", "pods_of_job",
+    "recorded_claim", "recorded_source", "recorded_terms", "relative_speed", "view_of_cluster",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ import numpy as np
 
 from atoll.federation.placement.demand import Demand, InputDemand
 from atoll.federation.placement.shapes import Bools, Floats, Ints, Suitable
-from atoll.federation.placement.table import ClusterTable
+from atoll.federation.placement.table import Arrival, ClusterTable
 
 _GIB = 1024**3
 
@@ -31,6 +31,11 @@ class Case:
 
     demand: Demand
     table: ClusterTable
+
+    @cached_property
+    def parts(self) -> tuple["Case", ...]:
+        """Each group of pods as a case of its own."""
+        return tuple(Case(self.demand.only(number), self.table) for number in range(len(self.demand.pods)))
 
     @cached_property
     def suitable(self) -> Suitable:
@@ -66,18 +71,28 @@ class Case:
 
     @cached_property
     def room_now(self) -> Ints:
-        """How many of the pods each cluster could start now, at most as many as there are."""
-        return self._room(self.table.shapes.free)
+        """How many of the pods each cluster could start now, at most as many as there are.
+
+        Where there are groups beside them, all count only if the others have room too.
+        """
+        return self._with_others(self._room(self.table.shapes.free), is_empty=False)
 
     @cached_property
     def room_empty(self) -> Ints:
-        """How many of the pods each cluster could hold if nothing else ran there."""
-        return self._room(self.table.shapes.whole)
+        """How many of the pods each cluster could hold if nothing else ran there; with groups beside, as `room_now`."""
+        return self._with_others(self._room(self.table.shapes.whole), is_empty=True)
 
     def _room(self, amounts: Ints) -> Ints:
         shapes, count = self.table.shapes, self.demand.count
         pods = shapes.pods(self.demand.pod.resources, amounts, count, self.suitable.labels)
         return np.minimum(shapes.total(pods * shapes.nodes), count)
+
+    def _with_others(self, rooms: Ints, *, is_empty: bool) -> Ints:
+        """Take one off where the pods themselves have room, but not all groups together."""
+        if not self.demand.beside:
+            return rooms
+        together = self.table.holding_all(self.demand.pods, rooms >= self.demand.count, is_empty=is_empty)
+        return np.where(together, rooms, np.minimum(rooms, self.demand.count - 1))
 
     @cached_property
     def wait_seconds(self) -> Floats:
@@ -87,7 +102,7 @@ class Case:
         full = (waits > 0) & self.table.has_runs
         if full.any():
             full &= self.room_empty >= count
-            waits = np.where(full, self.table.waits(self.demand.pod, count, full), waits)
+            waits = np.where(full, self.table.waits(self.demand.pods, full), waits)
         return waits
 
     @cached_property
@@ -104,8 +119,8 @@ class Case:
     def missing_bytes(self) -> Ints:
         """Bytes that would have to be brought to each cluster."""
         total = np.zeros(len(self.table), np.int64)
-        for needed, held in zip(self.demand.inputs, self.holds, strict=True):
-            total += np.where(held, 0, needed.bytes)
+        for stage in self.staging:
+            total += stage.bytes
         return total
 
     @cached_property
@@ -134,4 +149,18 @@ class Case:
             money = np.where(better, needed.bytes * egress, money)
             source = np.where(better, number, source)
         seconds, money, source = np.where(held, 0.0, seconds), np.where(held, 0.0, money), np.where(held, -1, source)
-        return Staging(seconds, money, np.where(held, 0, needed.bytes).astype(np.int64), source)
+        staging = Staging(seconds, money, np.where(held, 0, needed.bytes).astype(np.int64), source)
+        for arrival in self.table.arriving(needed.key, needed.version):
+            if not held[arrival.position] and arrival.moving.source in needed.replicas:
+                self._shorten(staging, arrival, needed)
+        return staging
+
+    def _shorten(self, staging: Staging, arrival: Arrival, needed: InputDemand) -> None:
+        """Count only what is left of a copy that is under way; what it costs is spent whoever waits for it."""
+        moving, position = arrival.moving, arrival.position
+        sharing = max(1, self.table.links.traffic.sharing(moving.source, moving.destination))
+        left = min(moving.left_bytes or needed.bytes, needed.bytes)  # nothing is told before it has begun
+        rate = self.table.rate(moving.source, moving.destination)
+        staging.seconds[position] = left * sharing / rate
+        staging.money[position], staging.bytes[position] = 0.0, left
+        staging.source[position] = needed.replicas.index(moving.source)

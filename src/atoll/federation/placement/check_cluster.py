@@ -92,6 +92,18 @@ def _explain_unknown_resource(case: Case, _position: int) -> Explanation:
     return f"it does not report {', '.join(names)}, which the pod template asks for", {"resources": names}
 
 
+def _not_served(case: Case) -> Bools:
+    return ~case.table.serves(case.demand.kinds)
+
+
+def _explain_not_served(case: Case, position: int) -> Explanation:
+    served = case.table.views[position].workload_kinds
+    missing = [
+        f"{kind} ({api_version})" for api_version, kind in case.demand.kinds if (api_version, kind) not in served
+    ]
+    return f"it does not serve {' and '.join(missing)}: what provides that is not installed there", {"kinds": missing}
+
+
 CLUSTER_CHECKS = (
     Check("ClusterNotReady", _not_ready, _explain_not_ready),
     Check("ClusterAsleep", _asleep, _explain_asleep),
@@ -99,5 +111,6 @@ CLUSTER_CHECKS = (
     Check("Cordoned", _cordoned, _explain_cordoned),
     Check("LabelMismatch", _labels_differ, _explain_labels),
     Check("Residency", _elsewhere, _explain_elsewhere),
+    Check("KindNotServed", _not_served, _explain_not_served),
     Check("UnknownResource", _unknown_resource, _explain_unknown_resource),
 )

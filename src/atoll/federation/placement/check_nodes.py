@@ -1,4 +1,8 @@
-"""Checks on the nodes: is there a node of the right sort, large enough, often enough, and will it be free."""
+"""Checks on the nodes: is there a node of the right sort, large enough, often enough, and will it be free.
+
+A check looks at equal pods. Where a job has several groups of them, each is looked at as if it were alone, and what is
+said names the group; whether there is room for all of them together is looked at last.
+"""
 
 import numpy as np
 
@@ -106,19 +110,60 @@ def _in_use(case: Case) -> Bools:
 
 def _explain_in_use(case: Case, position: int) -> Explanation:
     room, wants = int(case.room_now[position]), case.demand.count
-    message = f"it has room for {room} of {wants} pods, and when more becomes free is not known"
-    return message, {"wantsPods": wants, "hasRoom": room}
+    has = f"it has room for {room} of {wants} pods"
+    if case.demand.beside:
+        has, wants = f"it has no room for all {_pods(case)} now", sum(count for _, count in case.demand.pods)
+    return f"{has}, and when more becomes free is not known", {"wantsPods": wants, "hasRoom": room}
+
+
+def _pods(case: Case) -> str:
+    """Name groups of pods as `1 launcher and 4 worker pods`."""
+    groups = zip(case.demand.pods, case.demand.roles, strict=True)
+    return f"{' and '.join(f'{count} {role}' for (_, count), role in groups)} pods"
+
+
+def _not_together(case: Case) -> Bools:
+    """Each group has room in an empty cluster, but not all at once."""
+    if not case.demand.beside:
+        return np.zeros(len(case.table), np.bool_)
+    alone = np.logical_and.reduce([part.room_empty >= part.demand.count for part in case.parts])
+    return np.asarray(alone & (case.room_empty < case.demand.count))
+
+
+def _explain_not_together(case: Case, _position: int) -> Explanation:
+    return f"its nodes do not hold {_pods(case)} at once, even when empty", {
+        "wantsPods": [count for _, count in case.demand.pods]
+    }
+
+
+def _by_group(check: Check) -> Check:
+    """Look at every group of pods; a job with one is the group itself."""
+
+    def fails(case: Case) -> Bools:
+        if not case.demand.beside:
+            return check.fails(case)
+        return np.asarray(np.logical_or.reduce([check.fails(part) for part in case.parts]))
+
+    def explain(case: Case, position: int) -> Explanation:
+        if not case.demand.beside:
+            return check.explain(case, position)
+        number = next(number for number, part in enumerate(case.parts) if check.fails(part)[position])
+        message, numbers = check.explain(case.parts[number], position)
+        return f"for the {case.demand.roles[number]} pods, {message}", {**numbers, "group": number}
+
+    return Check(check.reason, fails, explain)
 
 
 NODE_CHECKS = (
     Check("NoNodes", _no_nodes, _explain_no_nodes),
-    Check("GpuModel", _no_model, _explain_no_model),
-    Check("GpuMemory", _too_little_gpu_memory, _explain_gpu_memory),
-    Check("NodeSelector", _no_labels, _explain_no_labels),
-    _too_small(_GPUS),
-    _too_small(_MILLICORES),
-    _too_small(_MEMORY),
-    Check("NodeShape", _no_node_holds_one, _explain_no_node_holds_one),
-    Check("TooFewNodes", _too_few_nodes, _explain_too_few_nodes),
+    _by_group(Check("GpuModel", _no_model, _explain_no_model)),
+    _by_group(Check("GpuMemory", _too_little_gpu_memory, _explain_gpu_memory)),
+    _by_group(Check("NodeSelector", _no_labels, _explain_no_labels)),
+    _by_group(_too_small(_GPUS)),
+    _by_group(_too_small(_MILLICORES)),
+    _by_group(_too_small(_MEMORY)),
+    _by_group(Check("NodeShape", _no_node_holds_one, _explain_no_node_holds_one)),
+    _by_group(Check("TooFewNodes", _too_few_nodes, _explain_too_few_nodes)),
+    Check("GangTooLarge", _not_together, _explain_not_together),
     Check("CapacityInUse", _in_use, _explain_in_use),
 )

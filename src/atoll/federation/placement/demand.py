@@ -1,8 +1,8 @@
 """What a job asks of a cluster, as values: pods, GPUs, data, time and the price of time."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from atoll.federation.capacity import (
     SHAPE_LABELS,
@@ -15,17 +15,19 @@ from atoll.federation.capacity import (
     unknown_resources,
 )
 from atoll.federation.errors import InvalidInput
+from atoll.federation.estimates import RunTime
+from atoll.federation.placement.speeds import relative_speed
 from atoll.federation.resources import Dataset, Job, JobSpec, LabelSelector, Queue, resolve
+from atoll.federation.workloads import PodGroup, kinds_of, pod_groups
 
 # Stands in for a duration that nobody gave. Shorter: data is staged for work that would not pay it back. Longer: every
 # wait behind such a job looks hopeless, and faster GPUs are preferred at any price.
 DEFAULT_DURATION_SECONDS = 3600.0
-# Kubernetes' limit for Indexed Jobs (pkg/apis/batch/validation: maxParallelismForIndexedJob).
-MAX_PODS = 100_000
 # Sums of this many bytes still fit into 64 bits for hundreds of inputs.
 _MAX_INPUT_BYTES = 2**53
-_TEMPLATE = "spec.workload.spec.template.spec"
-DurationSource = Literal["expectedDuration", "timeLimit", "default"]
+_WORKLOAD = "spec.workload"
+_JOB = ("batch/v1", "Job")
+DurationSource = Literal["expectedDuration", "learned", "timeLimit", "default"]
 DatasetKey = tuple[str, str]
 
 
@@ -60,6 +62,10 @@ class PodDemand:
         return not shape.labels or self.node_labels <= shape.labels
 
 
+Pods = tuple[tuple[PodDemand, int], ...]
+"""Groups of equal pods, all of which start at once."""
+
+
 @dataclass(frozen=True)
 class InputDemand:
     """One input: the version to read, its size, and which clusters hold a whole copy of it."""
@@ -79,17 +85,25 @@ class InputDemand:
 
 @dataclass(frozen=True)
 class Demand:
-    """What a job asks for. `duration_seconds` is meant on `duration_gpu`, where one was named."""
+    """What a job asks for. `duration_seconds` is meant on `duration_gpu`, where one was named.
+
+    `count` pods run at once, and those of the groups `beside` them too; `roles` names all groups if there are several.
+    `kinds` are what a cluster has to serve, as apiVersion and kind.
+    """
 
     job: str
     pod: PodDemand
     count: int = 1
+    beside: Pods = ()
+    roles: tuple[str, ...] = ()
+    kinds: tuple[tuple[str, str], ...] = (_JOB,)
     inputs: tuple[InputDemand, ...] = ()
     outputs: tuple[str, ...] = ()
     clusters: LabelSelector = field(default_factory=LabelSelector)
     residency: tuple[str, ...] = ()
     duration_seconds: float = DEFAULT_DURATION_SECONDS
     duration_source: DurationSource = "default"
+    learned: RunTime | None = None
     seconds_per_currency: float = 0.0
     unknown_resources: tuple[str, ...] = ()
 
@@ -101,15 +115,53 @@ class Demand:
     @property
     def gpus(self) -> int:
         """GPUs of all pods together."""
-        return self.pod.resources.gpus * self.count
+        return sum(pod.resources.gpus * count for pod, count in self.pods)
+
+    @property
+    def millicores(self) -> int:
+        """CPU of all pods together."""
+        return sum(pod.resources.millicores * count for pod, count in self.pods)
+
+    @property
+    def pods(self) -> Pods:
+        """All groups of pods."""
+        return ((self.pod, self.count), *self.beside)
+
+    def with_group(self, number: int, pod: PodDemand, count: int) -> "Demand":
+        """Ask for another group in the place of one."""
+        if number == 0:
+            return replace(self, pod=pod, count=count)
+        others = self.beside
+        return replace(self, beside=(*others[: number - 1], (pod, count), *others[number:]))
+
+    def only(self, number: int) -> "Demand":
+        """Ask for one group alone."""
+        pod, count = self.pods[number]
+        return replace(self, pod=pod, count=count, beside=(), roles=())
 
     @property
     def likeness(self) -> tuple[object, ...]:
         """What a decision depends on but the job's name: demands of equal likeness have equal verdicts and scores."""
         return (
-            self.pod, self.count, self.inputs, self.outputs, self.clusters.model_dump_json(), self.residency,
-            self.duration_seconds, self.seconds_per_currency, self.unknown_resources,
+            self.pod, self.count, self.beside, self.roles, self.kinds, self.inputs, self.outputs,
+            self.clusters.model_dump_json(), self.residency, self.duration_seconds, self.learned,
+            self.seconds_per_currency, self.unknown_resources,
         )  # fmt: skip
+
+    @property
+    def speeds(self) -> tuple[tuple[str, float], ...]:
+        """How fast this very work ran on GPU products, beside the reference."""
+        return self.learned.speeds if self.learned is not None else ()
+
+    def speed_of(self, model: str) -> float | None:
+        """Give the relative speed of a model or product for this work: learned, else published; None if unknown."""
+        known = next((speed for name, speed in self.speeds if name == model or gpu_matches(model, name)), None)
+        return relative_speed(model) if known is None else known
+
+    @property
+    def reference_speed(self) -> float:
+        """The relative speed of the GPU that the duration is meant for; 1.0 where none is named or known."""
+        return (self.speed_of(self.duration_gpu) or 1.0) if self.duration_gpu else 1.0
 
     @property
     def needs_storage(self) -> bool:
@@ -117,41 +169,60 @@ class Demand:
         return bool(self.inputs or self.outputs)
 
 
-def demand_of_job(job: Job, queue: Queue, datasets: Mapping[DatasetKey, Dataset]) -> Demand:
+def demand_of_job(
+    job: Job, queue: Queue, datasets: Mapping[DatasetKey, Dataset], *, run_time: RunTime | None = None
+) -> Demand:
     """Read what a job asks for.
 
     Args:
         job: the job.
         queue: its queue, for the price of time.
         datasets: every dataset by namespace and name; each input of the job must be among them.
+        run_time: what runs of such work have taken; None if that is not known.
 
     Raises:
         InvalidInput: a quantity, duration or count in the job is malformed; the message names the field.
     """
     spec, namespace = job.spec, job.metadata.namespace or ""
-    (pod, count), (duration, source) = pods_of_job(spec), duration_of_job(spec)
-    return Demand(
+    given, (duration, source) = _pod_groups(spec), duration_of_job(spec)
+    groups = _groups(spec, given)
+    (_, pod, count), *beside = groups
+    demand = Demand(
         job=job.key,
         pod=pod,
         count=count,
+        beside=tuple((each, times) for _, each, times in beside),
+        roles=tuple(role for role, _, _ in groups) if beside else (),
+        kinds=kinds_of(spec.workload.manifest()),
         inputs=tuple(_input(datasets[key], key) for key in input_keys(spec, namespace)),
         outputs=tuple(output.dataset for output in spec.outputs),
         clusters=spec.placement.clusters,
         residency=spec.placement.residency,
         duration_seconds=duration,
         duration_source=source,
+        learned=run_time,
         seconds_per_currency=queue.spec.seconds_per_currency,
-        unknown_resources=unknown_resources(_pod_spec(spec)),
+        unknown_resources=tuple(sorted({name for group in given for name in unknown_resources(group.pod)})),
     )
+    return demand if run_time is None else _with_learned_duration(demand, run_time)
 
 
-def pods_of_job(spec: JobSpec) -> tuple[PodDemand, int]:
-    """Tell what one pod of a job asks for, and how many run at once.
+def _with_learned_duration(demand: Demand, run_time: RunTime) -> Demand:
+    """Expect what was learned, unless the user knows better; no run outlasts its time limit."""
+    if demand.duration_source == "expectedDuration":
+        return demand
+    seconds = run_time.seconds / demand.reference_speed
+    most = demand.duration_seconds if demand.duration_source == "timeLimit" else seconds
+    return replace(demand, duration_seconds=min(seconds, most), duration_source="learned")
+
+
+def pods_of_job(spec: JobSpec) -> Pods:
+    """Tell which pods of a job run at once, by groups of equal ones; those that matter most are first.
 
     Raises:
         InvalidInput: a quantity or count is malformed; the message names the field.
     """
-    return _pod(spec, _pod_spec(spec)), _count(spec.workload.spec)
+    return tuple((pod, count) for _, pod, count in _groups(spec, _pod_groups(spec)))
 
 
 def duration_of_job(spec: JobSpec) -> tuple[float, DurationSource]:
@@ -168,36 +239,58 @@ def input_keys(spec: JobSpec, namespace: str) -> tuple[DatasetKey, ...]:
     return tuple(resolve(mount.dataset, namespace) for mount in spec.inputs)
 
 
-def _pod_spec(spec: JobSpec) -> Mapping[str, Any]:
-    template = spec.workload.spec["template"]
-    return cast(Mapping[str, Any], template["spec"])
+def _groups(spec: JobSpec, given: Iterable[PodGroup]) -> list[tuple[str, PodDemand, int]]:
+    """Read the groups of a job's pods, with their roles. Groups that ask for the same are one."""
+    if spec.array is not None:  # an array begins where one of its tasks fits
+        return [(group.role, _pod(spec, group), 1) for group in given]
+    if spec.gpu is not None and not any(group.takes_gpus for group in given):
+        raise InvalidInput(f"spec.gpu: no pods of this {spec.workload.adapter} take GPUs: ask for them in its own spec")
+    merged: dict[PodDemand, tuple[str, int]] = {}
+    for group in given:
+        pod = _pod(spec, group)
+        role, count = merged.get(pod, (group.role, 0))
+        merged[pod] = (role, count + group.count)
+    found = [(role, pod, count) for pod, (role, count) in merged.items()]
+    return sorted(found, key=lambda each: _size(each[1]), reverse=True)
 
 
-def _pod(spec: JobSpec, pod_spec: Mapping[str, Any]) -> PodDemand:
+def _size(pod: PodDemand) -> tuple[int, int, int]:
+    return (pod.resources.gpus, pod.resources.millicores, pod.resources.memory_bytes)
+
+
+def _pod_groups(spec: JobSpec) -> tuple[PodGroup, ...]:
+    try:
+        return pod_groups(spec.workload.manifest())
+    except InvalidInput as error:
+        raise InvalidInput(f"{_WORKLOAD}.{error}") from error
+
+
+def _pod(spec: JobSpec, group: PodGroup) -> PodDemand:
     """`spec.gpu` wins over the pod template: the hub writes it into the manifest."""
+    path, pod_spec = f"{_WORKLOAD}.{group.path}", group.pod
     try:
         resources = demand_of_pod_spec(pod_spec)
     except InvalidInput as error:
-        raise _at_its_place(error, pod_spec) from error
+        raise _at_its_place(error, path, pod_spec) from error
     selector = pod_spec.get("nodeSelector") or {}
     if not isinstance(selector, Mapping):
-        raise InvalidInput(f"{_TEMPLATE}.nodeSelector is no mapping")
-    labels = frozenset((key, value) for key, value in selector.items() if key in SHAPE_LABELS)
-    gpu = spec.gpu
+        raise InvalidInput(f"{path}.nodeSelector is no mapping")
+    labels = frozenset((key, str(value)) for key, value in selector.items() if key in SHAPE_LABELS)
+    gpu = spec.gpu if group.takes_gpus else None
     if gpu is None:
         return PodDemand(resources, node_labels=labels)
     resources = ResourceVector(resources.millicores, resources.memory_bytes, gpu.count)
     return PodDemand(resources, gpu.models, parse_bytes(gpu.memory) if gpu.memory else 0, labels)
 
 
-def _at_its_place(error: InvalidInput, pod_spec: Mapping[str, Any]) -> InvalidInput:
+def _at_its_place(error: InvalidInput, where: str, pod_spec: Mapping[str, Any]) -> InvalidInput:
     """Name the field of the first quantity that is none, or the whole template where its form is wrong."""
     for path, value in _quantities(pod_spec):
         try:
             parse_bytes(value)
         except InvalidInput as found:
-            return InvalidInput(f"{_TEMPLATE}{path}: {found}")
-    return InvalidInput(f"{_TEMPLATE}: {error}")
+            return InvalidInput(f"{where}{path}: {found}")
+    return InvalidInput(f"{where}: {error}")
 
 
 def _quantities(pod_spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -217,18 +310,6 @@ def _part(parent: object, name: str) -> Mapping[str, Any]:
     """Give the mapping in a field; empty where there is none."""
     value = parent.get(name) if isinstance(parent, Mapping) else None
     return value if isinstance(value, Mapping) else {}
-
-
-def _count(workload_spec: Mapping[str, Any]) -> int:
-    """Count the pods that run at once: batch/v1 Job starts no more than it has completions left."""
-    counts = {name: workload_spec.get(name) for name in ("parallelism", "completions")}
-    for name, value in counts.items():
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_PODS):
-            raise InvalidInput(
-                f"spec.workload.spec.{name}: {value!r} is not allowed: write a whole number, 1 to {MAX_PODS}"
-            )
-    parallelism, completions = counts["parallelism"] or 1, counts["completions"]
-    return parallelism if completions is None else min(parallelism, completions)
 
 
 def _input(dataset: Dataset, key: DatasetKey) -> InputDemand:

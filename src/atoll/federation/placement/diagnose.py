@@ -53,7 +53,8 @@ def _hopeful(case: Case, failed: Bools, terms: Terms, selected_total: float | No
     hopeful = ~failed[_INCURABLE].any(axis=0)
     if selected_total is None:
         return np.asarray(hopeful)
-    at_best = np.where(np.isfinite(terms.staging), terms.staging, 0.0) + terms.run + terms.money_seconds
+    staged = np.where(np.isfinite(terms.staging), terms.staging + terms.idle, 0.0)
+    at_best = staged + terms.run + terms.money_seconds
     is_known = case.room_empty >= case.demand.count
     hopeful &= ~failed[_LESSENING].any(axis=0) & (~is_known | (at_best < selected_total - _WORTH_SAYING_SECONDS))
     return np.asarray(hopeful)

@@ -31,3 +31,11 @@ def feasible(case: Case) -> Bools:
 def reasons(case: Case, position: int, failed: Bools) -> tuple[Reason, ...]:
     """Give every reason why not of one cluster, out of what `obstacles` found."""
     return tuple(check.at(case, position) for check, fails in zip(CHECKS, failed[:, position], strict=True) if fails)
+
+
+def could_hold(case: Case) -> Bools:
+    """Tell which clusters could take the job if less ran there."""
+    result = np.asarray(case.room_empty >= case.demand.count)
+    for check in (*CLUSTER_CHECKS, *DATA_CHECKS):
+        result = result & ~check.fails(case)
+    return result

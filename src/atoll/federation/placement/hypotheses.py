@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from atoll.federation.capacity import ResourceVector, Shape, format_bytes, format_millicores
-from atoll.federation.placement.demand import Demand
+from atoll.federation.placement.demand import Demand, PodDemand
 from atoll.federation.placement.links import Links
 from atoll.federation.placement.reasons import Reason
 from atoll.federation.placement.speeds import relative_speed
@@ -80,6 +80,12 @@ def _wake(what: Hypothesis, _reason: Reason) -> Hypothesis:
     return replace(what, view=view).also("ClusterAsleep", f"wake {view.name}{until}", Effort.REPAIR)
 
 
+def _serve(what: Hypothesis, reason: Reason) -> Hypothesis:
+    view = replace(what.view, workload_kinds=what.view.workload_kinds.union(what.demand.kinds))
+    phrase = f"install what provides {' and '.join(reason.numbers['kinds'])} in {view.name}"
+    return replace(what, view=view).also("KindNotServed", phrase, Effort.REPAIR)
+
+
 def _any_cluster(what: Hypothesis, reason: Reason) -> Hypothesis:
     demand = replace(what.demand, clusters=LabelSelector())
     phrase = f"do not ask for {', '.join(reason.numbers['unmet'])} in spec.placement.clusters"
@@ -91,25 +97,24 @@ def _allow_model(what: Hypothesis, reason: Reason) -> Hypothesis | None:
     if not products:
         return None
     product = max(products, key=lambda name: (relative_speed(name) or 0.0, name))
-    pod = replace(what.demand.pod, gpu_models=(*what.demand.pod.gpu_models, product))
-    return replace(what, demand=replace(what.demand, pod=pod)).also(
-        "GpuModel", f"allow {product} in spec.gpu.models", Effort.SUBMITTER
-    )
+    pod = _pod(what, reason)
+    demand = _with_pod(what, reason, replace(pod, gpu_models=(*pod.gpu_models, product)))
+    return replace(what, demand=demand).also("GpuModel", f"allow {product} in spec.gpu.models", Effort.SUBMITTER)
 
 
 def _less_gpu_memory(what: Hypothesis, reason: Reason) -> Hypothesis | None:
     largest = reason.numbers["hasBytes"]
     if not largest:
         return None
-    pod = replace(what.demand.pod, gpu_memory_bytes=largest)
+    demand = _with_pod(what, reason, replace(_pod(what, reason), gpu_memory_bytes=largest))
     phrase = f"ask for {format_bytes(largest)} in spec.gpu.memory"
-    return what.lesser(replace(what.demand, pod=pod), largest / reason.numbers["wantsBytes"], reason, phrase)
+    return what.lesser(demand, largest / reason.numbers["wantsBytes"], reason, phrase)
 
 
-def _no_node_selector(what: Hypothesis, _reason: Reason) -> Hypothesis:
-    pod = replace(what.demand.pod, node_labels=frozenset())
+def _no_node_selector(what: Hypothesis, reason: Reason) -> Hypothesis:
+    demand = _with_pod(what, reason, replace(_pod(what, reason), node_labels=frozenset()))
     phrase = "drop the pod template's nodeSelector"
-    return replace(what, demand=replace(what.demand, pod=pod)).also("NodeSelector", phrase, Effort.SUBMITTER)
+    return replace(what, demand=demand).also("NodeSelector", phrase, Effort.SUBMITTER)
 
 
 def _smaller_pod(field: str, write: Callable[[int], str]) -> Relaxation:
@@ -117,9 +122,9 @@ def _smaller_pod(field: str, write: Callable[[int], str]) -> Relaxation:
         largest = reason.numbers["has"]
         if not largest:
             return None
-        pod = what.demand.pod
+        pod = _pod(what, reason)
         resources = ResourceVector(**{**_components(pod.resources), field: largest})
-        demand = replace(what.demand, pod=replace(pod, resources=resources))
+        demand = _with_pod(what, reason, replace(pod, resources=resources))
         phrase = f"ask for at most {write(largest)} per pod"
         return what.lesser(demand, largest / reason.numbers["wants"], reason, phrase)
 
@@ -131,20 +136,42 @@ def _components(vector: ResourceVector) -> dict[str, int]:
 
 
 def _fewer_pods(what: Hypothesis, reason: Reason) -> Hypothesis:
-    count = reason.numbers["hasRoom"]
+    count, number = reason.numbers["hasRoom"], _group(reason)
     phrase = f"run at most {count} pods at once (parallelism)"
-    return what.lesser(replace(what.demand, count=count), count / what.demand.count, reason, phrase)
+    if what.demand.beside:
+        phrase = f"run at most {count} {what.demand.roles[number]} pods at once"
+    demand = what.demand.with_group(number, _pod(what, reason), count)
+    return what.lesser(demand, count / what.demand.pods[number][1], reason, phrase)
+
+
+def _group(reason: Reason) -> int:
+    """Tell which group of pods a reason is about."""
+    return int(reason.numbers.get("group", 0))
+
+
+def _pod(what: Hypothesis, reason: Reason) -> PodDemand:
+    return what.demand.pods[_group(reason)][0]
+
+
+def _with_pod(what: Hypothesis, reason: Reason, pod: PodDemand) -> Demand:
+    number = _group(reason)
+    return what.demand.with_group(number, pod, what.demand.pods[number][1])
 
 
 def free_capacity(what: Hypothesis, _reason: Reason | None = None) -> Hypothesis:
     """Suppose that the cluster had room for all pods now, on nodes of a sort that it has."""
-    pod, count = what.demand.pod, what.demand.count
-    suitable = [shape for shape in what.view.shapes if pod.suits(shape)]
-    like = max(suitable, key=lambda shape: (relative_speed(shape.gpu_model or "") or 0.0, shape.free.gpus))
-    room = Shape(count, pod.resources, pod.resources, like.gpu_model, like.gpu_memory_bytes, like.labels)
-    view = replace(what.view, shapes=(*what.view.shapes, room))
-    phrase = f"free {_room_in_words(pod.resources * count, like.gpu_model)} in {view.name}"
+    rooms = tuple(_like_room(what.view, pod, count) for pod, count in what.demand.pods)
+    view = replace(what.view, shapes=(*what.view.shapes, *rooms))
+    words = (_room_in_words(room.free * room.nodes, room.gpu_model) for room in rooms)
+    phrase = f"free {' and '.join(words)} in {view.name}"
     return replace(what, view=view).also("CapacityInUse", phrase, Effort.CAPACITY)
+
+
+def _like_room(view: ClusterView, pod: PodDemand, count: int) -> Shape:
+    """Make up room for each of some pods, on nodes like the best of those that would do."""
+    suitable = [shape for shape in view.shapes if pod.suits(shape)]
+    like = max(suitable, key=lambda shape: (relative_speed(shape.gpu_model or "") or 0.0, shape.free.gpus))
+    return Shape(count, pod.resources, pod.resources, like.gpu_model, like.gpu_memory_bytes, like.labels)
 
 
 def _room_in_words(total: ResourceVector, product: str | None) -> str:
@@ -185,6 +212,7 @@ RELAXATIONS: Mapping[str, Relaxation] = {
     "ClusterAsleep": _wake,
     "ClusterNotReady": _bring_back,
     "Cordoned": _uncordon,
+    "KindNotServed": _serve,
     "LabelMismatch": _any_cluster,
     "GpuModel": _allow_model,
     "GpuMemory": _less_gpu_memory,

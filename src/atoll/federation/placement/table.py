@@ -5,19 +5,30 @@ Owns the layout only; what makes a cluster feasible or good stands in feasible.p
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from functools import cached_property
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from atoll.federation.estimates import Moving
 from atoll.federation.mesh import round_trip_seconds, transfer_rate
-from atoll.federation.placement.demand import PodDemand
+from atoll.federation.placement.demand import PodDemand, Pods
+from atoll.federation.placement.gangs import emptied, has_room
 from atoll.federation.placement.links import Links
 from atoll.federation.placement.shapes import Bools, Floats, Ints, ShapeColumns, Suitable
+from atoll.federation.placement.spread import Seeds, seed
 from atoll.federation.placement.views import ClusterView
 from atoll.federation.placement.waiting import seconds_until_free
 from atoll.federation.resources import LabelSelector
 
 _UNLIMITED_BYTES = int(np.iinfo(np.int64).max)
+
+
+class Arrival(NamedTuple):
+    """A copy on its way to the cluster at a position."""
+
+    position: int
+    moving: Moving
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,11 @@ class ClusterTable:
         """Count the clusters."""
         return len(self.views)
 
+    @cached_property
+    def seeds(self) -> Seeds:
+        """The clusters' own numbers, by which equally good ones are chosen from."""
+        return np.array([seed(view.name) for view in self.views], np.uint64)
+
     def with_occupied(self, view: ClusterView) -> "ClusterTable":
         """See one cluster with other node shapes and occupations; nothing else of the view may differ."""
         position = self.index[view.name]
@@ -97,9 +113,25 @@ class ClusterTable:
         return self._bools(key, lambda view: heard and self.links.between(source, view.name).is_usable)
 
     def rates_from(self, source: str) -> Floats:
-        """Estimate bytes/s from a cluster to every cluster."""
-        uplink = self.views[self.index[source]].uplink
-        return self._floats(("rates", source), lambda view: transfer_rate(uplink, view.uplink))
+        """Estimate the bytes/s that one more copy from a cluster to every cluster gets, beside those under way."""
+        traffic = self.links.traffic
+        return self._floats(
+            ("rates", source), lambda view: self.rate(source, view.name) / (1 + traffic.sharing(source, view.name))
+        )
+
+    def rate(self, source: str, destination: str) -> float:
+        """Estimate the bytes/s that copies between two clusters have among them: measured, or as declared."""
+        ours, theirs = (self.views[self.index[name]].uplink for name in (source, destination))
+        measured = self.links.traffic.rate((source, destination), self.links.now)
+        return transfer_rate(ours, theirs, measured.bytes_per_second if measured is not None else None)
+
+    def arriving(self, dataset: str, version: int) -> tuple[Arrival, ...]:
+        """Give the copies of a dataset's version that are under way to clusters, from ones that are still reached."""
+        return tuple(
+            Arrival(self.index[name], moving)
+            for name, moving in self.links.traffic.arriving(dataset, version).items()
+            if name in self.index and moving.source in self.index and self.reached_from(moving.source)[self.index[name]]
+        )
 
     def round_trips_from(self, source: str) -> Floats:
         """Estimate the seconds of a round trip from a cluster to every cluster."""
@@ -113,11 +145,23 @@ class ClusterTable:
             self._answers[key] = Suitable.of(pod, self.shapes)
         return cast(Suitable, self._answers[key])
 
-    def waits(self, pod: PodDemand, count: int, among: Bools) -> Floats:
+    def serves(self, kinds: tuple[tuple[str, str], ...]) -> Bools:
+        """Tell which clusters serve all of these kinds."""
+        return self._bools(("kinds", kinds), lambda view: view.workload_kinds.issuperset(kinds))
+
+    def holding_all(self, pods: Pods, among: Bools, *, is_empty: bool) -> Bools:
+        """Tell which clusters have room for all groups of pods at once, now or if they were empty; none but `among`."""
+        result = np.zeros(len(self), np.bool_)
+        for position in np.flatnonzero(among):
+            shapes = self.views[position].shapes
+            result[position] = has_room(emptied(shapes) if is_empty else shapes, pods)
+        return result
+
+    def waits(self, pods: Pods, among: Bools) -> Floats:
         """Estimate when clusters have room for all pods; infinite if that cannot be told. Valid where `among` holds."""
-        waits: Floats = self._answers.setdefault(("waits", pod, count), np.full(len(self), np.nan))
+        waits: Floats = self._answers.setdefault(("waits", pods), np.full(len(self), np.nan))
         for position in np.flatnonzero(among & np.isnan(waits)):
-            waits[position] = seconds_until_free(pod, count, self.views[position])
+            waits[position] = seconds_until_free(pods, self.views[position])
         return waits
 
     def _bools(self, key: tuple[Any, ...], holds: Callable[[ClusterView], bool]) -> Bools:
@@ -132,7 +176,7 @@ class ClusterTable:
 
 
 # Answers that do not depend on what is free.
-_LASTING = frozenset({"labels", "residency", "links", "rates", "trips"})
+_LASTING = frozenset({"kinds", "labels", "residency", "links", "rates", "trips"})
 
 
 def _storage_bytes(view: ClusterView) -> int:

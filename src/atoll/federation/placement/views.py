@@ -3,12 +3,18 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 
-from atoll.federation.capacity import ResourceVector, Shape, group_shapes, take
+from atoll.federation.capacity import ResourceVector, Shape, group_shapes
 from atoll.federation.mesh import LinkView, Uplink, mesh_name_of
-from atoll.federation.placement.demand import PodDemand
+from atoll.federation.placement.demand import PodDemand, Pods
+from atoll.federation.placement.gangs import taken
+from atoll.federation.placement.waiting import Future
 from atoll.federation.resources import Cluster, Inventory, NodeShape
 from atoll.federation.resources.cluster import Costs
+
+PLAIN_KINDS = frozenset({("batch/v1", "Job"), ("v1", "Pod")})
+"""What every cluster serves; all that is known to be served where the agent does not say."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,24 @@ class Occupation:
     count: int
     ends_in_seconds: float
     is_counted: bool
+    beside: Pods = ()
+
+    @classmethod
+    def of(cls, run: str, pods: Pods, ends_in_seconds: float, *, is_counted: bool) -> "Occupation":
+        """Let a run hold all groups of its pods."""
+        (pod, count), *beside = pods
+        return cls(run, pod, count, ends_in_seconds, is_counted, tuple(beside))
+
+    @property
+    def pods(self) -> Pods:
+        """All groups of its pods."""
+        return ((self.pod, self.count), *self.beside)
+
+    @property
+    def resources(self) -> ResourceVector:
+        """What all of them ask for together."""
+        own = self.pod.resources * self.count
+        return sum((pod.resources * count for pod, count in self.beside), own) if self.beside else own
 
 
 @dataclass(frozen=True)
@@ -57,6 +81,12 @@ class ClusterView:
     uplink: Uplink = field(default_factory=lambda: Uplink(125_000_000))
     links: Mapping[str, LinkView] = field(default_factory=dict)
     mesh_name: str = ""  # empty: its own name
+    workload_kinds: frozenset[tuple[str, str]] = PLAIN_KINDS
+
+    @cached_property
+    def future(self) -> Future:
+        """Its nodes after each expected end."""
+        return Future(self.shapes, self.occupations)
 
     @property
     def is_ready(self) -> bool:
@@ -75,8 +105,7 @@ class ClusterView:
 
     def occupied(self, occupation: Occupation) -> "ClusterView":
         """See the cluster with one more run on it, which its agent has not reported yet."""
-        shapes, _ = take(occupation.pod.resources, self.shapes, occupation.count, suits=occupation.pod.suits)
-        return replace(self, shapes=shapes, occupations=(*self.occupations, occupation))
+        return replace(self, shapes=taken(self.shapes, occupation.pods), occupations=(*self.occupations, occupation))
 
 
 def view_of_cluster(cluster: Cluster, occupations: Iterable[Occupation] = ()) -> ClusterView:
@@ -104,11 +133,18 @@ def view_of_cluster(cluster: Cluster, occupations: Iterable[Occupation] = ()) ->
         uplink=Uplink(spec.network.uplink_bytes_per_second, spec.network.round_trip_seconds),
         links=_links(cluster),
         mesh_name=mesh_name_of(cluster),
+        workload_kinds=_kinds(inventory),
     )
     for occupation in held:
         if not occupation.is_counted:
             view = view.occupied(occupation)
     return view
+
+
+def _kinds(inventory: Inventory) -> frozenset[tuple[str, str]]:
+    if inventory.workload_kinds is None:
+        return PLAIN_KINDS
+    return frozenset((served.api_version, served.kind) for served in inventory.workload_kinds)
 
 
 def _shape(shape: NodeShape) -> Shape:

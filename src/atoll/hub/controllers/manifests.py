@@ -3,14 +3,15 @@
 Owns the layout of volumes and mounts (docs/adr/0006) and the labels on what Atoll puts into a cluster. Pure.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from atoll.federation.bus.admission import CREDENTIALS_SECRET
 from atoll.federation.bus.messages import Manifest
-from atoll.federation.capacity import GPU_PRODUCT_LABEL, GPU_RESOURCE, gpu_matches, parse_bytes, parse_duration
+from atoll.federation.capacity import GPU_PRODUCT_LABEL, gpu_matches, parse_bytes, parse_duration
 from atoll.federation.resources import DATASET_CLAIM, Cluster, GpuDemand, Job, Run
+from atoll.federation.workloads import Additions, with_additions, with_labels, with_time_limit
+from atoll.hub.controllers.array_manifests import as_array
+from atoll.hub.controllers.engines import handed_over
 
 JOB_LABEL, RUN_LABEL = "atoll.dev/job", "atoll.dev/run"
 EPOCH_ANNOTATION = "atoll.dev/epoch"
@@ -20,7 +21,6 @@ _SERVICE = {"app.kubernetes.io/name": "atoll-data", **_MANAGED}
 _CREDENTIALS_PATH = "/credentials"
 _CLAIM_SIZE = "10Gi"
 _MEBIBYTE = 1024 * 1024
-_NO_LIMIT = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def compile_run(job: Job, run: Run, cluster: Cluster) -> tuple[Manifest, ...]:
     base = [namespace_manifest(namespace)]
     if run.spec.inputs or job.spec.outputs:
         base.append(claim_manifest(namespace, cluster))
-    return (*base, _workload(job, run, cluster))
+    return (*base, *_workloads(job, run, cluster))
 
 
 def compile_service(cluster: Cluster, namespace: str, service: DataService) -> tuple[Manifest, ...]:
@@ -101,47 +101,36 @@ def _deployment(cluster: str, namespace: str, service: DataService) -> Manifest:
     }
 
 
-def _workload(job: Job, run: Run, cluster: Cluster) -> Manifest:
-    spec: Manifest = _without_nulls(job.spec.workload.spec)
-    spec |= _no_retries(spec)
+def _workloads(job: Job, run: Run, cluster: Cluster) -> tuple[Manifest, ...]:
+    """Give the work: one object, or the pods of a group."""
+    manifest = with_additions(job.spec.workload.manifest(), _additions(job, run, cluster))
     if job.spec.time_limit is not None:
-        spec["activeDeadlineSeconds"] = max(1, round(parse_duration(job.spec.time_limit)))
+        manifest = with_time_limit(manifest, max(1, round(parse_duration(job.spec.time_limit))))
+    if job.spec.array is not None:
+        manifest["spec"] = as_array(manifest["spec"], job, run)
     labels = {**_MANAGED, JOB_LABEL: job.metadata.name, RUN_LABEL: run.metadata.name}
-    annotations = {EPOCH_ANNOTATION: str(run.spec.epoch)}
-    template = spec["template"]
-    _annotate(template.setdefault("metadata", {}), labels, annotations)
-    pod = template["spec"]
-    pod["restartPolicy"] = "Never"
-    _mount(pod, _mounts(job, run))
-    if job.spec.gpu is not None:
-        _demand_gpus(pod, job.spec.gpu, cluster)
-    metadata: Manifest = {"name": run.metadata.name, "namespace": job.metadata.namespace}
-    _annotate(metadata, labels, annotations)
-    workload = job.spec.workload
-    return {"apiVersion": workload.api_version, "kind": workload.kind, "metadata": metadata, "spec": spec}
+    manifest = with_labels(manifest, labels, {EPOCH_ANNOTATION: str(run.spec.epoch)})
+    metadata = {"name": run.metadata.name, "namespace": job.metadata.namespace}
+    manifest = handed_over(manifest | {"metadata": {**manifest["metadata"], **metadata}}, job, cluster)
+    if "items" not in manifest:
+        return (manifest,)
+    return tuple(
+        {"apiVersion": "v1", "kind": "Pod", **pod, "metadata": {**pod["metadata"], **metadata, "name": name}}
+        for name, pod in ((f"{run.metadata.name}-{number}", pod) for number, pod in enumerate(manifest["items"]))
+    )
 
 
-def _no_retries(spec: Manifest) -> Manifest:
-    """Let a workload fail at its first failure: a retry is a new Run, decided by the hub.
-
-    Indexes that have limits of their own fail each for itself, as the tasks of an array shall; a limit of them all
-    would end the others (KEP-3850).
-    """
-    if spec.get("backoffLimitPerIndex") is None:
-        return {"backoffLimit": 0}
-    return {"backoffLimit": _NO_LIMIT, "backoffLimitPerIndex": 0}
-
-
-def _without_nulls(value: Any) -> Any:
-    """Copy a JSON value without fields that are null: to Kubernetes they are absent."""
-    if isinstance(value, dict):
-        return {key: _without_nulls(child) for key, child in value.items() if child is not None}
-    return [_without_nulls(child) for child in value] if isinstance(value, list | tuple) else value
-
-
-def _annotate(metadata: Manifest, labels: Mapping[str, str], annotations: Mapping[str, str]) -> None:
-    metadata["labels"] = {**metadata.get("labels", {}), **labels}
-    metadata["annotations"] = {**metadata.get("annotations", {}), **annotations}
+def _additions(job: Job, run: Run, cluster: Cluster) -> Additions:
+    """Say what a job adds to its workload: its data, its GPUs, how long its pods may take to end."""
+    mounts, gpu, grace = _mounts(job, run), job.spec.gpu, job.spec.grace_period
+    volume: Manifest = {"name": DATASET_CLAIM, "persistentVolumeClaim": {"claimName": DATASET_CLAIM}}
+    return Additions(
+        volumes=[volume] if mounts else [],
+        mounts=mounts,
+        grace_seconds=None if grace is None else round(parse_duration(grace)),
+        gpus=None if gpu is None else gpu.count,
+        node_terms=[] if gpu is None else _node_terms(gpu, cluster),
+    )
 
 
 def _mounts(job: Job, run: Run) -> list[Manifest]:
@@ -161,19 +150,8 @@ def output_folder(run: Run) -> str:
     return f".runs/{run.metadata.name}-e{run.spec.epoch}"
 
 
-def _mount(pod: Manifest, mounts: Sequence[Manifest]) -> None:
-    """Mount datasets into every container; what the user mounts there beside stays."""
-    if not mounts:
-        return
-    pod.setdefault("volumes", []).append({"name": DATASET_CLAIM, "persistentVolumeClaim": {"claimName": DATASET_CLAIM}})
-    for container in (*pod.get("initContainers", ()), *pod["containers"]):
-        container.setdefault("volumeMounts", []).extend(dict(mount) for mount in mounts)
-
-
-def _demand_gpus(pod: Manifest, gpu: GpuDemand, cluster: Cluster) -> None:
-    """Ask for GPUs in the first container, and for nodes that have the right ones."""
-    limits: dict[str, Any] = pod["containers"][0].setdefault("resources", {}).setdefault("limits", {})
-    limits.setdefault(GPU_RESOURCE, str(gpu.count))
+def _node_terms(gpu: GpuDemand, cluster: Cluster) -> list[Manifest]:
+    """Say which nodes have the right GPUs."""
     terms: list[Manifest] = []
     if gpu.models:
         terms.append({"key": GPU_PRODUCT_LABEL, "operator": "In", "values": _products(gpu, cluster)})
@@ -181,19 +159,7 @@ def _demand_gpus(pod: Manifest, gpu: GpuDemand, cluster: Cluster) -> None:
         # GPU Feature Discovery writes MiB; Gt is the only operator that Kubernetes has for "at least".
         least = str(-(-parse_bytes(gpu.memory) // _MEBIBYTE) - 1)
         terms.append({"key": GPU_MEMORY_LABEL, "operator": "Gt", "values": [least]})
-    if terms:
-        _require(pod, terms)
-
-
-def _require(pod: Manifest, terms: list[Manifest]) -> None:
-    """Add terms to every alternative of the pod's required node affinity: alternatives are ORed, terms are ANDed."""
-    affinity = pod.setdefault("affinity", {}).setdefault("nodeAffinity", {})
-    required = affinity.setdefault("requiredDuringSchedulingIgnoredDuringExecution", {})
-    alternatives = required.setdefault("nodeSelectorTerms", []) or [{}]
-    required["nodeSelectorTerms"] = [
-        {**alternative, "matchExpressions": [*alternative.get("matchExpressions", ()), *terms]}
-        for alternative in alternatives
-    ]
+    return terms
 
 
 def _products(gpu: GpuDemand, cluster: Cluster) -> list[str]:
