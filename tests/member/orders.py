@@ -18,7 +18,11 @@ def run_order(*, epoch: int = 1, cancelled: bool = False, run: str = RUN, **job:
         "labels": {"atoll.dev/run": run, "atoll.dev/job": "picks"},
         "annotations": {"atoll.dev/epoch": str(epoch)},
     }
-    spec = {"backoffLimit": 0, "template": {"spec": {"restartPolicy": "Never", "containers": [container]}}} | job
+    template = {
+        "metadata": {"labels": {"atoll.dev/run": run}},
+        "spec": {"restartPolicy": "Never", "containers": [container]},
+    }
+    spec = {"backoffLimit": 0, "template": template} | job
     manifests = (
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
         {

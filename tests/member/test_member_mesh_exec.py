@@ -172,7 +172,7 @@ async def test_a_command_that_is_not_there_says_so(world: World) -> None:
 
 def printed(*, with_exec: bool) -> list[Json]:
     """The roles that `cluster join` prints."""
-    everywhere = {"metadata": {}, "rules": cluster_rules()}
+    everywhere = {"metadata": {}, "rules": cluster_rules(with_exec=False)}
     return [everywhere, {"metadata": {"namespace": "kube-system"}, "rules": cilium_rules(with_exec=with_exec)}]
 
 

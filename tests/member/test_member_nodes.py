@@ -208,7 +208,7 @@ pods_seen = st.one_of(
         node=st.sampled_from(["", "a", "b"]),
         requests=st.sampled_from([{"cpu": 100, "pods": 1}, {"cpu": 7, "nvidia.com/gpu": 1, "pods": 1}]),
         is_live=st.booleans(),
-        job=st.sampled_from(["", "ns/r1", "ns/r2"]),
+        run=st.sampled_from(["", "ns/r1", "ns/r2"]),
         cilium_version=st.sampled_from(["", "1.18.2"]),
     ),
 )
@@ -226,4 +226,4 @@ def test_a_tally_that_follows_change_by_change_is_what_counting_anew_gives(chang
     for name in ("a", "b"):
         nonzero = {key: amount for key, amount in followed.used(name).items() if amount}
         assert nonzero == dict(anew.used(name))
-    assert (set(followed.jobs), set(followed.cilium_versions)) == (set(anew.jobs), set(anew.cilium_versions))
+    assert (set(followed.runs), set(followed.cilium_versions)) == (set(anew.runs), set(anew.cilium_versions))

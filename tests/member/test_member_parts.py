@@ -177,7 +177,7 @@ async def test_what_waits_goes_as_soon_as_the_connection_is_back_and_the_rest_fo
         table.is_away = False
         table.values.clear()
         reporter.repeat_all()
-        await eventually(lambda: _is("news" in table.values), within_seconds=0.5)
+        await eventually(lambda: _is("news" in table.values), within_seconds=3)
         assert "old" not in table.values
 
 

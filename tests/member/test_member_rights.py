@@ -1,7 +1,7 @@
 """The printed roles are exactly what the agent uses: it does all its work behind them, and none of them is idle."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from atoll.edge.enrolment import EnrolmentSettings
+from atoll.edge.member.commands import Commands
 from atoll.edge.member.data_credentials import DataCredentials
 from atoll.edge.member.kube import Kube
 from atoll.edge.member.logs import Logs
 from atoll.edge.member.objects import Kind, ObjectRef
 from atoll.edge.member.settings import MemberSettings
+from atoll.edge.member.usage import UsageNow
 from atoll.federation.bus.admission import CREDENTIALS_SECRET, Admission, DataRequest
+from atoll.federation.bus.command_messages import ExecRequest
 from atoll.federation.bus.credentials import new_key, sign_user
 from atoll.federation.bus.datasets import result
 from atoll.federation.bus.farewell import FarewellOrder, FarewellReport
@@ -29,8 +32,10 @@ from atoll.federation.bus.messages import (
     ServiceReport,
 )
 from atoll.federation.bus.permissions import EVERYTHING
+from atoll.federation.bus.usage_messages import TopReport, TopRequest
 from atoll.federation.resources import DATASET_CLAIM, ObjectMeta
 from atoll.federation.resources import Cluster as ClusterKind
+from atoll.federation.workloads import ADAPTERS, can_suspend, with_suspend
 from atoll.hub.controllers.manifests import DataService, compile_service
 from atoll.installation.manifests import manifests
 from atoll.installation.plan import Hub, Installation
@@ -40,11 +45,12 @@ from member.harness import CLUSTER, HubSide, running_agent
 from member.mesh_world import MESHED, authority, certified, config, kube_system, secret, service
 from member.orders import ALLOW, CILIUM, DENY, NAMESPACE, POLICY_KEY, RUN, RUN_KEY, policy_order, run_order
 from member.rbac import Rbac, granted
-from member.world import Cluster, Json, node
+from member.workloads import order, template
+from member.world import Cluster, Json, eventually, node
 
 ROLES = [
     manifest
-    for manifest in manifests(Installation(CLUSTER, Hub("https://hub:8700"), "atoll:test"))
+    for manifest in manifests(Installation(CLUSTER, Hub("https://hub:8700"), "atoll:test", job_exec=True))
     if manifest["kind"] in ("ClusterRole", "Role")
 ]
 # What this test does not make the agent do, and why the right is there nevertheless.
@@ -53,6 +59,16 @@ NOT_SHOWN = {
     ("", "policy.networking.k8s.io", "clusternetworkpolicies", "update"): "the same",
     ("", "cilium.io", "ciliumclusterwidenetworkpolicies", "update"): "the same",
 }
+
+
+# Of a kind in two versions one will do: rights know no versions.
+OPERATED = tuple(
+    {
+        (adapter.api_version.rpartition("/")[0], adapter.plural): adapter
+        for adapter in ADAPTERS.values()
+        if adapter.api_version not in ("v1", "batch/v1")
+    }.values()
+)
 
 
 def served(api_version: str, kind: str, plural: str) -> ResourceType:
@@ -74,8 +90,12 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
         served("resource.k8s.io/v1", "ResourceSlice", "resourceslices"),
         served("resource.k8s.io/v1", "ResourceClaim", "resourceclaims"),
         served("resource.k8s.io/v1", "DeviceClass", "deviceclasses"),
+        served("metrics.k8s.io/v1beta1", "PodMetrics", "pods"),
         served("kueue.x-k8s.io/v1beta1", "ResourceFlavor", "resourceflavors"),
         served("kueue.x-k8s.io/v1beta1", "ClusterQueue", "clusterqueues"),
+        served("kueue.x-k8s.io/v1beta1", "LocalQueue", "localqueues"),
+        served("scheduling.volcano.sh/v1beta1", "Queue", "queues"),
+        *(replace(served(each.api_version, each.kind, each.plural), namespaced=True) for each in OPERATED),
     )
     rbac = Rbac(cluster.store, ROLES)
     cluster.access = Access(authorizer=rbac)
@@ -136,6 +156,43 @@ async def carry_policies(hub: HubSide, cluster: Cluster) -> None:
     await hub.reported(POLICY_KEY, PolicyReport, lambda report: report.drift_healed)
 
 
+async def carry_kinds(hub: HubSide, cluster: Cluster) -> list[str]:
+    """Have a workload of every adapted kind made and followed; give the keys of their runs."""
+    kinds: list[tuple[str, str, Json]] = [(each.api_version, each.kind, {}) for each in OPERATED]
+    kinds.append(("v1", "Pod", template("kind")["spec"]))
+    keys = []
+    for number, (api_version, kind, spec) in enumerate(kinds):
+        workload: Json = {"apiVersion": api_version, "kind": kind, "spec": spec}
+        run = f"kind-{number}"
+        if can_suspend(workload) and not spec:  # what is suspended is let go by others, and may say nothing of pods
+            workload = with_suspend(workload, True)
+        keys.append(f"run/{NAMESPACE}/{run}")
+        await hub.order(keys[-1], order(workload, run=run))
+    array: Json = {"completionMode": "Indexed", "completions": 2, "backoffLimitPerIndex": 0}
+    keys.append(f"run/{NAMESPACE}/array-1")
+    await hub.order(keys[-1], run_order(run="array-1", **array).model_copy(update={"tasks": "1"}))
+    kinds.append(("batch/v1", "Job", array))
+    for key in keys:
+        await hub.reported(key, RunReport)
+
+        async def exists(run: str = key.rpartition("/")[2], kind: str = kinds[keys.index(key)][1]) -> bool:
+            return run in await cluster.objects(kind, NAMESPACE)
+
+        if kinds[keys.index(key)][1] != "Job":  # Volcano's: of two kinds with one name the helper sees the first
+            await eventually(exists)
+    return keys
+
+
+class AnyRun:
+    """Tells of every run the same."""
+
+    def selector(self, namespace: str, run: str) -> str:
+        return f"atoll.dev/run={run}"
+
+    def is_over(self, namespace: str, run: str, *, has_begun: bool) -> bool:
+        return has_begun
+
+
 async def carry_run(hub: HubSide, cluster: Cluster, kube: Kube) -> None:
     await hub.order(RUN_KEY, run_order())
     pod = await cluster.pod_of(RUN, NAMESPACE)
@@ -143,7 +200,12 @@ async def carry_run(hub: HubSide, cluster: Cluster, kube: Kube) -> None:
     await hub.reported(RUN_KEY, RunReport, lambda report: report.phase == "Running")
     request = LogsRequest(namespace=NAMESPACE, run=RUN).encode()
     with pytest.raises(Exception, match=RUN):  # this cluster has no kubelet: no log is behind the right
-        [chunk async for chunk in Logs(kube).serve(request)]
+        [chunk async for chunk in Logs(kube, AnyRun()).serve(request)]
+    (report,) = [chunk async for chunk in UsageNow(kube).serve(TopRequest(namespace=NAMESPACE, run=RUN).encode())]
+    assert len(TopReport.decode(report).pods) == 1
+    wanted = ExecRequest(namespace=NAMESPACE, run=RUN, command=("true",), session="0" * 32)
+    with pytest.raises(Exception, match="HTTP status"):  # nor anything that runs commands
+        [frame async for frame in Commands(kube, is_allowed=True).serve(wanted.encode())]
 
 
 async def carry_service(hub: HubSide, cluster: Cluster, kube: Kube) -> DataCredentials:
@@ -170,14 +232,15 @@ async def test_the_agent_does_all_its_work_with_the_printed_rights_and_needs_eac
         await hub.reported("mesh", MeshReport, lambda report: report.facts and not report.facts.problems)
         await carry_policies(hub, cluster)
         await carry_run(hub, cluster, kube)
+        of_kinds = await carry_kinds(hub, cluster)
         await carry_service(hub, cluster, kube)
-        for key in (RUN_KEY, POLICY_KEY, "service/weather"):
+        for key in (RUN_KEY, *of_kinds, POLICY_KEY, "service/weather"):
             await hub.withdraw(key)
             await hub.gone(key)
         secret_ref = ObjectRef(Kind("v1", "Secret"), "weather", CREDENTIALS_SECRET)
         await kube.delete(secret_ref)
-        order = FarewellOrder(id="u", delete_data=True, at=datetime.now(UTC))
-        await hub.order("farewell/cluster", order)
+        farewell = FarewellOrder(id="u", delete_data=True, at=datetime.now(UTC))
+        await hub.order("farewell/cluster", farewell)
         await hub.reported("farewell/cluster", FarewellReport, lambda report: report.waiting_for)
         await cluster.edit(  # as the controller does when no pod uses the claim any more
             "PersistentVolumeClaim", DATASET_CLAIM, {"metadata": {"finalizers": None}}, namespace="weather"

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from atoll.edge.member.run_status import read_run
+from atoll.edge.member.run_status import RunState
+from atoll.edge.member.run_status import read_run as read_all
 
 Json = dict[str, Any]
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -13,7 +14,12 @@ BEGAN, ENDED = "2026-11-22T11:58:00Z", "2026-11-22T11:59:00Z"
 
 
 def job(*conditions: Json, **status: Any) -> Json:
-    return {"metadata": {"name": "j"}, "status": {"conditions": list(conditions), **status}}
+    of_kind = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": {}}
+    return of_kind | {"status": {"conditions": list(conditions), **status}}
+
+
+def read_run(given: Json, pods: list[Json], now: datetime) -> RunState:
+    return read_all([(given, pods)], now)
 
 
 def holds(kind: str, reason: str = "", message: str = "") -> Json:

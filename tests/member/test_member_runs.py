@@ -70,6 +70,21 @@ async def test_a_cancelled_run_is_deleted_and_reported_with_what_it_used(
     assert await cluster.objects("Pod", NAMESPACE) == {}
 
 
+async def test_a_namespace_is_looked_for_once_and_made_anew_for_the_next_run_when_it_has_gone(
+    cluster: Cluster, agent: None, hub: HubSide
+) -> None:
+    """Three runs one after the other: the second finds the namespace known, the third finds it gone."""
+    for run in ("first", "second"):
+        await hub.order(f"run/{NAMESPACE}/{run}", run_order(run=run))
+        await cluster.pod_of(run, NAMESPACE)
+    assert cluster.faults.requests.count(("GET", f"/api/v1/namespaces/{NAMESPACE}")) == 1
+    await cluster.delete("Namespace", NAMESPACE)
+    await cluster.edit("Namespace", NAMESPACE, {"metadata": {"finalizers": None}})
+    await hub.order(f"run/{NAMESPACE}/third", run_order(run="third"))
+    await cluster.pod_of("third", NAMESPACE)
+    assert NAMESPACE in await cluster.objects("Namespace")
+
+
 async def test_a_run_that_is_cancelled_before_it_was_applied_never_starts(
     cluster: Cluster, agent: None, hub: HubSide
 ) -> None:

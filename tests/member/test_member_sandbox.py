@@ -95,6 +95,23 @@ async def logs(hub: HubSide, **wishes: Any) -> bytes:
     return b"".join([chunk async for chunk in chunks])
 
 
+async def test_a_pod_that_does_not_end_by_itself_is_killed_when_the_grace_is_over_and_that_can_be_made_sooner(
+    agent_of_sandbox: Links, hub: HubSide
+) -> None:
+    """It ignores SIGTERM and asks for ten minutes; cancelled with five of them, and then at once."""
+    given = order("trap '' TERM; echo deaf; while :; do sleep 0.1; done")
+    template = given.manifests[1]["spec"]["template"]
+    template["metadata"] = {"labels": {"atoll.dev/run": "picks-1"}}
+    template["spec"]["terminationGracePeriodSeconds"] = 600
+    await hub.order("run/lab/picks-1", given)
+    running = await hub.reported("run/lab/picks-1", RunReport, lambda report: report.phase == "Running")
+    assert running.exit_code is None
+    cancelled = given.model_copy(update={"cancelled": True})
+    await hub.order("run/lab/picks-1", cancelled.model_copy(update={"grace_seconds": 300.0}))
+    await hub.order("run/lab/picks-1", cancelled.model_copy(update={"grace_seconds": 0.0}))
+    await hub.reported("run/lab/picks-1", RunReport, lambda report: report.phase == "Cancelled")
+
+
 async def test_a_job_runs_as_a_process_and_its_log_is_followed_from_before_its_start(
     agent_of_sandbox: Links, hub: HubSide
 ) -> None:

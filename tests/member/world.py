@@ -27,7 +27,9 @@ from atoll.kubeapi.storage import MemoryStorage
 from atoll.kubeapi.store import Store
 from atoll.sandbox.controllers import runtime
 from atoll.sandbox.controllers.job import JobController
+from atoll.sandbox.controllers.operator import Operator
 from atoll.sandbox.kinds import catalog
+from atoll.sandbox.kinds.operated import adapters_of, operated
 
 Json = dict[str, Any]
 VERSION = {"major": "1", "minor": "33", "gitVersion": "v1.33.1+k3s1", "platform": "linux/amd64"}
@@ -135,9 +137,11 @@ class Cluster:
         self.kubeconfig = folder / "kubeconfig"
         self.kubeconfig.write_text(yaml.safe_dump(_kubeconfig(f"http://127.0.0.1:{self.port}")))
 
-    async def start(self) -> None:
-        """Begin to serve, to run Jobs and to collect garbage."""
+    async def start(self, *seeded: Json) -> None:
+        """Begin to serve, to run Jobs and to collect garbage; what is seeded is there before."""
         await self.store.start()
+        for manifest in seeded:
+            await self.create(manifest)
         self.faults.app = create_app(self.store, self.store.registry, version=VERSION, access=self.access)
         jobs = JobController(self.store, lambda: datetime.now(UTC)).controller()
         parts = (runtime.run(jobs, self.store), GarbageCollector(self.store).run(), self.reap())
@@ -152,10 +156,10 @@ class Cluster:
         await self.stop_server()
         await self.store.close()
 
-    async def start_empty(self) -> None:
-        """Come back on the same port without any object; resourceVersions begin again."""
+    async def start_empty(self, *seeded: Json) -> None:
+        """Come back on the same port with no object but these; resourceVersions begin again."""
         self.store = _new_store()
-        await self.start()
+        await self.start(*seeded)
 
     async def start_server(self) -> None:
         config = uvicorn.Config(self.faults, log_level="error", lifespan="off", timeout_graceful_shutdown=2)
@@ -185,6 +189,18 @@ class Cluster:
         """Serve more kinds from now on, as after the installation of what provides them."""
         for rt in types:
             self.store.registry.register(rt)
+
+    def operate(self, *kinds: str) -> None:
+        """Serve kinds of workloads from now on, each with an operator."""
+        for adapter in adapters_of(kinds):
+            rt = operated(adapter)
+            self.serve(rt)
+            operator = Operator(self.store, rt, adapter, lambda: datetime.now(UTC)).controller()
+            self._controllers.append(asyncio.create_task(runtime.run(operator, self.store)))
+
+    def withdraw(self, kind: str) -> None:
+        """Serve a kind no more, as after its definition was deleted."""
+        self.store.registry.unregister(self._type(kind))
 
     # --- the test's own hands, past the API server
 

@@ -26,7 +26,7 @@ def manifests(installation: Installation) -> tuple[Manifest, ...]:
     return (
         _namespace(installation),
         _object("v1", "ServiceAccount", AGENT, namespace=NAMESPACE),
-        *_cluster_role(),
+        *_cluster_role(with_exec=installation.job_exec),
         *_cilium_role(with_exec=installation.cilium_exec),
         *((_secret(installation),) if installation.hub.token else ()),
         *stored,
@@ -54,8 +54,8 @@ def _namespace(installation: Installation) -> Manifest:
     return found
 
 
-def _cluster_role() -> tuple[Manifest, Manifest]:
-    role = _object(_RBAC, "ClusterRole", AGENT) | {"rules": rights.cluster_rules()}
+def _cluster_role(*, with_exec: bool) -> tuple[Manifest, Manifest]:
+    role = _object(_RBAC, "ClusterRole", AGENT) | {"rules": rights.cluster_rules(with_exec=with_exec)}
     return role, _object(_RBAC, "ClusterRoleBinding", AGENT) | _bind("ClusterRole", AGENT)
 
 

@@ -53,6 +53,7 @@ class Installation:
     image: str
     state: State = State()
     cilium_exec: bool = False
+    job_exec: bool = False
     heartbeat_seconds: float | None = None
     # Of the token that is in the cluster already, if there is no new one.
     enrolment: str = ""
@@ -71,9 +72,10 @@ def agent_options(
     hub = installation.hub
     ca = ("--hub-ca", f"{credentials}/ca.crt") if hub.ca else ()
     access = ("--kubeconfig", kubeconfig) if kubeconfig else ()
-    exec_ = ("--cilium-exec",) if installation.cilium_exec else ()
+    cilium = ("--cilium-exec",) if installation.cilium_exec else ()
+    jobs = ("--job-exec",) if installation.job_exec else ()
     every = installation.heartbeat_seconds
     beat = ("--heartbeat-seconds", f"{every:g}") if every is not None else ()
     token = ("--enrolment-token-file", f"{credentials}/token")
     name, where = ("--cluster", installation.cluster), ("--state-dir", state_dir)
-    return ("agent", *name, "--hub", hub.url, *ca, *token, *where, *access, *exec_, *beat)
+    return ("agent", *name, "--hub", hub.url, *ca, *token, *where, *access, *cilium, *jobs, *beat)

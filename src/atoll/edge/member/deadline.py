@@ -29,7 +29,7 @@ def own_limit(order: RunOrder) -> int | None:
     limits = [
         (manifest.get("spec") or {}).get("activeDeadlineSeconds")
         for manifest in order.manifests
-        if manifest.get("kind") == "Job"
+        if (manifest.get("apiVersion"), manifest.get("kind")) == ("batch/v1", "Job")
     ]
     return next((int(limit) for limit in limits if limit is not None), None)
 

@@ -4,9 +4,9 @@ A miss is asked for again, at most every `_MISS_SECONDS`: a CRD may be installed
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from atoll.edge.member.errors import KindNotServed
@@ -17,6 +17,18 @@ from atoll.federation.errors import InvalidInput, NotFound
 _HIT_SECONDS = 600.0
 # Policies of a kind that is missing are retried; below a second that would be a request per policy.
 _MISS_SECONDS = 5.0
+
+
+_PLAIN = "application/json"
+_AGGREGATED = f"{_PLAIN};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,{_PLAIN}"
+
+
+class Fetch(Protocol):
+    """Reads one document of the API server."""
+
+    def __call__(self, path: str, accept: str = ..., /) -> Awaitable[dict[str, Any]]:
+        """Give the document at a path in the form that is asked for."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,7 @@ class _Known:
 class Discovery:
     """The endpoints of one API server."""
 
-    def __init__(self, fetch: Callable[[str], Awaitable[dict[str, Any]]]) -> None:
+    def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
         self._known: dict[str, _Known] = {}
 
@@ -68,6 +80,27 @@ class Discovery:
         if kind.kind not in known.endpoints:
             raise KindNotServed(f"this cluster does not serve {kind}: install what provides it, or leave it out here")
         return known.endpoints[kind.kind]
+
+    async def creatable_kinds(self) -> list[Kind]:
+        """Name every kind whose objects stand in namespaces and can be made, in each version that is served.
+
+        One request (KEP-3352); a server before Kubernetes 1.26 answers with its groups only, and only the preferred
+        version of each is named.
+
+        Raises:
+            Unavailable: it could not be asked.
+        """
+        core = [Kind("v1", str(e["kind"])) for e in await self._entries("v1") if _takes(e, bool(e.get("namespaced")))]
+        answer = await self._fetch("/apis", _AGGREGATED)
+        if answer.get("kind") != "APIGroupDiscoveryList":
+            return await self.namespaced_kinds()
+        return core + [
+            Kind(f"{group['metadata']['name']}/{version['version']}", str(entry["responseKind"]["kind"]))
+            for group in answer.get("items") or ()
+            for version in group.get("versions") or ()
+            for entry in version.get("resources") or ()
+            if entry.get("responseKind") and _takes(entry, entry.get("scope") == "Namespaced")
+        ]
 
     async def namespaced_kinds(self) -> list[Kind]:
         """Name every kind whose objects stand in namespaces and can be listed, in the preferred version of its group.
@@ -104,6 +137,10 @@ class Discovery:
             return []
         # Subresources repeat the kind.
         return [entry for entry in answer.get("resources") or () if "/" not in entry["name"]]
+
+
+def _takes(entry: dict[str, Any], is_namespaced: bool) -> bool:
+    return is_namespaced and "/" not in entry.get("name", "") and "create" in entry.get("verbs", ())
 
 
 def _prefix(api_version: str) -> str:

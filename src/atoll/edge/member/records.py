@@ -4,7 +4,8 @@ One shelf entry per order. It must not decide anything.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from datetime import datetime
+from typing import Generic, Literal, TypeVar
 
 import structlog
 
@@ -12,6 +13,7 @@ from atoll.edge.member.objects import Kind, ObjectRef
 from atoll.edge.member.shelf import Shelf
 from atoll.federation.bus.messages import DriftRecord, Message, RunReport
 from atoll.federation.errors import Internal
+from atoll.federation.resources.run import RunPhase
 
 log = structlog.get_logger(__name__)
 
@@ -34,10 +36,29 @@ class SavedRef(Message):
         return ObjectRef(Kind(self.api_version, self.kind), self.namespace, self.name)
 
 
+class GangRecord(Message):
+    """How far a gang is that is kept together by suspending it (gangs.py): written before what it says is done."""
+
+    stage: Literal["Held", "Releasing", "Released", "Withdrawing", "Whole"] = "Held"
+    held_since: datetime
+    attempts: int = 0
+    retry_at: datetime | None = None
+
+
+class EndRecord(Message):
+    """How a run is to end that the agent stops: what is being removed cannot tell it any more."""
+
+    phase: RunPhase
+    reason: str
+    message: str = ""
+
+
 class RunRecord(Message):
     """One run: `objects` are written before the first of them is applied, `report` once the run has finished.
 
     `lease_gain` names the lease that it began under; `start_seen_at` is when the start of its Job was first seen.
+    `begun_at` is when the agent first set out to apply it.
+    `gang` is set of a workload that the agent releases when there is room for all of its pods.
     """
 
     namespace: str
@@ -45,9 +66,12 @@ class RunRecord(Message):
     epoch: int
     objects: tuple[SavedRef, ...]
     is_applied: bool = False
+    begun_at: datetime | None = None
     lease_gain: str = ""
     job_started: str = ""
     start_seen_at: float = 0.0
+    gang: GangRecord | None = None
+    ending: EndRecord | None = None
     report: RunReport | None = None
 
 

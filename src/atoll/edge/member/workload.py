@@ -1,56 +1,78 @@
 """A run's objects in the cluster: apply them, read what they do, stop them. Decides nothing about orders or reports.
 
-Only objects that carry the run's own label are ever removed: never a namespace, never a volume claim, nothing foreign.
+What a kind means is its adapter's to say (federation/workloads). Only objects that carry the run's own label are ever
+changed or removed: never a namespace, never a volume claim, nothing foreign.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from atoll.edge.member import namespaces
+from atoll.edge.member.array_tasks import (
+    is_array,
+    out_of_queue,
+    pods_to_read,
+    queue_label,
+    status_skipping,
+    why_no_array,
+    with_tasks,
+)
 from atoll.edge.member.deadline import told_apart
-from atoll.edge.member.errors import InvalidManifest
+from atoll.edge.member.errors import InvalidManifest, KindNotServed
+from atoll.edge.member.fuse import JOB, fuse, fuse_ref, owned_by
 from atoll.edge.member.kube import Kube
 from atoll.edge.member.objects import EPOCH_ANNOTATION, RUN_LABEL, Kind, Object, ObjectRef, Selection, labels_of
-from atoll.edge.member.run_status import RunState, is_live_pod, read_run
+from atoll.edge.member.ordered import POD, belongs, needs_fuse, refs_of, workloads_of
+from atoll.edge.member.run_status import RunState, Spent, is_live_pod, read_run, spent_by
 from atoll.federation.bus.messages import RunOrder
-from atoll.federation.errors import Conflict, InvalidInput
+from atoll.federation.errors import Conflict, InvalidInput, NotFound
+from atoll.federation.workloads import is_adapted, pod_selector, with_suspend
+from atoll.federation.workloads import is_suspended as is_held
 
-JOB = Kind("batch/v1", "Job")
-POD = Kind("v1", "Pod")
-# The Job controller labels every pod with its Job's name (batch/v1 JobNameLabel, Kubernetes 1.27).
-JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
-
-
-def refs_of(order: RunOrder) -> tuple[ObjectRef, ...]:
-    """Name the objects of an order that live and die with its run.
-
-    Raises:
-        InvalidInput: there is no batch/v1 Job among them.
-    """
-    own = tuple(ObjectRef.of(manifest) for manifest in order.manifests if _belongs(manifest, order.run))
-    if not any(ref.kind == JOB for ref in own):
-        raise InvalidInput(f"the order of run {order.run} holds no {JOB} labelled {RUN_LABEL}={order.run}")
-    return own
+# Kubernetes gives a pod this long to end unless it says otherwise (core/v1 PodSpec).
+_DEFAULT_GRACE_SECONDS = 30
+# Every API server makes it when it first starts, and lets nobody delete it (Kubernetes: namespaces that are protected).
+_FIRST_NAMESPACE = ObjectRef(Kind("v1", "Namespace"), None, "kube-system")
 
 
 class Workloads:
     """The workloads of one cluster."""
 
-    def __init__(self, kube: Kube, now: Callable[[], datetime]) -> None:
-        self._kube, self._now = kube, now
+    def __init__(self, kube: Kube, now: Callable[[], datetime], *, ended: Callable[[str], Spent]) -> None:
+        """Change a cluster.
 
-    async def clear_way(self, order: RunOrder) -> None:
-        """Make sure that applying an order can neither take over a foreign Job nor run beside an older epoch.
+        Args:
+            ended: tells what the ended pods of a run (`namespace/name`) have used; Unavailable while nobody knows.
+        """
+        self._kube, self._now, self._ended = kube, now, ended
+        self._namespaces: set[ObjectRef] = set()  # that were there when they were last looked for
+
+    async def cluster_made_at(self) -> datetime | None:
+        """Tell when the cluster was made: as old as its first namespace; None if that cannot be told."""
+        first = await self._kube.get(_FIRST_NAMESPACE)
+        made = (first or {}).get("metadata", {}).get("creationTimestamp")
+        return datetime.fromisoformat(made) if made else None
+
+    async def clear_way(self, order: RunOrder) -> frozenset[ObjectRef]:
+        """Make sure that applying an order can neither take over a foreign object nor run beside an older epoch.
+
+        Returns:
+            Its objects that stand already, applied before a crash.
 
         Raises:
-            InvalidInput: a foreign Job has its name, or the order is stale. Conflict: an older epoch has to end first.
+            InvalidInput: a foreign object has its name, or the order is stale.
+            Conflict: an older epoch has to end first.
         """
-        for ref in _jobs(refs_of(order)):
+        standing: set[ObjectRef] = set()
+        for ref in refs_of(order):
             live = await self._kube.get(ref)
             if live is None:
                 continue
-            if not _belongs(live, order.run):
+            standing.add(ref)
+            if not belongs(live, order.run):
                 raise InvalidInput(f"{ref} is there already and not of this run: delete it, or name the job otherwise")
             epoch = _epoch_of(live) or 0
             if epoch > order.epoch:
@@ -58,68 +80,230 @@ class Workloads:
             if epoch < order.epoch:
                 await self._kube.delete(ref, propagation="Foreground", uid=live["metadata"]["uid"])
                 raise Conflict(f"{ref} of epoch {epoch} has to end before epoch {order.epoch} starts")
+        return frozenset(standing)
 
-    async def apply(self, order: RunOrder, *, deadline_seconds: int | None = None) -> None:
-        """Apply all manifests in their order; applying them again changes nothing.
+    async def apply(
+        self,
+        order: RunOrder,
+        *,
+        standing: frozenset[ObjectRef],
+        deadline_seconds: int | None = None,
+        is_suspended: bool = False,
+    ) -> None:
+        """Apply all manifests in their order.
 
         Args:
-            deadline_seconds: when its Job ends if nobody prolongs it; None: as the order says.
+            standing: workloads that are left as they are: whoever governs them since, such as Kueue, is not overruled.
+            deadline_seconds: when the run ends if nobody prolongs it; None: as the order says.
+            is_suspended: have the workload wait until `suspend` lets it go.
 
         Raises:
             InvalidManifest: the API server refuses one for what it says, be it a field that it does not know.
+            KindNotServed, NotFound: a CRD or the namespace is not there just now.
         """
+        try:
+            await self._apply(order, standing, deadline_seconds=deadline_seconds, is_suspended=is_suspended)
+        except NotFound:
+            if not self._namespaces:
+                raise
+            self._namespaces.clear()  # one of them may have gone since
+            await self._apply(order, standing, deadline_seconds=deadline_seconds, is_suspended=is_suspended)
+
+    async def _apply(
+        self, order: RunOrder, standing: frozenset[ObjectRef], *, deadline_seconds: int | None, is_suspended: bool
+    ) -> None:
+        own = workloads_of(order)
         for manifest in order.manifests:
-            given = manifest
-            if _belongs(manifest, order.run):
-                given = _with_deadline(_with_epoch(manifest, order.epoch), deadline_seconds)
-            try:
-                await namespaces.apply(self._kube, given)
-            except InvalidInput as error:
-                raise InvalidManifest(str(error)) from error
+            if manifest not in own:
+                await self._prepare(manifest)
+        owner = None
+        if needs_fuse(order) and deadline_seconds is not None:
+            owner = await self._put(fuse(order.namespace, order.run, epoch=order.epoch, seconds=deadline_seconds))
+        for manifest in own:
+            if ObjectRef.of(manifest) in standing:
+                continue
+            given = _with_epoch(manifest, order.epoch)
+            given = with_suspend(given, True) if is_suspended or order.tasks else given
+            given = out_of_queue(given) if order.tasks else given
+            await self._put_own(owned_by(given, owner) if owner else _with_deadline(given, deadline_seconds))
+        if order.tasks:
+            await self._select_tasks(order)
+            if not is_suspended and not any(is_held(each) for each in own):
+                await self.suspend(order, is_suspended=False)
 
-    async def read(self, order: RunOrder) -> RunState | None:
-        """Read what a run is doing; None if its Job is not there."""
-        ref = _jobs(refs_of(order))[0]
-        # Pods after the Job: a finished Job then comes with the pods that finished it.
-        job = await self._kube.get(ref)
-        if job is None or not _belongs(job, order.run) or _epoch_of(job) != order.epoch:
-            return None
-        return told_apart(order, read_run(job, await self._pods(ref), self._now()))
+    async def _select_tasks(self, order: RunOrder) -> None:
+        """Keep the tasks of an array from running that are not of this attempt; its Job is suspended meanwhile."""
+        for manifest in workloads_of(order):
+            ref, queued = ObjectRef.of(manifest), queue_label(manifest)
+            live = await self._live(ref, order)
+            if live is not None and (status := status_skipping(order, live)) is not None:
+                live = await self._kube.merge_patch(ref, _guarded(live) | {"status": status}, subresource="status")
+            if live is not None and not queued.items() <= labels_of(live).items():
+                guard = _guarded(live)["metadata"]
+                await self._kube.merge_patch(ref, {"metadata": guard | {"labels": queued}})
 
-    async def set_deadline(self, order: RunOrder, seconds: int) -> None:
-        """Change when the Job of a run ends by itself; a Job that is not there stays so.
+    async def set_parallelism(self, order: RunOrder, count: int) -> None:
+        """Have so many tasks of an array run at once; what is not there stays so.
 
         Raises:
-            Conflict: the Job changed meanwhile; retryable.
+            Conflict: it changed meanwhile; retryable.
         """
-        job = await self._kube.get(_jobs(refs_of(order))[0])
-        if job is not None and _belongs(job, order.run) and _epoch_of(job) == order.epoch:
-            await self._kube.replace(_with_deadline(job, seconds))
+        for ref in map(ObjectRef.of, workloads_of(order)):
+            live = await self._live(ref, order)
+            if live is not None and is_array(live):
+                await self._kube.merge_patch(ref, _guarded(live) | {"spec": {"parallelism": count}})
 
-    async def stop(self, refs: Iterable[ObjectRef], run: str, epoch: int) -> bool:
-        """Delete a run's objects; True once nothing of them is left and no pod of theirs runs."""
-        is_gone = True
+    async def _prepare(self, manifest: Object) -> None:
+        """Put what a workload stands on; a namespace that is known is not asked for each time."""
+        ref = ObjectRef.of(manifest)
+        if ref not in self._namespaces:
+            await self._put(manifest)
+        if ref.kind == namespaces.NAMESPACE:
+            self._namespaces.add(ref)
+
+    async def _put(self, manifest: Object) -> Object:
+        try:
+            return await namespaces.apply(self._kube, manifest)
+        except InvalidInput as error:
+            raise InvalidManifest(str(error)) from error
+
+    async def _put_own(self, manifest: Object) -> None:
+        made = await self._put(manifest)
+        if problem := why_no_array(manifest, made):
+            await self._kube.delete(ObjectRef.of(made), propagation="Foreground", uid=made["metadata"]["uid"])
+            raise InvalidManifest(problem)
+
+    async def read(self, order: RunOrder) -> RunState | None:
+        """Read what a run is doing; None if something of it is not there."""
+        found: list[tuple[Object, list[Object]]] = []
+        for ref in map(ObjectRef.of, workloads_of(order)):
+            # Pods after their workload: a finished one then comes with the pods that finished it.
+            live = await self._live(ref, order)
+            if live is None:
+                return None
+            found.append((live, [live] if ref.kind == POD else await self._pods(order, live)))
+        state = read_run(found, self._now())
+        if is_array(found[0][0]):
+            state = self._as_array(order, state, *found[0])
+        if needs_fuse(order):
+            owner = await self._live(fuse_ref(order.namespace, order.run), order)
+            state = replace(state, **_burning(owner)) if owner is not None else state
+        return told_apart(order, state)
+
+    def _as_array(self, order: RunOrder, state: RunState, job: Object, pods: Iterable[Object]) -> RunState:
+        live = tuple(pod for pod in pods if is_live_pod(pod))
+        spent = spent_by(live, self._now()) + self._ended(f"{order.namespace}/{order.run}")
+        return with_tasks(order, state, job, live, spent=spent)
+
+    async def is_burnt(self, order: RunOrder) -> bool:
+        """Tell whether the fuse of a run is gone, which takes the workload along."""
+        if not needs_fuse(order):
+            return False
+        owner = await self._live(fuse_ref(order.namespace, order.run), order)
+        return owner is None or "deletionTimestamp" in owner["metadata"]
+
+    async def put_out(self, order: RunOrder) -> None:
+        """Have the fuse of a run that has finished burn no longer: its workload and its logs stay with the order."""
+        if needs_fuse(order):
+            await self.set_deadline(order, None)
+
+    async def set_deadline(self, order: RunOrder, seconds: int | None) -> None:
+        """Change when a run ends by itself, None: never; what is not there stays so.
+
+        Raises:
+            Conflict: it changed meanwhile; retryable.
+        """
+        has_fuse = needs_fuse(order)
+        ref = fuse_ref(order.namespace, order.run) if has_fuse else ObjectRef.of(workloads_of(order)[0])
+        live = await self._live(ref, order)
+        if live is not None:
+            await self._kube.merge_patch(ref, _guarded(live) | {"spec": {"activeDeadlineSeconds": seconds}})
+
+    async def suspend(self, order: RunOrder, *, is_suspended: bool) -> None:
+        """Have the workload of a run wait, or let it go; what is not there stays so.
+
+        Raises:
+            Conflict: it changed meanwhile; retryable.
+        """
+        for ref in map(ObjectRef.of, workloads_of(order)):
+            live = await self._live(ref, order)
+            if live is not None:
+                changed = with_suspend(live, is_suspended)
+                await self._kube.merge_patch(ref, _guarded(live) | {"spec": _difference(live["spec"], changed["spec"])})
+
+    async def stop(
+        self, refs: Iterable[ObjectRef], run: str, epoch: int, *, grace_seconds: float | None = None
+    ) -> bool:
+        """Delete a run's objects; True once nothing of them is left and no pod of theirs runs.
+
+        Args:
+            grace_seconds: how long its pods may take to end, where they say more; None: as they say.
+        """
+        is_gone, selections = True, set[Selection]()
         for ref in refs:
-            live = await self._kube.get(ref)
-            if live and _belongs(live, run) and _epoch_of(live) in (epoch, None):
+            live = await self._get(ref)
+            if live and not (belongs(live, run) and _epoch_of(live) in (epoch, None)):
+                continue  # somebody else's, with pods of its own
+            selections |= _selections(ref, run)
+            if live:
                 is_gone = False
                 if "deletionTimestamp" not in live["metadata"]:
                     await self._kube.delete(ref, propagation="Foreground", uid=live["metadata"]["uid"])
-            elif ref.kind == JOB and live is None and any(is_live_pod(pod) for pod in await self._pods(ref)):
-                is_gone = False
+        for selection in selections if grace_seconds is not None and not is_gone else ():
+            await self._hasten(selection, run, grace_seconds or 0.0)
+        for selection in sorted(selections, key=repr) if is_gone else ():
+            is_gone = await self._end_pods(selection, run) and is_gone
         return is_gone
 
-    async def _pods(self, job: ObjectRef) -> list[Object]:
-        selection = Selection(job.namespace, label_selector=f"{JOB_NAME_LABEL}={job.name}")
+    async def _end_pods(self, selection: Selection, run: str) -> bool:
+        """Delete pods of a run that have outlived their workload, such as orphans; True once none runs."""
+        pods = [pod for pod in await self._list(selection) if is_live_pod(pod)]
+        for pod in pods:
+            if belongs(pod, run) and "deletionTimestamp" not in pod["metadata"]:
+                await self._kube.delete(ObjectRef.of(pod), uid=pod["metadata"]["uid"])
+        return not pods
+
+    async def _hasten(self, selection: Selection, run: str, grace_seconds: float) -> None:
+        """Give the pods of a run less time to end than they ask for: a deletion's grace can only be shortened.
+
+        Never none: that would take the object away before its kubelet has ended it, as kubectl --force does.
+        """
+        seconds = max(1, math.ceil(grace_seconds))
+        for pod in await self._list(selection):
+            metadata = pod["metadata"]
+            own = (pod.get("spec") or {}).get("terminationGracePeriodSeconds", _DEFAULT_GRACE_SECONDS)
+            standing = metadata.get("deletionGracePeriodSeconds", own)
+            if belongs(pod, run) and is_live_pod(pod) and seconds < standing:
+                await self._kube.delete(ObjectRef.of(pod), uid=metadata["uid"], grace_seconds=seconds)
+
+    async def _live(self, ref: ObjectRef, order: RunOrder) -> Object | None:
+        """Read an object of this very epoch of a run."""
+        live = await self._get(ref)
+        is_own = live is not None and belongs(live, order.run) and _epoch_of(live) == order.epoch
+        return live if is_own else None
+
+    async def _get(self, ref: ObjectRef) -> Object | None:
+        try:
+            return await self._kube.get(ref)
+        except KindNotServed:  # its CRD was deleted, and all objects with it
+            return None
+
+    async def _pods(self, order: RunOrder, workload: Object) -> list[Object]:
+        labels, fields = pod_selector(workload), pods_to_read(order, workload)
+        return await self._list(Selection(workload["metadata"]["namespace"], labels, fields))
+
+    async def _list(self, selection: Selection) -> list[Object]:
         return (await self._kube.list(POD, selection, project=lambda pod: pod)).items
 
 
-def _jobs(refs: Iterable[ObjectRef]) -> list[ObjectRef]:
-    return [ref for ref in refs if ref.kind == JOB]
-
-
-def _belongs(obj: Mapping[str, Any], run: str) -> bool:
-    return labels_of(obj).get(RUN_LABEL) == run
+def _selections(ref: ObjectRef, run: str) -> set[Selection]:
+    """Give where pods of a run may be found: by its label, and by its kind's own where templates are not the hub's."""
+    labels = {f"{RUN_LABEL}={run}"}
+    if is_adapted(*ref.kind):
+        labels.add(
+            pod_selector({"apiVersion": ref.kind.api_version, "kind": ref.kind.kind, "metadata": {"name": ref.name}})
+        )
+    return {Selection(ref.namespace, label_selector=selector) for selector in labels}
 
 
 def _with_epoch(manifest: Object, epoch: int) -> Object:
@@ -129,9 +313,30 @@ def _with_epoch(manifest: Object, epoch: int) -> Object:
 
 
 def _with_deadline(manifest: Object, seconds: int | None) -> Object:
-    if seconds is None or manifest.get("kind") != JOB.kind:
+    if seconds is None or ObjectRef.of(manifest).kind != JOB:
         return manifest
     return manifest | {"spec": manifest["spec"] | {"activeDeadlineSeconds": seconds}}
+
+
+def _burning(owner: Object) -> dict[str, Any]:
+    seconds = (owner.get("spec") or {}).get("activeDeadlineSeconds")
+    started = str((owner.get("status") or {}).get("startTime") or "")
+    return {"job_started": started, "deadline_seconds": int(seconds) if seconds is not None else None}
+
+
+def _guarded(live: Object) -> Object:
+    """Begin a patch that holds for this state of an object only."""
+    return {"metadata": {"resourceVersion": live["metadata"]["resourceVersion"], "uid": live["metadata"]["uid"]}}
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Object:
+    """Give the merge patch that makes one mapping of another: null takes a field away, lists are replaced whole."""
+    changed = {key: _change(old.get(key), value) for key, value in new.items() if old.get(key) != value}
+    return changed | dict.fromkeys(old.keys() - new.keys())
+
+
+def _change(old: Any, new: Any) -> Any:
+    return _difference(old, new) if isinstance(old, Mapping) and isinstance(new, Mapping) else new
 
 
 def _epoch_of(obj: Mapping[str, Any]) -> int | None:

@@ -3,13 +3,22 @@
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from atoll.federation.resources.base import Condition, DnsLabel, Labels, Model, NonNegative, Resource
-from atoll.federation.resources.inventory import ClusterForm, DeviceInfo, NodeTrouble, OwnedEvent
+from atoll.federation.resources.base import Condition, DnsLabel, DnsSubdomain, Labels, Model, NonNegative, Resource
+from atoll.federation.resources.inventory import (
+    BatchEngineInfo,
+    ClusterForm,
+    DeviceInfo,
+    NodeTrouble,
+    OwnedEvent,
+    ServedKind,
+)
 from atoll.federation.resources.mesh import MeshFacts, MeshLink
 from atoll.federation.resources.schedule import Schedule
 
+# YuniKorn's are paths with dots, Slurm's partitions may hold underscores and capitals.
+EngineQueue = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
 Evictions = Literal["ByPolicy", "All"]
 # Pending: not heard yet. Degraded: heard, and something needs a look. Unreachable: not heard, and it should be. Asleep:
 # not heard or not usable, as its schedule or its form lets expect.
@@ -43,6 +52,30 @@ class Network(Model):
     round_trip_seconds: Annotated[float, Field(ge=0)] = 0.0
 
 
+class BatchSettings(Model):
+    """Which batch engine of the cluster runs the work, and in which of its queues (docs/adr/0025)."""
+
+    engine: Literal["Kueue", "Volcano", "YuniKorn", "Slinky", "None"] | None = Field(
+        default=None,
+        description="Unset: the first of them that runs there and has a queue for the work. None: none of them; the "
+        "agent then keeps gangs together itself.",
+    )
+    queue: EngineQueue | None = Field(
+        default=None,
+        description="The engine's queue (Slinky: partition) for work of queues that `queues` does not name. Unset: "
+        "LocalQueue `default` or the only one of the namespace; Volcano's `default`; else the engine's own choice.",
+    )
+    queues: dict[DnsSubdomain, EngineQueue] = Field(
+        default_factory=dict, description="The engine's queue for each of these queues of Atoll."
+    )
+
+    @model_validator(mode="after")
+    def _has_an_engine(self) -> "BatchSettings":
+        if self.engine == "None" and (self.queue is not None or self.queues):
+            raise ValueError("queue and queues say nothing where engine is None: leave them out, or name the engine")
+        return self
+
+
 class ClusterSpec(Model):
     """What an operator says about a cluster."""
 
@@ -53,6 +86,7 @@ class ClusterSpec(Model):
     storage_class: DnsLabel | None = Field(
         default=None, description="StorageClass of dataset volumes; the default class if unset."
     )
+    batch: BatchSettings = BatchSettings()
     unschedulable: bool = Field(default=False, description="Set by cordon: nothing new is placed here.")
     schedule: Schedule | None = Field(
         default=None,
@@ -132,6 +166,12 @@ class Inventory(Model):
         default=(), description="All extended resources and DRA devices by sort; `gpus` counts nvidia.com/gpu only."
     )
     troubled_nodes: tuple[NodeTrouble, ...] = Field(default=(), description="The first few by name.")
+    workload_kinds: tuple[ServedKind, ...] | None = Field(
+        default=None, description="Kinds of which work can be made there; unset while the agent has not told them."
+    )
+    batch_engines: tuple[BatchEngineInfo, ...] = Field(
+        default=(), description="The batch engines that are installed, in the order in which they are preferred."
+    )
     stale_kinds: tuple[str, ...] = Field(
         default=(), description="Kinds that the agent cannot follow just now: what stems from them may be of the past."
     )

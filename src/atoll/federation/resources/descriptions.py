@@ -44,6 +44,15 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "phase": "Ready; Degraded if something needs a look; Unreachable while nothing is heard that should be; Asleep "
         "while silence is to be expected; Pending before anything is known.",
     },
+    "ServedKind": {
+        "kind": "The kind, such as PyTorchJob.",
+    },
+    "BatchQueue": {
+        "name": "The queue's name.",
+    },
+    "BatchEngineInfo": {
+        "engine": "Which engine it is.",
+    },
     "Costs": {
         "cpuHour": "Price of one CPU core for an hour.",
         "gpuHour": "Price of one GPU for an hour.",
@@ -153,6 +162,9 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "pending": "Jobs that wait to be placed.",
         "running": "Runs that hold something.",
         "usedGpus": "The same as used.gpus.",
+    },
+    "ReservedOn": {
+        "cluster": "The cluster.",
     },
     "JobSpec": {
         "expectedDuration": "How long a run will take, such as 20m: placement reckons with it. An hour if unset.",

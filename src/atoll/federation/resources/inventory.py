@@ -149,6 +149,33 @@ class ClusterQueueInfo(Model):
     quotas: tuple[QuotaInfo, ...] = ()
 
 
+BatchEngine = Literal["Kueue", "Volcano", "YuniKorn", "Slinky"]
+
+
+class ServedKind(Model):
+    """A kind of which the cluster's API server takes objects."""
+
+    api_version: str
+    kind: str
+
+
+class BatchQueue(Model):
+    """A queue to which work in a member can be given."""
+
+    name: str
+    namespace: str = Field(default="", description="Where it can be used; empty: in every namespace.")
+
+
+class BatchEngineInfo(Model):
+    """A batch engine that is installed in a cluster."""
+
+    engine: BatchEngine
+    is_running: bool = Field(default=False, description="A pod of its scheduler or controller is on a node.")
+    queues: tuple[BatchQueue, ...] = Field(
+        default=(), description="Kueue's LocalQueues, Volcano's Queues; the others keep theirs outside the API server."
+    )
+
+
 class OwnedEvent(Model):
     """The newest word of the cluster about something that Atoll owns."""
 

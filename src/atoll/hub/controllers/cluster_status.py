@@ -114,6 +114,8 @@ def _described(inventory: Inventory) -> Inventory:
         cni_version=inventory.cni_version,
         form=inventory.form,
         storage_classes=classes,
+        workload_kinds=inventory.workload_kinds,
+        batch_engines=inventory.batch_engines,
         stale_kinds=inventory.stale_kinds,
     )
 

@@ -12,8 +12,9 @@ from typing import Any, Self
 
 import orjson
 
-from atoll.edge.member.objects import labels_of
-from atoll.edge.member.workload import JOB_NAME_LABEL
+from atoll.edge.member.inventory.engines import engine_of_pod
+from atoll.edge.member.objects import RUN_LABEL, labels_of
+from atoll.edge.member.run_status import Spent, spent_when_ended
 from atoll.federation.capacity import requests_of_pod
 from atoll.federation.errors import InvalidInput
 
@@ -21,34 +22,48 @@ Json = Mapping[str, Any]
 Amounts = Mapping[str, int]
 
 _HELD = ("name", "resources", "allocatedResources")
+# The Job controller labels every pod with its Job's name (batch/v1 JobNameLabel, Kubernetes 1.27).
+_JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 POD = {"pods": 1}  # beside what it asks for, a pod takes one of the places that its kubelet has
 
 
 @dataclass(frozen=True, slots=True)
 class PodFacts:
-    """One pod: what it takes from which node, and of which Job (`namespace/name`) it is.
+    """One pod: what it takes from which node, and of which run (`namespace/name`) it is.
 
-    `cilium_version` is set on the pods of Cilium's agent only.
+    `cilium_version` is set on the pods of Cilium's agent only, `engine` on those of a batch engine, `spent` on those
+    of runs that have ended.
     """
 
     node: str
     requests: Amounts
     is_live: bool
-    job: str
+    run: str
     cilium_version: str = ""
+    engine: str = ""
+    spent: Spent | None = None
 
 
 def project_pod(pod: Json) -> PodFacts:
     """Keep what an inventory and the runs need of a pod; one that has ended takes nothing."""
     spec, status, labels = pod.get("spec") or {}, pod.get("status") or {}, labels_of(pod)
-    is_live = status.get("phase") not in ("Succeeded", "Failed")
+    is_live, run = status.get("phase") not in ("Succeeded", "Failed"), _run_of(pod)
     return PodFacts(
         node=intern(str(spec.get("nodeName") or "")),
         requests=_requests(spec, status) if is_live else {},
         is_live=is_live,
-        job=f"{pod['metadata']['namespace']}/{labels[JOB_NAME_LABEL]}" if JOB_NAME_LABEL in labels else "",
+        run=run,
         cilium_version=_image_version(spec) if labels.get("k8s-app") == "cilium" else "",
+        engine=engine_of_pod(pod),
+        spent=spent_when_ended(pod) if run and not is_live else None,
     )
+
+
+def _run_of(pod: Json) -> str:
+    """Name the run by the label of every template that the hub compiles; a Job bears its run's name besides."""
+    labels = labels_of(pod)
+    name = labels.get(RUN_LABEL) or labels.get(_JOB_NAME_LABEL)
+    return f"{pod['metadata']['namespace']}/{name}" if name else ""
 
 
 class PodTally:
@@ -60,8 +75,9 @@ class PodTally:
     def __init__(self) -> None:
         self._counted: dict[str, PodFacts] = {}
         self._used: dict[str, dict[str, int]] = {}
-        self._jobs: Counter[str] = Counter()
+        self._runs: Counter[str] = Counter()
         self._cilium_versions: Counter[str] = Counter()
+        self._engines: Counter[str] = Counter()
 
     @classmethod
     def of(cls, pods: Mapping[str, PodFacts]) -> Self:
@@ -84,9 +100,18 @@ class PodTally:
         return self._used.get(node, {})
 
     @property
-    def jobs(self) -> Set[str]:
-        """The Jobs that have live pods on nodes."""
-        return self._jobs.keys()
+    def runs(self) -> Set[str]:
+        """The runs that have live pods on nodes."""
+        return self._runs.keys()
+
+    def of_run(self, run: str) -> int:
+        """Count a run's live pods on nodes."""
+        return self._runs[run]
+
+    @property
+    def engines(self) -> Set[str]:
+        """Which batch engines have a pod on a node."""
+        return self._engines.keys()
 
     @property
     def cilium_versions(self) -> Set[str]:
@@ -99,7 +124,8 @@ class PodTally:
             used[name] = used.get(name, 0) + amount * times
         if not used.get("pods"):
             del self._used[pod.node]
-        for counter, name in ((self._jobs, pod.job), (self._cilium_versions, pod.cilium_version)):
+        named = (self._runs, pod.run), (self._cilium_versions, pod.cilium_version), (self._engines, pod.engine)
+        for counter, name in named:
             if name:
                 counter[name] += times
                 if not counter[name]:

@@ -8,13 +8,21 @@ from collections.abc import Iterable
 
 from atoll.edge.member.inventory.distribution import most_telling
 from atoll.edge.member.inventory.dra import device_pools
+from atoll.edge.member.inventory.engines import batch_engines
 from atoll.edge.member.inventory.facts import ClusterFacts
 from atoll.edge.member.inventory.network import cni_of
 from atoll.edge.member.inventory.nodes import NodeFacts
 from atoll.edge.member.inventory.storage import storage_infos
 from atoll.federation.capacity import GPU_PRODUCT_LABEL, ResourceVector, Shape, bounded_shapes, node_shape, vector_of
 from atoll.federation.resources.cluster import GpuShape, Inventory, NodeShape
-from atoll.federation.resources.inventory import DeviceInfo, DeviceModel, NodeTrouble
+from atoll.federation.resources.inventory import (
+    BatchEngine,
+    BatchEngineInfo,
+    BatchQueue,
+    DeviceInfo,
+    DeviceModel,
+    NodeTrouble,
+)
 
 # A shape is some 500 bytes, and the names of the counted runs need room in the same message.
 MAX_SHAPES = 500
@@ -25,7 +33,7 @@ _UNNAMED_GPU = "unknown"
 def build_inventory(facts: ClusterFacts) -> Inventory:
     """Sum up a cluster."""
     nodes = facts.nodes.values()
-    shapes = bounded_shapes(_shapes(facts), MAX_SHAPES)
+    shapes = bounded_shapes(open_shapes(facts), MAX_SHAPES)
     total = sum((vector_of(node.allocatable) for node in nodes), ResourceVector())
     states = Counter(node.state(facts.form) for node in nodes)
     cni, cni_version = cni_of(nodes, facts.pods.cilium_versions, facts.cilium_version)
@@ -43,7 +51,7 @@ def build_inventory(facts: ClusterFacts) -> Inventory:
             if shape.allocatable.gpus
         ),
         shapes=tuple(NodeShape(**shape.fields()) for shape in shapes),
-        counted_runs=tuple(sorted(facts.runs & facts.pods.jobs)),
+        counted_runs=tuple(sorted(facts.runs & facts.pods.runs)),
         storage_classes=storage_infos(facts.storage_classes.values(), facts.capacities.values()),
         cni=cni,
         cni_version=cni_version,
@@ -52,11 +60,23 @@ def build_inventory(facts: ClusterFacts) -> Inventory:
         kubelet_versions=dict(sorted(Counter(node.version for node in nodes).items())),
         devices=_devices(facts),
         troubled_nodes=_troubled(facts),
+        workload_kinds=facts.served.kinds if facts.served is not None else None,
+        batch_engines=_engines(facts),
         stale_kinds=facts.stale_kinds,
     )
 
 
-def _shapes(facts: ClusterFacts) -> Iterable[Shape]:
+def _engines(facts: ClusterFacts) -> tuple[BatchEngineInfo, ...]:
+    groups = facts.served.groups if facts.served is not None else frozenset[str]()
+    queues: dict[BatchEngine, Iterable[BatchQueue]] = {
+        "Kueue": facts.local_queues.values(),
+        "Volcano": facts.volcano_queues.values(),
+    }
+    return batch_engines(groups, facts.pods.engines, queues)
+
+
+def open_shapes(facts: ClusterFacts) -> Iterable[Shape]:
+    """Give the shape of each node that an ordinary pod may be put on now."""
     for name, node in facts.nodes.items():
         used = facts.pods.used(name)
         if takes_work(node, facts, used.get("pods", 0)):

@@ -10,9 +10,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from atoll.edge.member.informer import Informer, Source
-from atoll.edge.member.inventory import dra, network, nodes, parts, pods, queues, storage
+from atoll.edge.member.inventory import dra, engines, network, nodes, parts, pods, queues, storage
 from atoll.edge.member.inventory.events import WARNINGS, HasOrder, owner_of, project_event
 from atoll.edge.member.inventory.facts import ClusterFacts
+from atoll.edge.member.inventory.kinds import Served
 from atoll.edge.member.inventory.parts import PARTS, Part
 from atoll.edge.member.objects import Kind, Object, Selection
 
@@ -24,6 +25,7 @@ _KUEUE = ("kueue.x-k8s.io/v1beta2", "kueue.x-k8s.io/v1beta1")
 # How soon Kueue, a DRA driver or a CRD that is installed later is noticed; a cluster that lacks them all is asked for
 # each once in this time.
 LOOK_AGAIN_SECONDS = 30.0
+_VOLCANO = "scheduling.volcano.sh/v1beta1"
 _PATIENCE_SECONDS = 10.0
 
 
@@ -37,6 +39,7 @@ class ClusterView:
         self._changed = {part.name: asyncio.Event() for part in PARTS}
         self.version = ""
         self.cilium_version = ""
+        self.served: Served | None = None
         nodes_of, storage_of = "v1", "storage.k8s.io/v1"
         about_nodes = (parts.NODES, parts.NETWORK, parts.DEVICES)
         about_storage, about_devices = (parts.NODES, parts.STORAGE), (parts.NODES, parts.DEVICES)
@@ -53,6 +56,9 @@ class ClusterView:
         self._device_classes = self._follow(dra.project_class, "DeviceClass", *_DRA, tell=(parts.DEVICES,))
         self._flavors = self._follow(queues.project_flavor, "ResourceFlavor", *_KUEUE, tell=(parts.QUEUES,))
         self._queues = self._follow(queues.project_queue, "ClusterQueue", *_KUEUE, tell=(parts.QUEUES,))
+        about_engines = (parts.NODES,)
+        self._local_queues = self._follow(engines.project_queue, "LocalQueue", *_KUEUE, tell=about_engines)
+        self._volcano_queues = self._follow(engines.project_queue, "Queue", _VOLCANO, tell=about_engines)
         self._cilium_nodes = self._follow(
             network.project_cilium_node, "CiliumNode", "cilium.io/v2", tell=(parts.NETWORK,)
         )
@@ -118,17 +124,24 @@ class ClusterView:
                 for informer in self._informers:
                     await informer.has_synced.wait()
 
+    def placed(self, run: str) -> int:
+        """Count a run's live pods on nodes."""
+        return self._tally.of_run(run)
+
     @property
     def problem(self) -> str:
         """Why what is known of nodes and pods may be behind; empty if it is not."""
         return self.nodes.problem or self.pods.problem
 
-    def learn(self, *, version: str | None = None, cilium_version: str | None = None) -> None:
+    def learn(
+        self, *, version: str | None = None, cilium_version: str | None = None, served: Served | None = None
+    ) -> None:
         """Take in what no informer tells."""
-        before = (self.version, self.cilium_version)
+        before = (self.version, self.cilium_version, self.served)
         self.version = version or self.version
         self.cilium_version = cilium_version or self.cilium_version
-        if before != (self.version, self.cilium_version):
+        self.served = served or self.served
+        if before != (self.version, self.cilium_version, self.served):
             self.touch(parts.NODES)
 
     def facts(self, *, runs: Iterable[str]) -> ClusterFacts:
@@ -145,10 +158,13 @@ class ClusterView:
             device_classes=self._device_classes.items,
             flavors=self._flavors.items,
             queues=self._queues.items,
+            local_queues=self._local_queues.items,
+            volcano_queues=self._volcano_queues.items,
             cilium_nodes=self._cilium_nodes.items,
             events=self._events.items,
             runs=frozenset(runs),
             stale_kinds=tuple(sorted({informer.kind.kind for informer in self._informers if informer.problem})),
             version=self.version,
             cilium_version=self.cilium_version,
+            served=self.served,
         )
