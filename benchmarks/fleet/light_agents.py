@@ -33,7 +33,7 @@ from atoll.edge.member.lease import HEARTBEAT, SavedLease
 from atoll.edge.member.recency import Recency
 from atoll.edge.member.reporter import Reporter
 from atoll.edge.member.shelf import Shelf
-from atoll.edge.member.uplink import Uplink
+from atoll.edge.member.uplink import Calls, Uplink
 from atoll.federation.bus.inventory_messages import NetworkReport, NodesReport, StorageReport
 from atoll.federation.bus.membership import Membership
 from atoll.federation.bus.messages import Heartbeat, InventoryReport
@@ -74,7 +74,7 @@ class LightAgent:
             name,
             Orders(Shelf(folder / "orders"), Shelf(folder / "store")),
             reporter=self._reporter,
-            logs=_no_logs,
+            calls=Calls(),
             recall=lambda _key, _value: None,
             data_credentials=DataCredentials(None, name),  # type: ignore[arg-type] # nobody asks it for any
             lease=lease,
@@ -137,12 +137,6 @@ def _inventory(gpus: int) -> Inventory:
         node_states={"Ready": 20},
         kubelet_versions={"v1.34.1": 20},
     )  # fmt: skip
-
-
-async def _no_logs(_request: bytes) -> AsyncIterator[bytes]:
-    """Answer that there is nothing to read."""
-    return
-    yield b""
 
 
 class Crowd:

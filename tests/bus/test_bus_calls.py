@@ -5,6 +5,7 @@ import contextlib
 
 import pytest
 
+from atoll.federation.bus import calls
 from atoll.federation.bus.connection import Bus
 from atoll.federation.errors import Internal, NotFound, Unavailable
 
@@ -65,6 +66,29 @@ async def test_the_answering_side_stops_when_the_asker_closes(bus: Bus) -> None:
         async for _ in chunks:
             break
     await asyncio.wait_for(stopped.wait(), 5)
+    await service.stop()
+
+
+async def test_a_streamed_answer_waits_for_a_slow_reader(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the reader has not taken yet waits where it comes from; nothing of it is lost."""
+    monkeypatch.setattr(calls, "WINDOW_BYTES", 10_000)
+    monkeypatch.setattr(calls, "_TOLD_EVERY_BYTES", 2000)
+    given = taken = ahead = 0
+
+    async def much(payload: bytes):
+        nonlocal given, ahead
+        for number in range(200):
+            given += 1
+            ahead = max(ahead, given - taken)
+            yield b"%03d" % number + bytes(997)
+
+    service = await bus.serve_many("rpc.much", much)
+    async for chunk in bus.request_many("rpc.much", b"", timeout_seconds=5):
+        assert int(chunk[:3]) == taken
+        taken += 1
+        await asyncio.sleep(0)
+    assert taken == 200
+    assert ahead <= 14, "the window, what the reader tells late, and the chunk that waits"
     await service.stop()
 
 

@@ -6,10 +6,12 @@ It must not know what the objects mean. 429 and Retry-After are waited out here;
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
+from urllib.request import getproxies_environment
 
 import aiohttp
 import orjson
@@ -18,7 +20,7 @@ from kubernetes.aio import client, config
 
 from atoll.edge.member.discovery import Discovery
 from atoll.edge.member.errors import Expired, Throttled, error_of
-from atoll.edge.member.execution import run_command
+from atoll.edge.member.execution import Command, Remote, output_of, started
 from atoll.edge.member.objects import EVERYTHING, FIELD_MANAGER, Kind, Object, ObjectRef, Selection
 from atoll.federation.errors import Internal, InvalidInput, NotFound, Unavailable
 
@@ -60,7 +62,7 @@ class Kube:
 
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
-        self._discovery = Discovery(lambda path: self._call("GET", path))
+        self._discovery = Discovery(self._document)
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None = None, context: str | None = None) -> "Kube":
@@ -74,6 +76,9 @@ class Kube:
             InvalidInput: the kubeconfig or the service account cannot be used.
         """
         configuration = client.Configuration()
+        # For the sake of proxies aiohttp is told to trust the environment: it then looks for a netrc file, in a thread,
+        # before every request. That is a tenth of what a request costs, and no API server's credentials stand there.
+        configuration.client_session_kwargs = {"trust_env": bool(getproxies_environment())}
         try:
             if kubeconfig is None:
                 config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # generated client
@@ -97,6 +102,10 @@ class Kube:
     async def namespaced_kinds(self) -> Sequence[Kind]:
         """Name every kind of object that can stand in a namespace, each in the version that the server prefers."""
         return await self._discovery.namespaced_kinds()
+
+    async def creatable_kinds(self) -> Sequence[Kind]:
+        """Name every kind of object that can be made in a namespace, in every version that is served."""
+        return await self._discovery.creatable_kinds()
 
     async def get(self, ref: ObjectRef) -> Object | None:
         """Read one object; None if it does not exist.
@@ -174,14 +183,32 @@ class Kube:
             strict: have fields refused that the server does not know; else it may drop them.
 
         Raises:
-            InvalidInput, Refused, KindNotServed: the server does not take it.
+            InvalidInput, Refused, KindNotServed: the server does not take it. NotFound: its namespace is not there.
             Conflict: not forced, and others own fields.
         """
         path = await self._path(ObjectRef.of(manifest))
         query = [("fieldManager", field_manager), ("force", "true" if force else "false")]
         if strict:
             query.append(("fieldValidation", "Strict"))
-        return await self._call("PATCH", path, query=query, body=manifest, content_type="application/apply-patch+yaml")
+        try:
+            return await self._call(
+                "PATCH", path, query=query, body=manifest, content_type="application/apply-patch+yaml"
+            )
+        except NotFound:  # the kind's CRD is gone, or the namespace
+            self._discovery.forget(str(manifest["apiVersion"]))
+            raise
+
+    async def merge_patch(
+        self, ref: ObjectRef, patch: Object, *, subresource: str = "", field_manager: str = FIELD_MANAGER
+    ) -> Object:
+        """Change some fields of an object; a metadata.resourceVersion in the patch guards the write (RFC 7396).
+
+        Raises:
+            Conflict: it changed meanwhile. NotFound: it is gone.
+        """
+        path, query = await self._path(ref), [("fieldManager", field_manager)]
+        path = f"{path}/{subresource}" if subresource else path
+        return await self._call("PATCH", path, query=query, body=patch, content_type="application/merge-patch+json")
 
     async def replace(self, obj: Object, *, field_manager: str = FIELD_MANAGER) -> Object:
         """Write a whole object; its metadata.resourceVersion guards the write.
@@ -192,12 +219,20 @@ class Kube:
         path = await self._path(ObjectRef.of(obj))
         return await self._call("PUT", path, query=[("fieldManager", field_manager)], body=obj)
 
-    async def delete(self, ref: ObjectRef, *, propagation: Propagation = "Background", uid: str | None = None) -> bool:
+    async def delete(
+        self,
+        ref: ObjectRef,
+        *,
+        propagation: Propagation = "Background",
+        uid: str | None = None,
+        grace_seconds: float | None = None,
+    ) -> bool:
         """Delete an object; False if it was not there.
 
         Args:
             propagation: what happens to dependents.
             uid: delete only this incarnation.
+            grace_seconds: how long a pod may take to end; None: as it says itself.
 
         Raises:
             Conflict: another incarnation has the name.
@@ -205,6 +240,8 @@ class Kube:
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
         if uid:
             options["preconditions"] = {"uid": uid}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = math.ceil(grace_seconds)
         path = await self._path(ref)
         with contextlib.suppress(NotFound):
             await self._call("DELETE", path, body=options)
@@ -236,19 +273,35 @@ class Kube:
         """
         with _translated(f"exec in {pod}"):
             async with asyncio.timeout(REQUEST_SECONDS):
-                return await run_command(self._api, f"{await self._path(pod)}/exec", container, command)
+                path = f"{await self._path(pod)}/exec"
+                async with started(self._api, path, Command(container, command)) as remote:
+                    return await output_of(remote, f"exec {path}")
+
+    @contextlib.asynccontextmanager
+    async def running(self, pod: ObjectRef, command: Command) -> AsyncIterator[Remote]:
+        """Run a command in a container while the context is open.
+
+        Raises:
+            Refused: no right to `create pods/exec`. NotFound: no such pod. InvalidInput: the container does not run.
+        """
+        with _translated(f"exec in {pod}"):
+            async with started(self._api, f"{await self._path(pod)}/exec", command) as remote:
+                yield remote
 
     async def _path(self, ref: ObjectRef) -> str:
         return (await self._discovery.endpoint(ref.kind)).path(ref.namespace, ref.name)
 
+    async def _document(self, path: str, accept: str = "", /) -> Object:
+        return await self._call("GET", path, accept=accept)
+
     async def _call(
-        self, method: str, path: str, *, query: Query | None = None, body: Object | None = None, content_type: str = ""
+        self, method: str, path: str, *, query: Query | None = None, body: Object | None = None, **how: str
     ) -> Object:
         """Send one request and read the whole answer, waiting while the server asks for patience."""
         deadline = asyncio.get_running_loop().time() + REQUEST_SECONDS
         while True:
             try:
-                async with self._open(method, path, query=query or [], body=body, content_type=content_type) as answer:
+                async with self._open(method, path, query=query or [], body=body, **how) as answer:
                     return _json(await answer.read(), f"{method} {path}")
             except Throttled as busy:
                 if asyncio.get_running_loop().time() + busy.retry_after_seconds > deadline:
@@ -262,7 +315,8 @@ class Kube:
         what = f"{method} {path}"
         timeout = how.get("timeout") or aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
         with _translated(what):
-            headers = {"Accept": "application/json", "Content-Type": how.get("content_type") or "application/json"}
+            accept = how.get("accept") or "application/json"
+            headers = {"Accept": accept, "Content-Type": how.get("content_type") or "application/json"}
             request = await self._api.param_serialize(
                 method, path, query_params=query, header_params=headers, body=body, auth_settings=["BearerToken"]
             )

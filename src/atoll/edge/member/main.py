@@ -9,10 +9,14 @@ import structlog
 
 from atoll.edge.enrolment import Enrolled
 from atoll.edge.member.cilium import CiliumAgent
+from atoll.edge.member.commands import Commands
 from atoll.edge.member.data_credentials import DataCredentials
 from atoll.edge.member.desired import POLICYSETS, RUNS, SERVICES, Orders
+from atoll.edge.member.ended_pods import EndedPods
 from atoll.edge.member.farewell import FarewellController, standing
 from atoll.edge.member.fence import Fence, Leases
+from atoll.edge.member.followed import Followed
+from atoll.edge.member.gangs import Gangs
 from atoll.edge.member.informer import Informer
 from atoll.edge.member.inventory.view import ClusterView
 from atoll.edge.member.kube import Kube
@@ -22,7 +26,8 @@ from atoll.edge.member.mesh.pulse import MeshPulse
 from atoll.edge.member.mesh.services import SharedServices
 from atoll.edge.member.mesh.settings import MeshSettings
 from atoll.edge.member.mesh.sources import MeshSource, PodSource, SocketSource
-from atoll.edge.member.objects import RUN_LABEL, Kind, Selection
+from atoll.edge.member.objects import Kind, Selection
+from atoll.edge.member.ordered import KnownRuns, kinds_of
 from atoll.edge.member.policies import PolicyController
 from atoll.edge.member.policy_objects import PolicyObjects
 from atoll.edge.member.pulse import Pulse
@@ -33,9 +38,11 @@ from atoll.edge.member.runs import RunController, recall
 from atoll.edge.member.services import DEPLOYMENT, SERVICE_SELECTOR, ServiceController
 from atoll.edge.member.settings import MemberSettings
 from atoll.edge.member.shelf import Shelf, lock
-from atoll.edge.member.uplink import Uplink
+from atoll.edge.member.sight import sight_of
+from atoll.edge.member.uplink import Calls, Uplink
+from atoll.edge.member.usage import UsageNow
 from atoll.edge.member.work import Worker
-from atoll.edge.member.workload import JOB, Workloads
+from atoll.edge.member.workload import Workloads
 from atoll.federation.bus.farewell import FAREWELL
 
 log = structlog.get_logger(__name__)
@@ -85,6 +92,7 @@ class _Agent:
             settings.state_dir / "membership", settings.enrolment, kind="cluster", name=settings.cluster
         )
         self._data_credentials = DataCredentials(kube, settings.cluster)
+        self._commands = Commands(kube, is_allowed=settings.job_exec)
         self._pulse = Pulse(kube, self._view, orders=self._orders, reporter=self._reporter, now=_now)
 
     def _shelf(self, name: str) -> Shelf:
@@ -97,7 +105,14 @@ class _Agent:
             settings.cluster,
             self._orders,
             reporter=self._reporter,
-            logs=Logs(self._kube).serve,
+            calls=Calls(
+                streams={
+                    "logs": Logs(self._kube, KnownRuns(self._orders, self._run_records)).serve,
+                    "exec": self._commands.serve,
+                    "top": UsageNow(self._kube).serve,
+                },
+                answers={"exec-input": self._commands.type_in},
+            ),
             recall=partial(recall, self._run_records),
             data_credentials=self._data_credentials,
             lease=self._lease,
@@ -113,6 +128,7 @@ class _Agent:
                 group.create_task(work)
             group.create_task(self._view.run())
             group.create_task(self._pulse.heartbeats(settings.heartbeat_seconds))
+            group.create_task(self._pulse.kinds())
             group.create_task(self._pulse.inventories())
             group.create_task(self._mesh())
             group.create_task(uplink.run(self._enrolled))
@@ -120,30 +136,35 @@ class _Agent:
     async def _runs(self) -> None:
         """Reconcile runs when their order, their Job or their pods change."""
         records = self._run_records
-        workloads = Workloads(self._kube, _now)
+        ended = EndedPods(is_ordered=partial(self._orders.has, RUNS), has_seen=self._view.pods.has_synced.is_set)
+        self._view.pods.on_news(lambda key: ended.put(key, self._view.pods.items.get(key)))
+        self._orders.on_change(RUNS, ended.settle)
+        workloads = Workloads(self._kube, _now, ended=ended.of)
         fence = Fence(self._lease, self._recency, records=records, workloads=workloads)
+        gangs = Gangs(workloads, self._orders, records=records, sight=sight_of(self._view), now=_now)
         controller = RunController(
-            workloads, self._orders, records=records, reports=self._reporter, fence=fence, now=_now
+            workloads, self._orders, records=records, reports=self._reporter, fence=fence, gangs=gangs, now=_now
         )
         worker = Worker("runs", controller.reconcile)
         self._orders.on_change(RUNS, worker.add)
         self._recency.on_read(lambda: self._leases.each(worker.add))
 
-        def on_job(key: str) -> None:
-            if self._orders.has(RUNS, key):
-                worker.add(key)
+        def on_object(key: str) -> None:
+            # Each pod of a group is an object of its own, named after the run and its number.
+            for run in (key, key.rpartition("-")[0]):
+                if self._orders.has(RUNS, run):
+                    worker.add(run, within_seconds=controller.patience_seconds(run))
 
         def on_pod(key: str) -> None:
             pod = self._view.pods.items.get(key)
-            if pod and pod.job:
-                on_job(pod.job)
+            if pod and pod.run:
+                on_object(pod.run)
 
-        jobs = Informer(self._kube, JOB, project=lambda _job: None, selection=Selection(label_selector=RUN_LABEL))
-        jobs.on_change(on_job)
-        jobs.on_list(lambda: self._add_all(RUNS, worker))
+        followed = Followed(self._kube, on_change=on_object, on_list=lambda: self._add_all(RUNS, worker))
+        self._orders.on_change(RUNS, lambda key: followed.add(kinds_of(self._orders, key)))
         self._view.pods.on_change(on_pod)
-        watch = self._leases.watch(self._lease.lease, worker.add)
-        await _all(worker.run(), jobs.run(), watch, self._end_leftovers(records, worker))
+        watches = self._leases.watch(self._lease.lease, worker.add), gangs.watch(worker.add)
+        await _all(worker.run(), followed.run(), *watches, self._end_leftovers(records, worker))
 
     async def _policies(self) -> None:
         """Reconcile policy sets when their order or one of their objects changes."""

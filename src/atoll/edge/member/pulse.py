@@ -1,21 +1,26 @@
 """The reports that come by themselves: heartbeat and inventory. It must not decide what they are used for."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from datetime import datetime
 from importlib.metadata import version as package_version
 
 from atoll.edge.member.desired import RUNS, Orders
+from atoll.edge.member.inventory.kinds import served
 from atoll.edge.member.inventory.parts import NODES, PARTS, Part
-from atoll.edge.member.inventory.view import ClusterView
+from atoll.edge.member.inventory.view import LOOK_AGAIN_SECONDS, ClusterView
 from atoll.edge.member.kube import Kube
 from atoll.edge.member.lease import HEARTBEAT
+from atoll.edge.member.objects import Kind
 from atoll.edge.member.reporter import Reporter
 from atoll.federation.bus.messages import Heartbeat
 from atoll.federation.errors import AtollError
+from atoll.federation.workloads import known_kinds
 
 _PROBE_SECONDS = 5.0
+_ADAPTED = frozenset(Kind(*kind) for kind in known_kinds())
 # A change that comes alone is on its way at once; of a burst, each part is told once a second.
 _SETTLE_SECONDS = 0.1
 _INTERVAL_SECONDS = 1.0
@@ -58,6 +63,13 @@ class Pulse:
         except AtollError as error:
             return str(error)
         return ""
+
+    async def kinds(self) -> None:
+        """Learn now and then which kinds are served, until cancelled: CRDs come and go."""
+        while True:
+            with contextlib.suppress(AtollError):  # the heartbeat tells that the API server is away
+                self._view.learn(served=served(await self._kube.creatable_kinds(), first=_ADAPTED))
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
     async def inventories(self) -> None:
         """Report each part of the inventory whenever it has changed, until cancelled."""

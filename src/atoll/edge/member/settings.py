@@ -18,6 +18,7 @@ class MemberSettings:
         state_dir: a folder of this agent alone, on a disk that survives restarts.
         cilium_socket: the Cilium agent's socket; its health API is the `health.sock` beside it.
         cilium_exec: see the mesh by commands in Cilium's pods, if there is no socket. It takes `create pods/exec`.
+        job_exec: let people run commands in the pods of their runs. It takes `create pods/exec` in every namespace.
         heartbeat_seconds: how often the hub hears from the agent.
     """
 
@@ -28,4 +29,5 @@ class MemberSettings:
     context: str | None = None
     cilium_socket: Path | None = None
     cilium_exec: bool = False
+    job_exec: bool = False
     heartbeat_seconds: float = 10.0

@@ -5,7 +5,8 @@ Everything else in the agent works without it. It must not look into orders or r
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -31,10 +32,19 @@ from atoll.federation.errors import Unavailable
 log = structlog.get_logger(__name__)
 
 Serve = Callable[[bytes], AsyncIterator[bytes]]
+Answer = Callable[[bytes], Awaitable[bytes]]
 Recall = Callable[[str, bytes], None]
 
 _CONNECT_SECONDS = 10.0
 _RETRY_SECONDS, _REFUSED_RETRY_SECONDS = 1.0, 15.0
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What answers the hub, by verb: by a stream of chunks, or by one message."""
+
+    streams: Mapping[str, Serve] = field(default_factory=dict)
+    answers: Mapping[str, Answer] = field(default_factory=dict)
 
 
 class Uplink:
@@ -46,7 +56,7 @@ class Uplink:
         orders: Orders,
         *,
         reporter: Reporter,
-        logs: Serve,
+        calls: Calls,
         recall: Recall,
         data_credentials: DataCredentials,
         lease: SavedLease,
@@ -55,7 +65,7 @@ class Uplink:
         """Work for a cluster.
 
         Args:
-            logs: answers the `logs` calls.
+            calls: what answers the hub's calls.
             recall: takes key and report of each run that is reported already, if this agent knows of no hub yet.
             data_credentials: is told of the connection by which the hub can be asked.
             lease: is renewed by the heartbeats that were stored.
@@ -63,24 +73,34 @@ class Uplink:
         """
         self._lease, self._recency = lease, recency
         self._cluster, self._orders, self._reporter = cluster, orders, reporter
-        self._logs, self._recall, self._data_credentials = logs, recall, data_credentials
+        self._calls = calls
+        self._recall, self._data_credentials = recall, data_credentials
 
     async def run(self, enrolled: Enrolled) -> None:
         """Be a member and connected until cancelled."""
         member = await enrolled.membership()
         bus = await self._connect(member)
         try:
-            service = await bus.serve_many(rpc_subject(self._cluster, "logs", member.token), self._logs)
-            try:
+            async with self._serving(bus, member.token):
                 self._data_credentials.connect(bus, member)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(enrolled.keep(bus, member))
                     group.create_task(self._exchange(bus, member.token))
-            finally:
-                self._data_credentials.connect(None, member)
-                await service.stop()
         finally:
+            self._data_credentials.connect(None, member)
             await bus.close()
+
+    @contextlib.asynccontextmanager
+    async def _serving(self, bus: Bus, token: str) -> AsyncIterator[None]:
+        """Answer the hub's calls while the context is open."""
+        async with contextlib.AsyncExitStack() as stack:
+            for verb, serve in self._calls.streams.items():
+                service = await bus.serve_many(rpc_subject(self._cluster, verb, token), serve)
+                stack.push_async_callback(service.stop)
+            for verb, answer in self._calls.answers.items():
+                service = await bus.serve(rpc_subject(self._cluster, verb, token), answer)
+                stack.push_async_callback(service.stop)
+            yield
 
     async def _exchange(self, bus: Bus, token: str) -> None:
         desired = bus.own_table(DESIRED_STREAM, desired_prefix("cluster", self._cluster, token))

@@ -2,7 +2,9 @@
 
 A streamed answer is a run of messages to the asker's inbox, closed by one with the header `Atoll-End` (with
 `Atoll-Error` if the other side failed). The asker sends a sign of life every few seconds on a control subject that it
-names in `Atoll-Control`; when signs stop coming, the answerer stops: a `logs -f` whose reader died costs nothing.
+names in `Atoll-Control`; when signs stop coming, the answerer stops: a `logs -f` whose reader died costs nothing. An
+asker that sends `Atoll-Window` tells there, too, how many bytes it has handed on, and the answerer sends only so many
+ahead of that: what a slow reader has not taken yet waits where it comes from, not in the hub's memory.
 
 NATS lets everybody name any reply subject, and the answer is sent with the rights of who answers: an answerer writes
 only to inboxes of calls, and hears signs only below the subject that it serves. Every call has an inbox of its own that
@@ -31,8 +33,11 @@ log = structlog.get_logger(__name__)
 SIGN_OF_LIFE_SECONDS = 5.0
 # Three signs may be lost to a reconnect before the asker counts as gone.
 GONE_AFTER_SECONDS = 4 * SIGN_OF_LIFE_SECONDS
+# Bytes on the way to one reader. Less, and a distant hub's round trip bounds the rate of its logs.
+WINDOW_BYTES = 8 * 1024 * 1024
+_TOLD_EVERY_BYTES = WINDOW_BYTES // 8
 _NO_RESPONDERS = "503"
-_STOP = b"stop"
+_STOP, _TAKEN = b"stop", b"taken "
 
 
 async def ask_once(
@@ -71,7 +76,8 @@ async def stream_answer(bus: "Bus", subject: str, payload: bytes, timeout_second
     subscription = await bus.subscribe(inbox, on_message)
     alive = asyncio.create_task(_send_signs(bus, control))
     try:
-        await bus.publish(subject, payload, reply=inbox, headers={"Atoll-Control": control})
+        await bus.publish(subject, payload, reply=inbox, headers={"Atoll-Control": control, "Atoll-Window": "1"})
+        taken = told = 0
         while True:
             await _wait(arrived, subject, timeout_seconds)
             arrived.clear()
@@ -80,6 +86,10 @@ async def stream_answer(bus: "Bus", subject: str, payload: bytes, timeout_second
                 if _is_end(message, subject):
                     return
                 yield message.data
+                taken += len(message.data)
+                if taken - told >= _TOLD_EVERY_BYTES:
+                    await bus.publish(control, b"%s%d" % (_TAKEN, taken))
+                    told = taken
     finally:
         alive.cancel()
         await bus.unsubscribe(subscription)
@@ -109,6 +119,29 @@ async def _send_signs(bus: "Bus", control: str) -> None:
         await asyncio.sleep(SIGN_OF_LIFE_SECONDS)
         with contextlib.suppress(AtollError):
             await bus.publish(control, b"")
+
+
+class _Window:
+    """How far an answer may run ahead of its reader."""
+
+    def __init__(self, *, is_told: bool) -> None:
+        self._is_told = is_told
+        self._sent = self._taken = 0
+        self._moved = asyncio.Event()
+
+    def take(self, sign: bytes) -> None:
+        """Learn from a sign of life what the reader has taken; what it cannot mean is ignored."""
+        told = sign.removeprefix(_TAKEN)
+        if told != sign and told.isdigit():
+            self._taken = max(self._taken, int(told))
+            self._moved.set()
+
+    async def send(self, count: int) -> None:
+        """Count bytes that are sent next, and wait while too many are on the way already."""
+        while self._is_told and self._sent - self._taken > WINDOW_BYTES:
+            self._moved.clear()
+            await self._moved.wait()
+        self._sent += count
 
 
 class CallServer:
@@ -149,9 +182,10 @@ class CallServer:
             log.error("a request failed", subject=message.subject, error=str(error), exc_info=True)
 
     async def _many(self, message: "Msg", handler: Callable[[bytes], AsyncIterator[bytes]]) -> None:
-        control = (message.headers or {}).get("Atoll-Control", "")
-        pump = asyncio.create_task(self._pump(message, handler))
-        guard = asyncio.create_task(self._until_gone(message.subject, control))
+        headers = message.headers or {}
+        window = _Window(is_told="Atoll-Window" in headers)
+        pump = asyncio.create_task(self._pump(message, handler, window))
+        guard = asyncio.create_task(self._until_gone(message.subject, headers.get("Atoll-Control", ""), window))
         try:
             await asyncio.wait({pump, guard}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -159,11 +193,12 @@ class CallServer:
                 task.cancel()
             await asyncio.gather(pump, guard, return_exceptions=True)
 
-    async def _pump(self, message: "Msg", handler: Callable[[bytes], AsyncIterator[bytes]]) -> None:
+    async def _pump(self, message: "Msg", handler: Callable[[bytes], AsyncIterator[bytes]], window: _Window) -> None:
         end = {"Atoll-End": "1"}
         try:
             async with contextlib.aclosing(handler(message.data)) as chunks:  # type: ignore[type-var]
                 async for chunk in chunks:
+                    await window.send(len(chunk))
                     await self._bus.publish(message.reply, chunk)
         except AtollError as error:
             end["Atoll-Error"] = _one_line(str(error))
@@ -173,13 +208,14 @@ class CallServer:
         with contextlib.suppress(AtollError):
             await self._bus.publish(message.reply, b"", headers=end)
 
-    async def _until_gone(self, subject: str, control: str) -> None:
+    async def _until_gone(self, subject: str, control: str, window: _Window) -> None:
         """Return when the asker says stop or has been silent too long."""
         if not control.startswith(f"{subject}."):
             await asyncio.Event().wait()
         heard, stopped = asyncio.Event(), asyncio.Event()
 
         def on_sign(message: "Msg") -> None:
+            window.take(message.data)
             (stopped if message.data == _STOP else heard).set()
             heard.set()
 

@@ -1,10 +1,13 @@
 """What a role allows. Owns the table of roles and the decision over one action; pure.
 
-    Viewer      reads every kind of atoll.dev, events and namespaces, jobs' logs, datasets' files and proof, metrics
-    Submitter   the same, and writes jobs, triggers, datasets and transfers; their queue is for `authorizer` to check
+    Viewer      reads every kind of atoll.dev, events and namespaces, jobs' logs, datasets' files and proof, metrics;
+                asks what if a cluster were drained or a queue changed
+    Submitter   the same, and writes jobs, triggers, datasets and transfers; their queue is for `authorizer` to check;
+                runs commands in the pods of jobs, and asks what if a job were submitted
     Operator    reads the same, and writes namespaces, events and every kind with its status, but not RoleBinding
     Admin       may do everything: bindings, tokens, everybody's audit records, acting as somebody else
     (nobody)    whom no role was given may read discovery, ask what they may do, and read their own audit records
+                and accounts
 
 A grant's namespaces limit what is in namespaces. Listing or watching across all of them wants a grant that has no such
 limit, as in Kubernetes. Objects of the cluster scope belong to no namespace: every role reads them, for clusters and
@@ -23,6 +26,7 @@ from atoll.kubeapi.http.access import Action, Decision, Rule
 
 ADMIN = Grant("Admin")
 AUDIT_PATH = "/access/audit"
+ACCOUNTS_PATH = "/accounts"
 
 _CORE = ""
 _READS = ("get", "list", "watch")
@@ -45,7 +49,7 @@ def _unguarded(names: Sequence[str]) -> tuple[str, ...]:
 _DISCOVERY = ("/", "/api", "/api/*", "/apis", "/apis/*", "/openapi/*")
 _HEALTH = ("/healthz", "/livez", "/readyz", "/version")
 _EVERYBODY = (
-    Rule(("get",), paths=(*_DISCOVERY, *_HEALTH, AUDIT_PATH)),
+    Rule(("get",), paths=(*_DISCOVERY, *_HEALTH, AUDIT_PATH, f"{ACCOUNTS_PATH}/*")),
     Rule(("create",), ("authorization.k8s.io",), ("selfsubjectaccessreviews", "selfsubjectrulesreviews")),
     Rule(("create",), ("authentication.k8s.io",), ("selfsubjectreviews",)),
 )
@@ -58,10 +62,16 @@ _READ_CLUSTER = (
 _READ_INSIDE = (
     Rule(_READS, (API_GROUP,), _plurals(namespaced=True)),
     Rule(_READS, (_CORE,), ("events",)),
-    Rule(("get",), (API_GROUP,), ("jobs/log", "datasets/files")),
+    Rule(("get",), (API_GROUP,), ("jobs/log", "jobs/top", "datasets/files")),
     # POST proves a dataset as GET does, and changes nothing.
     Rule(("get", "create"), (API_GROUP,), ("datasets/verify",)),
 )
+# A WebSocket is asked for as get, and talked over as create: both are looked for, as in Kubernetes since 1.35.
+_COMMANDS = Rule(("get", "create"), (API_GROUP,), ("jobs/exec",))
+# Admitted like a job that is submitted.
+_TRIAL = Rule(("create",), (API_GROUP,), ("jobs/whatif",))
+# What would become of jobs tells of all namespaces; it changes nothing.
+_REPLAY = Rule(("create",), (API_GROUP,), ("clusters/whatif", "queues/whatif"))
 _WRITE_CLUSTER: Mapping[Role, tuple[Rule, ...]] = {
     "Operator": (
         Rule(_WRITES, (API_GROUP,), _unguarded(_plurals(namespaced=False))),
@@ -71,10 +81,12 @@ _WRITE_CLUSTER: Mapping[Role, tuple[Rule, ...]] = {
     ),
 }
 _WRITE_INSIDE: Mapping[Role, tuple[Rule, ...]] = {
-    "Submitter": (Rule(_WRITES, (API_GROUP,), _SUBMITTED),),
+    "Submitter": (Rule(_WRITES, (API_GROUP,), _SUBMITTED), _COMMANDS, _TRIAL),
     "Operator": (
         Rule(_WRITES, (API_GROUP,), _unguarded(_plurals(namespaced=True))),
         Rule(_WRITES, (_CORE,), ("events",)),
+        _COMMANDS,
+        _TRIAL,
     ),
 }
 
@@ -96,6 +108,7 @@ def _of(grant: Grant, namespace: str) -> Iterator[Rule]:
         return
     yield from _READ_CLUSTER
     if not grant.namespaces:
+        yield _REPLAY
         yield from _WRITE_CLUSTER.get(grant.role, ())
     if holds_in(grant, namespace):
         yield from _READ_INSIDE

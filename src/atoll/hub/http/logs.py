@@ -15,12 +15,12 @@ from atoll.federation.bus.capabilities import Capabilities
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.messages import LogsRequest
 from atoll.federation.bus.subjects import rpc_subject
-from atoll.federation.capacity import format_duration
 from atoll.federation.errors import AtollError
 from atoll.federation.errors import Unavailable as BusUnavailable
-from atoll.federation.resources import API_GROUP, API_VERSION, FINISHED_RUN_PHASES, Cluster, Job, Run
+from atoll.federation.resources import API_GROUP, API_VERSION, FINISHED_RUN_PHASES, Run
 from atoll.hub.client import Client
-from atoll.kubeapi.errors import BadRequest, NotFound, Unavailable
+from atoll.hub.http.placed import check_heard, goes_on, newest_run, run_of_task
+from atoll.kubeapi.errors import BadRequest, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -43,39 +43,28 @@ class Logs:
         return [Route(path, self.read, methods=["GET"])]
 
     async def read(self, request: Request) -> Response:
-        """Stream a job's log; `follow=true` goes on until the run is over, `tailLines=N` begins near the end."""
-        run = await self._run(request.path_params["namespace"], request.path_params["name"])
-        await self._check_heard(run.spec.cluster)
+        """Stream a job's log; `follow=true` goes on until the run is over, `tailLines=N` begins near the end.
+
+        `task=N` is for arrays: the log of that task, from the newest run that it is part of.
+        """
+        namespace, name, task = request.path_params["namespace"], request.path_params["name"], _count(request, "task")
+        if task is None:
+            run = await newest_run(self._client, namespace, name)
+        else:
+            run = await run_of_task(self._client, namespace, name, task)
+        await check_heard(self._client, run.spec.cluster, what="its logs can be read")
         question = LogsRequest(
             namespace=run.metadata.namespace or "",
             run=run.metadata.name,
             follow=request.query_params.get("follow", "") in ("1", "true"),
             tail_lines=_count(request, "tailLines"),
+            task=task,
         )
         subject = rpc_subject(run.spec.cluster, "logs", self._capabilities.agent(run.spec.cluster))
         chunks = self._bus.request_many(subject, question.encode(), timeout_seconds=_LONGEST_SECONDS)
         upcoming = asyncio.ensure_future(anext(chunks, None))
         await self._begun(upcoming, run)
         return StreamingResponse(self._stream(upcoming, chunks, run), media_type="text/plain; charset=utf-8")
-
-    async def _run(self, namespace: str, name: str) -> Run:
-        job = await self._client.get(Job, namespace, name)
-        if job is None:
-            raise NotFound.of(API_GROUP, "jobs", name)
-        runs = [run for run in await self._client.list(Run, namespace) if run.spec.job == name]
-        if not runs:
-            why = f": {job.status.message}" if job.status.message else ""
-            raise BadRequest(f"job {name!r} has no run yet, so there is no log: it is {job.status.phase}{why}")
-        return max(runs, key=lambda run: run.spec.epoch)
-
-    async def _check_heard(self, name: str) -> None:
-        """Say of a cluster that is not heard that it is not, rather than wait for its agent."""
-        cluster = await self._client.get(Cluster, None, name)
-        since = cluster.status.silent_since if cluster is not None else None
-        if since is not None:
-            silence = format_duration(max(0, int((self._client.store.clock() - since).total_seconds())))
-            message = f"cluster {name} has not been heard for {silence}: its logs can be read when it is heard again"
-            raise Unavailable(message, retry_after_seconds=5)
 
     async def _begun(self, upcoming: "asyncio.Future[bytes | None]", run: Run) -> None:
         """Wait for the first chunk, so that failures become a status code; a pod that is silent so far is none."""
@@ -84,6 +73,8 @@ class Logs:
             # A bus that carries nothing names the subject, which holds the cluster's token: that is for nobody's eyes.
             why = "it does not answer" if isinstance(error, BusUnavailable) else str(error)
             message = f"the agent of cluster {run.spec.cluster!r} gives no log of run {run.metadata.name!r}: {why}"
+            if run.status.phase in FINISHED_RUN_PHASES and not isinstance(error, BusUnavailable):
+                raise BadRequest(f"{message}; {no_more_of(run)}") from error
             raise Unavailable(message, retry_after_seconds=5) from error
 
     async def _stream(
@@ -92,7 +83,7 @@ class Logs:
         try:
             while True:
                 done, _ = await asyncio.wait({upcoming}, timeout=_QUIET_SECONDS)
-                if not done and not await self._goes_on(run):
+                if not done and not await goes_on(self._client, run):
                     return
                 if not done:
                     continue
@@ -107,12 +98,13 @@ class Logs:
             upcoming.cancel()
             await asyncio.wait({upcoming})
 
-    async def _goes_on(self, run: Run) -> bool:
-        """Tell whether more may come: the run is not over and its cluster is heard."""
-        current = await self._client.get(Run, run.metadata.namespace, run.metadata.name)
-        cluster = await self._client.get(Cluster, None, run.spec.cluster)
-        is_over = current is None or current.status.phase in FINISHED_RUN_PHASES
-        return not is_over and cluster is not None and not cluster.status.is_silent
+
+def no_more_of(run: Run) -> str:
+    """Say why nothing can be read of a run that is over and has no pods. Pure."""
+    how = run.status.reason or run.status.phase
+    if run.spec.cancelled:
+        return f"it has ended ({how}): pods that are stopped are removed, and what they printed with them"
+    return f"it has ended ({how}), and its pods are gone, and what they printed with them"
 
 
 def _count(request: Request, name: str) -> int | None:

@@ -14,6 +14,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 from atoll.federation.errors import Conflict, InvalidInput
 from atoll.hub.access.certificates import tls_extension
@@ -70,9 +71,7 @@ class _Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
         """Look at the client's certificate, once for all requests of the connection."""
         super().connection_made(transport)
-        tls = transport.get_extra_info("ssl_object")
-        if tls is not None:
-            self._extensions = {"tls": tls_extension(tls.getpeercert(binary_form=True), tls.version())}
+        self._extensions = _extensions(transport)
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -92,6 +91,21 @@ class _Protocol(HttpToolsProtocol):
         self._head_bytes += len(data)
         if self._in_head and self._head_bytes > _LONGEST_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The head of the request is too long.")
+
+
+class _WebSocket(WSProtocol):
+    """A WebSocket of which the application learns the same."""
+
+    async def run_asgi(self) -> None:
+        """Talk, once the handshake was read."""
+        self.scope["extensions"] = {**(self.scope["extensions"] or {}), **(_extensions(self.transport) or {})}
+        await super().run_asgi()
+
+
+def _extensions(transport: asyncio.Transport) -> dict[str, Any] | None:
+    """Describe the TLS of a connection; None without any."""
+    tls = transport.get_extra_info("ssl_object")
+    return None if tls is None else {"tls": tls_extension(tls.getpeercert(binary_form=True), tls.version())}
 
 
 class _Server(uvicorn.Server):
@@ -114,7 +128,9 @@ async def serving(
         log_config=None,
         access_log=False,
         lifespan="off",
-        ws="none",
+        ws=_WebSocket,
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,  # what a slow command has not read yet is not read here either, nor are pongs
         proxy_headers=False,
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
