@@ -14,7 +14,7 @@ from atoll.federation.errors import InvalidInput
 from atoll.federation.placement.demand import duration_of_job, pods_of_job
 from atoll.federation.resources import Job, JobSpec, Kind, Resource, Trigger
 from atoll.federation.resources.trigger import job_spec
-from atoll.federation.resources.validation import FieldProblem, changed_immutable, parse
+from atoll.federation.resources.validation import FieldProblem, changed_immutable, parse, status_problems
 from atoll.hub.references import Existing, missing
 from atoll.kubeapi.errors import Cause
 from atoll.kubeapi.resource import Object, Prepared
@@ -24,6 +24,7 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 # gateway's is one token of a stream name, and a job's becomes the label value `<job>-<epoch>` of at most 63 characters.
 _LONGEST_NAME = {"Cluster": 32, "Gateway": 63, "Job": 57}
 _LABEL_NAMES = frozenset({"Cluster", "Gateway"})
+_PARTS = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
 # On whatever has a member behind it: the object goes when that is one no more (controllers/departures.py).
 MEMBERSHIP_FINALIZER = "atoll.dev/membership"
 _MEMBERS = frozenset({"Cluster", "Gateway"})
@@ -38,6 +39,8 @@ class KindStrategy:
 
     def prepare(self, new: Object, old: Object | None) -> Prepared:
         """Default and check an object; every broken rule is named at once."""
+        if old is not None and new.keys() == _PARTS and new["spec"] == old.get("spec"):
+            return Prepared(new, self._status_only(new, old))
         resource, problems = parse(self.kind, new)
         if resource is None:
             return Prepared(new, _causes(problems))
@@ -48,6 +51,12 @@ class KindStrategy:
             metadata["finalizers"] = sorted({*metadata.get("finalizers", ()), MEMBERSHIP_FINALIZER})
         causes = self._created(resource) if old is None else self._updated(resource, spec, old)
         return Prepared(new, causes)
+
+    def _status_only(self, new: Object, old: Object) -> tuple[Cause, ...]:
+        """Check what is written most, a status: the spec beside it was checked when it was stored."""
+        if new["status"] == old.get("status"):
+            return ()
+        return _causes(status_problems(self.kind, new["status"]))
 
     def _created(self, resource: Resource) -> tuple[Cause, ...]:
         return (*_name(resource), *missing(resource, self.existing), *_demand(resource))

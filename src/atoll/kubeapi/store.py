@@ -227,7 +227,7 @@ class Store:
     # the steps of a write
 
     def _writer(self, rt: ResourceType, options: WriteArguments) -> Writer:
-        return Writer(rt, WriteOptions(**options), now=timestamp(self.clock()), uid=self._new_uid())
+        return Writer(rt, WriteOptions(**options), now=timestamp(self.clock()), new_uid=self._new_uid)
 
     async def _check_namespace(self, rt: ResourceType, draft: Object) -> None:
         namespaces = self.registry.by_kind("", "Namespace") if self._require_namespaces and rt.namespaced else None

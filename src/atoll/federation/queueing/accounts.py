@@ -28,7 +28,7 @@ def held(tree: QueueTree, queue: str) -> HeldAmounts:
 
 def borrowed(tree: QueueTree) -> dict[str, HeldAmounts]:
     """Give what each queue holds beyond its guarantee, of the resources that any queue is guaranteed."""
-    sure = _guaranteed(tree)
+    sure = guaranteed(tree)
     spoken_of = [any(amounts[at] for amounts in sure.values()) for at in range(len(tree.axes.paths))]
     return {
         name: _amounts(tree, [max(0, used[at] - sure[name][at]) if spoken_of[at] else 0 for at in range(len(used))])
@@ -36,7 +36,7 @@ def borrowed(tree: QueueTree) -> dict[str, HeldAmounts]:
     }
 
 
-def _guaranteed(tree: QueueTree) -> dict[str, list[int]]:
+def guaranteed(tree: QueueTree) -> dict[str, list[int]]:
     """Give what each queue is sure of; one that says nothing of a resource is sure of what its children are."""
     sure = {name: tree.axes.zero() for name in tree.grants}
     for name in sorted(tree.grants, key=lambda each: -len(tree.lines[each])):  # children before their parents

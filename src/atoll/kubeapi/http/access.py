@@ -97,6 +97,13 @@ class Admission(Protocol):
         """Decide over one object as it would be stored, defaults included; `old` is None on create. Pure."""
 
 
+class Stamp(Protocol):
+    """Writes into objects what only the server knows, such as who made them."""
+
+    def stamp(self, user: User, action: Action, new: Object, old: Object | None) -> None:
+        """Change `new` in place before it is admitted and stored; `old` is None on create. Nothing else may be read."""
+
+
 @dataclass(frozen=True)
 class Mutation:
     """One request that may change something, as its audit record names it. `at` is when it came in.
@@ -149,6 +156,7 @@ class Access:
     auditor: Auditor | None = None
     # (method, path) of plain routes that answer anybody: what they take is proof enough, such as a one-time token.
     open_routes: frozenset[tuple[str, str]] = frozenset()
+    stamp: Stamp | None = None
 
     async def authenticate(self, request: Request) -> User:
         """Return who sent the request. Raises Unauthorized."""
@@ -172,7 +180,9 @@ class Access:
         return EVERYTHING if self.authorizer is None else await self.authorizer.rules(user, namespace)
 
     def admit(self, user: User, action: Action, new: Object, old: Object | None) -> None:
-        """Refuse an object that the user may not store. Raises Forbidden worded as Kubernetes words it."""
+        """Stamp an object, and refuse one that the user may not store. Raises Forbidden, in the words of Kubernetes."""
+        if self.stamp is not None:
+            self.stamp.stamp(user, action, new, old)
         if self.admission is None:
             return
         decision = self.admission.admit(user, action, new, old)
