@@ -117,23 +117,21 @@ def test_a_time_limit_has_all_of_slurms_forms(text: str) -> None:
 
 
 ARRAYS = {
-    "0-15": (list(range(16)), 16), "0,6,16-18": ([0, 6, 16, 17, 18], 5), "0-15:4": ([0, 4, 8, 12], 4),
-    "5-50:15%2": ([5, 20, 35, 50], 2), "7": ([7], 1), "3,1,2,2": ([1, 2, 3], 3), "[1-3]%9": ([1, 2, 3], 3),
-    "0-999": (list(range(1000)), 32),
+    "0-15": (list(range(16)), None), "0,6,16-18": ([0, 6, 16, 17, 18], None), "0-15:4": ([0, 4, 8, 12], None),
+    "5-50:15%2": ([5, 20, 35, 50], 2), "7": ([7], None), "3,1,2,2": ([1, 2, 3], None), "[1-3]%9": ([1, 2, 3], 3),
+    "0-999": (list(range(1000)), None),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("text", ARRAYS)
-def test_an_array_is_an_indexed_job_of_as_many_tasks(text: str) -> None:
+def test_an_array_is_one_of_as_many_tasks(text: str) -> None:
     ids, at_once = ARRAYS[text]
     assert list(values.array(text).ids) == ids
     manifest = job(f"--array={text}\n--time=10")
-    workload = manifest["spec"]["workload"]["spec"]
-    assert (workload["completionMode"], workload["completions"], workload["parallelism"]) == (
-        "Indexed", len(ids), at_once,
-    )  # fmt: skip
-    assert workload["backoffLimitPerIndex"] == 0  # a task that fails ends no other
-    assert (pod(manifest)["activeDeadlineSeconds"], manifest["spec"].get("timeLimit")) == (600, None)
+    spec = manifest["spec"]
+    assert (spec["array"]["count"], spec["array"].get("maxParallel")) == (len(ids), at_once)
+    assert "completions" not in spec["workload"]["spec"]
+    assert (pod(manifest)["activeDeadlineSeconds"], spec.get("timeLimit")) == (600, None)
     told = variables(manifest)
     assert (told["SLURM_ARRAY_TASK_COUNT"], told["SLURM_ARRAY_TASK_MIN"], told["SLURM_ARRAY_TASK_MAX"]) == (
         str(len(ids)), str(ids[0]), str(ids[-1]),
@@ -247,6 +245,11 @@ def test_what_is_no_script_is_told_as_such(case: str) -> None:
         read_script(content)
 
 
+def test_a_directive_that_cannot_be_read_hides_no_other_refusal() -> None:
+    told = refusals("--no-such-thing=1\n--reservation=r\n-c many")
+    assert [line.split(":")[0] for line in told] == ["line 2", "line 3", "line 4"], told
+
+
 def test_directives_end_at_the_first_command_and_others_are_hinted_at() -> None:
     """Comments, empty lines and what is commented out are passed over, as sbatch does."""
     text = (
@@ -291,6 +294,19 @@ def test_a_dependency_names_the_jobs_of_its_numbers_and_a_held_script_is_a_held_
     with pytest.raises(InvalidInput) as caught:
         given.knowing({12: "a-12"})
     assert caught.value.problems == ("--dependency: there is no job 13, 14 in namespace lab",)
+
+
+def test_aftercorr_lets_the_tasks_of_an_array_follow_those_of_the_same_indexes() -> None:
+    given = batch("--array=5-50:15\n-d aftercorr:12\n--kill-on-invalid-dep=yes").knowing({12: "a-12"})
+    spec = given.beside({12: "5-50:15"}).manifest_of(15)["spec"]
+    assert spec["dependsOn"] == [{"job": "a-12", "condition": "Succeeded", "perTask": True}]
+    assert spec["ifNeverSatisfied"] == "Cancel"
+    for other in ("0-3", ""):
+        with pytest.raises(InvalidInput) as caught:
+            given.beside({12: other})
+        assert "aftercorr is for arrays of the same indexes: this has 5-50:15, 12 has" in caught.value.problems[0]
+    assert values.array("0,15,30,45,60").text == "0-60:15", "equal indexes are written alike"
+    assert "aftercorr is for arrays" in refusals("-d aftercorr:12")[0]
 
 
 def test_a_partition_is_the_queue_of_its_name_unless_it_is_mapped() -> None:
@@ -410,7 +426,7 @@ def test_any_script_is_a_job_that_its_kind_takes_or_a_named_error(lines: list[st
         assert str(error)
     else:
         accepted = Job.model_validate(made.manifest_of(1))
-        pods, count = pods_of_job(accepted.spec)
+        ((pods, count),) = pods_of_job(accepted.spec)
         assert pods.resources.millicores >= 1000 and count >= 1
 
 

@@ -1,15 +1,11 @@
 """`atoll sbatch` as a person uses it: against a hub, and once on a simulated cluster to the end."""
 
 import json
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-from clitool import Cli, wait_ready
-
-from atoll.local.home import Home
+from clitool import Cli
 
 QUEUE = "apiVersion: atoll.dev/v1alpha1\nkind: Queue\nmetadata: {name: batch}\n"
 SWEEP = """#!/bin/bash -l
@@ -31,18 +27,6 @@ def queued(hub: Cli) -> Cli:
     """A hub with the queue `batch`; no cluster takes a job."""
     hub.ok("apply", "-f", "-", stdin=QUEUE)
     return hub
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
-    """A CLI whose home has a hub with one simulated cluster."""
-    cli = Cli(tmp_path_factory.mktemp("sbatch") / "home")
-    with cli.running("up") as process:
-        wait_ready(Home(cli.root), process)
-        cli.ok("apply", "-f", "-", stdin=QUEUE)
-        yield cli
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=40)
 
 
 def script(folder: Path, text: str) -> str:
@@ -78,7 +62,8 @@ def test_a_script_that_comes_after_another_waits_for_the_job_of_that_number(queu
     first = queued.ok(*submit, "--hold").strip()
     second = queued.ok(*submit, f"--dependency=afterok:{first}", "-J", "second").strip()
     made = json.loads(queued.ok("get", "job", f"second-{second}", "-o", "json"))
-    assert made["spec"]["dependsOn"] == [{"job": f"wrap-{first}", "condition": "Succeeded"}]
+    waits = {"job": f"wrap-{first}", "condition": "Succeeded", "perTask": False}
+    assert made["spec"]["dependsOn"] == [waits]
     assert json.loads(queued.ok("get", "job", f"wrap-{first}", "-o", "json"))["spec"]["held"] is True
     printed = yaml.safe_load(queued.ok(*submit, "-d", f"afterany:{first}", "--manifest"))
     assert printed["spec"]["dependsOn"] == [{"job": f"wrap-{first}", "condition": "Finished"}]
@@ -101,7 +86,7 @@ def test_what_is_only_tried_or_printed_changes_nothing(queued: Cli, tmp_path: Pa
     file = script(tmp_path, "#!/bin/sh\n#SBATCH -J tried -p batch\ntrue\n")
     tried = queued("sbatch", "--test-only", file)
     assert (tried.returncode, tried.stdout) == (0, "")
-    assert "can be submitted (dry run)" in tried.stderr
+    assert "can be submitted (dry run): it would wait" in tried.stderr
     assert "tried-" not in queued.ok("get", "jobs", "-o", "name")
     nobody = Cli(tmp_path / "no-hub-here")
     manifest = yaml.safe_load(nobody.ok("sbatch", "--manifest", file))

@@ -11,11 +11,15 @@ from atoll.cli.slurm.meaning import REFUSED, Demand, understand
 from atoll.cli.slurm.options import Takes
 from atoll.cli.slurm.script import Given, Script
 from atoll.cli.slurm.site import Site
+from atoll.cli.slurm.values import After
 from atoll.federation.capacity import format_bytes, format_duration
 from atoll.federation.errors import InvalidInput
 from atoll.federation.resources import GROUP_VERSION
 
 NUMBER_LABEL = "atoll.dev/slurm-job-id"
+ARRAY = "array"
+ARRAY_ANNOTATION = f"atoll.dev/slurm-{ARRAY}"
+"""The indexes of an array, by which another one finds out whether it has the same."""
 _EPOCH_FIELD = "metadata.annotations['atoll.dev/epoch']"
 # What a job of which no memory is known is taken for, on each CPU; it is no limit. Slurm would give it the whole node.
 _MEMORY_PER_CPU = 1024 * 1024 * 1024
@@ -61,6 +65,20 @@ class Batch:
             raise InvalidInput(REFUSED, [f"--dependency: there is no job {numbers} in namespace {namespace}"])
         return replace(self, names=names)
 
+    def beside(self, arrays: Mapping[int, str]) -> "Batch":
+        """Give the same batch if the arrays whose tasks it follows one by one have the same indexes.
+
+        Raises:
+            InvalidInput: one has others, or is no array.
+        """
+        own = self.demand.array.text if self.demand.array is not None else ""
+        wrong = [each.number for each in self.demand.after if each.per_task and arrays.get(each.number, "") != own]
+        if wrong:
+            told = [f"{number} has {arrays.get(number) or 'none'}" for number in wrong]
+            why = f"--dependency: aftercorr is for arrays of the same indexes: this has {own}, {', '.join(told)}"
+            raise InvalidInput(REFUSED, [why])
+        return self
+
     def asks_for(self, flag: str) -> bool:
         """Tell whether an option without a value was given that is for who submits, such as wait."""
         return flag in self.flags
@@ -72,6 +90,8 @@ class Batch:
         """
         demand, around = self.demand, self.around
         told = {"account": demand.account, "comment": demand.comment, "job-name": demand.name}
+        if demand.array is not None:
+            told[ARRAY] = demand.array.text
         metadata = {
             "name": f"{_slug(demand.name)}-{number}",
             "namespace": around.namespace,
@@ -90,12 +110,21 @@ class Batch:
             models = [demand.gpu_model] if demand.gpu_model else []
             spec["gpu"] = {"count": demand.gpus, "models": models}
         if demand.after:
-            spec["dependsOn"] = [{"job": self.names[each.number], "condition": each.condition} for each in demand.after]
+            spec["dependsOn"] = [self._dependency(each) for each in demand.after]
+        if demand.ends_if_never:
+            spec["ifNeverSatisfied"] = "Cancel"
+        if demand.array is not None:
+            count, at_once = demand.array.count, demand.array.at_once
+            spec["array"] = {"count": count, **({} if at_once is None else {"maxParallel": min(count, at_once)})}
         if demand.is_held:
             spec["held"] = True
         if demand.moves_when_lost:
             spec["lossPolicy"] = "Failover"
         return {"apiVersion": GROUP_VERSION, "kind": "Job", "metadata": metadata, "spec": spec}
+
+    def _dependency(self, after: After) -> Json:
+        each_for_its_own = {"perTask": True} if after.per_task else {}
+        return {"job": self.names[after.number], "condition": after.condition, **each_for_its_own}
 
     def _workload(self, number: int) -> Json:
         demand, array = self.demand, self.demand.array
@@ -106,13 +135,9 @@ class Batch:
         }
         if demand.node_labels:
             pod["nodeSelector"] = dict(demand.node_labels)
-        if array is None:
-            return {"template": {"spec": pod}}
-        if demand.time_seconds:
+        if array is not None and demand.time_seconds:
             pod["activeDeadlineSeconds"] = demand.time_seconds  # Slurm limits each task, not the array
-        tasks = {"completionMode": "Indexed", "completions": array.count, "parallelism": array.at_once}
-        # A task that fails ends no other (KEP-3850).
-        return {**tasks, "backoffLimitPerIndex": 0, "template": {"spec": pod}}
+        return {"template": {"spec": pod}}
 
     def _container(self, number: int) -> Json:
         demand, around = self.demand, self.around
@@ -142,8 +167,11 @@ def prepare(script: Script, layers: Sequence[Sequence[Given]], site: Site, aroun
     Raises:
         InvalidInput: something cannot be kept; `problems` names all of it.
     """
-    demand, notes = understand([script.given, *layers], site, default_name=name)
-    if problems := tuple(steps.excess(script, demand)):
+    try:
+        demand, notes = understand([script.given, *layers], site, default_name=name)
+    except InvalidInput as error:
+        raise InvalidInput(REFUSED, [*script.problems, *error.problems]) from error
+    if problems := (*script.problems, *steps.excess(script, demand)):
         raise InvalidInput(REFUSED, problems)
     folder, paths = _folder(demand, around), [path for _, path in around.outputs]
     words: list[str | None] = []

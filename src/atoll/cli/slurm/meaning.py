@@ -4,7 +4,7 @@ Owns how options combine and what of Slurm's allocation one pod can be. Every pr
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from atoll.cli.slurm import values
@@ -16,9 +16,6 @@ from atoll.federation.errors import InvalidInput
 _T = TypeVar("_T")
 REFUSED = "nothing was submitted, because:"
 """What stands before the problems of a script."""
-AT_ONCE = 32
-"""Tasks of an array that run at once where nobody says how many. More: they wait for one cluster that has room for all
-of them, since the hub places a job whole. Fewer: a cluster that has room stays empty."""
 # Options that say one thing in several ways: on a later layer, one takes the place of all (slurm_opt.c, arg_set_mem).
 _RIVALS = (
     frozenset({"mem", "mem-per-cpu", "mem-per-gpu"}),
@@ -56,6 +53,7 @@ class Demand:
     moves_when_lost: bool = False
     is_held: bool = False
     after: tuple[values.After, ...] = ()
+    ends_if_never: bool = False
 
 
 def understand(layers: Sequence[Sequence[Given]], site: Site, *, default_name: str) -> tuple[Demand, tuple[str, ...]]:
@@ -112,7 +110,7 @@ class _Reader:
             gpus=gpus,
             gpu_model=model,
             time_seconds=self._read("time", values.seconds),
-            array=self._array(),
+            array=self._read("array", values.array),
             node_labels=self._labels(site),
             variables=self._variables(site),
             image=self._read("container-image", values.image),
@@ -125,7 +123,8 @@ class _Reader:
             priority=self._priority(),
             moves_when_lost="requeue" in self._given,
             is_held="hold" in self._given,
-            after=self._read("dependency", values.dependencies) or (),
+            after=self._after(),
+            ends_if_never=self._read("kill-on-invalid-dep", values.yes_or_no) or False,
         )
 
     def _text(self, name: str) -> str | None:
@@ -189,15 +188,11 @@ class _Reader:
         priority = (self._read("priority", values.whole) or 0) - (self._read("nice", values.lowering) or 0)
         return max(-values.MAX_COUNT, min(values.MAX_COUNT, priority))
 
-    def _array(self) -> values.Array | None:
-        array = self._read("array", values.array)
-        if array is None:
-            return None
-        if array.at_once is None and array.count > AT_ONCE:
-            self.notes.append(
-                f"{self._given['array']}: {AT_ONCE} of {array.count} tasks run at once; write %N for others"
-            )
-        return replace(array, at_once=min(array.count, array.at_once or AT_ONCE))
+    def _after(self) -> tuple[values.After, ...]:
+        after = self._read("dependency", values.dependencies) or ()
+        if any(each.per_task for each in after) and "array" not in self._given:
+            self._refuse("dependency", "aftercorr is for arrays: write --array with the same indexes, or afterok")
+        return after
 
     def _memory(self, cpus: int, gpus: int) -> int | None:
         self._exclude(*(name for name in ("mem", "mem-per-cpu", "mem-per-gpu") if name in self._given))

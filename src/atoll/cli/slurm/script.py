@@ -31,12 +31,16 @@ class Given:
 
 @dataclass(frozen=True)
 class Script:
-    """A script that can be submitted: its whole text, the program that reads it, and its directives in their order."""
+    """A script: its whole text, the program that reads it, and its directives in their order.
+
+    `problems` are the directives that cannot be read: with one of them it is not submitted, but all else is looked at.
+    """
 
     text: str
     interpreter: tuple[str, ...]
     given: tuple[Given, ...]
     hints: tuple[str, ...]
+    problems: tuple[str, ...] = ()
 
 
 def wrapped(command: str) -> str:
@@ -48,7 +52,7 @@ def read_script(content: bytes) -> Script:
     """Read a script.
 
     Raises:
-        InvalidInput: sbatch would not take it either, or it is too long; `problems` names each line.
+        InvalidInput: it is no script that sbatch would take, or it is too long.
     """
     text = _text(content)
     lines = text.split("\n")
@@ -61,9 +65,7 @@ def read_script(content: bytes) -> Script:
                 given += _directives(line[len(_MAGIC) :], f"line {number}")
             except InvalidInput as error:
                 problems.append(f"line {number}: {error}")
-    if problems:
-        raise InvalidInput("these directives cannot be read:", problems)
-    return Script(text, _interpreter(lines[0]), tuple(given), tuple(_hints(lines, end)))
+    return Script(text, _interpreter(lines[0]), tuple(given), tuple(_hints(lines, end)), tuple(problems))
 
 
 def _directives(line: str, where: str) -> list[Given]:

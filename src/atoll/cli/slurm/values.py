@@ -27,7 +27,8 @@ _GPUS = re.compile(r"(?:([A-Za-z][A-Za-z0-9_.\-]*)(?::|$))?([0-9]{1,4})?")
 _RANGE = re.compile(r"([0-9]{1,7})(?:-([0-9]{1,7})(?::([0-9]{1,7}))?)?")
 _ARRAY = re.compile(r"\[?([0-9,:\-]+)\]?(?:%([0-9]{1,7}))?")
 _NUMBER = re.compile(r"[0-9]{1,10}")
-_CONDITIONS = {"afterok": "Succeeded", "afternotok": "Failed", "afterany": "Finished"}
+_CONDITIONS = {"afterok": "Succeeded", "afternotok": "Failed", "afterany": "Finished", "aftercorr": "Succeeded"}
+_PER_TASK = "aftercorr"
 _FEATURES = re.compile(r"[A-Za-z0-9_.\-]+(?:[&,][A-Za-z0-9_.\-]+)*")
 _ASSIGNMENT = re.compile(r"""((?:[^,"']|"[^"]*"|'[^']*')*)(?:,|$)""")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -60,9 +61,27 @@ class Array:
         return sum(run.count for run in self.runs)
 
     @property
+    def text(self) -> str:
+        """The ids as they are written: equal texts mean equal ids."""
+        return ",".join(_written(run) for run in self.runs)
+
+    @property
     def ids(self) -> Iterator[int]:
         """Every task's id."""
         return (run.first + run.step * index for run in self.runs for index in range(run.count))
+
+
+def _written(run: Run) -> str:
+    if run.count == 1:
+        return str(run.first)
+    return f"{run.first}-{run.last}" + (f":{run.step}" if run.step > 1 else "")
+
+
+def yes_or_no(text: str) -> bool:
+    """Read yes or no."""
+    if text not in ("yes", "no"):
+        raise InvalidInput("should be yes or no")
+    return text == "yes"
 
 
 def count(text: str) -> int:
@@ -190,10 +209,11 @@ def _runs(ids: list[int]) -> Iterator[Run]:
 
 @dataclass(frozen=True)
 class After:
-    """A job, by its number, that must have ended, and how."""
+    """A job, by its number, that must have ended, and how; `per_task`: each task waits for that of its number only."""
 
     number: int
     condition: str
+    per_task: bool = False
 
 
 def dependencies(text: str) -> tuple[After, ...]:
@@ -211,7 +231,7 @@ def dependencies(text: str) -> tuple[After, ...]:
             )
         if not numbers or not all(_NUMBER.fullmatch(number) for number in numbers):
             raise InvalidInput(f"{entry[:80]!r} should have the numbers of jobs, such as {kind}:123456789:123456790")
-        found += [After(int(number), _CONDITIONS[kind]) for number in numbers]
+        found += [After(int(number), _CONDITIONS[kind], kind == _PER_TASK) for number in numbers]
     return tuple(dict.fromkeys(found))
 
 

@@ -18,9 +18,14 @@ from atoll.federation.resources import (
     RunStatus,
     Transfer,
     TransferSpec,
+    transfer_name,
 )
-from atoll.hub.controllers.fence import displacement, standing_reason
+from atoll.federation.resources.run import REQUEUED
+from atoll.hub.accounting.closing import CHARGED_JOB
+from atoll.hub.controllers.copy_sources import copy_source
+from atoll.hub.controllers.fence import STAYS, displacement, standing_reason
 from atoll.hub.controllers.manifests import compile_run
+from atoll.hub.controllers.retries import action_of
 from atoll.hub.controllers.run_scope import Input, Output, RunPlan, RunScope
 from atoll.hub.controllers.run_statuses import at_phase, ended, marked, proven, reported
 
@@ -42,17 +47,12 @@ def plan_run(scope: RunScope, now: datetime) -> RunPlan:
     if scope.newest_epoch > run.spec.epoch and not _is_kept_beside(scope, report):
         status = ended(scope, "Failed", now, reason="StaleEpoch", message=f"epoch {scope.newest_epoch} replaced it")
         return RunPlan(status, _cancelled(scope.order))
-    if report is not None and report.phase == "Succeeded":
-        return _commit(scope, report, now)
+    if report is not None and _counts_as_success(scope, report):
+        return _commit(scope, _as_success(report), now)
     if report is not None and report.phase in FINISHED_RUN_PHASES:
         return RunPlan(_ended_there(scope, report))
     if run.spec.cancelled:
-        if scope.order is None:
-            return RunPlan(
-                ended(scope, "Cancelled", now, reason="Cancelled", message="cancelled before it was started")
-            )
-        status = reported(scope, report, report.phase) if report is not None else at_phase(scope, "Starting")
-        return RunPlan(status, _cancelled(scope.order))
+        return _stop(scope, report, now)
     moved = displacement(scope)
     if moved.is_over:
         return RunPlan(ended(scope, "Failed", now, reason=moved.reason, message=proven(scope, moved, now)))
@@ -65,14 +65,58 @@ def plan_run(scope: RunScope, now: datetime) -> RunPlan:
     )
 
 
+def _counts_as_success(scope: RunScope, report: RunReport) -> bool:
+    """Tell whether what an agent reports as an end lets the outputs be committed: a rule may call a failure that."""
+    if report.phase != "Failed" or scope.job.spec.array is not None:
+        return report.phase == "Succeeded"
+    return action_of(scope.job.spec.retry_policy, report.reason, report.exit_code) == "Succeed"
+
+
+def _stop(scope: RunScope, report: RunReport | None, now: datetime) -> RunPlan:
+    """Have a run stopped as its user wishes; one that is requeued leaves a cluster that is lost as any other does."""
+    if scope.order is None:
+        return RunPlan(_never_started(scope, now))
+    moved = displacement(scope) if scope.run.spec.requeued else STAYS
+    if moved.is_over:
+        return RunPlan(ended(scope, "Failed", now, reason=moved.reason, message=proven(scope, moved, now)))
+    status = reported(scope, report, report.phase) if report is not None else at_phase(scope, "Starting")
+    order = _cancelled(scope.order, scope.run.spec.grace_seconds)
+    return RunPlan(status, order, again_seconds=moved.again_seconds)
+
+
+def _as_success(report: RunReport) -> RunReport:
+    """Say of a failure that counts as a success that it does; its message and exit code tell what it was."""
+    return report if report.phase == "Succeeded" else report.model_copy(update={"reason": "CountedAsSuccess"})
+
+
+def _never_started(scope: RunScope, now: datetime) -> RunStatus:
+    if scope.run.spec.requeued:
+        return ended(scope, "Failed", now, reason=REQUEUED, message="requeued before it was started")
+    return ended(scope, "Cancelled", now, reason="Cancelled", message="cancelled before it was started")
+
+
 def _go_on(scope: RunScope, report: RunReport | None, now: datetime) -> RunPlan:
-    if report is not None:
-        return RunPlan(reported(scope, report, report.phase))
+    if report is not None and not _is_no_news(scope, report):
+        return RunPlan(reported(scope, report, report.phase), _widened(scope))
     if scope.order is not None:
-        return RunPlan(at_phase(scope, "Starting"))
+        return RunPlan(at_phase(scope, "Starting"), _widened(scope))
     if scope.cluster is None:  # its order went with it: what follows is for the fence to say
         return RunPlan(scope.run.status)
     return _start(scope, scope.cluster, now)
+
+
+def _is_no_news(scope: RunScope, report: RunReport) -> bool:
+    """Tell whether a report says no more than that the order has arrived, and nothing holds the workload up."""
+    is_told = scope.run.status.phase == "Starting" and scope.order is not None
+    return is_told and report.phase == "Pending" and not (report.reason or report.message or report.pods)
+
+
+def _widened(scope: RunScope) -> RunOrder | None:
+    """Give the order as it stands with as many tasks at once as the run now says; None if it says so already."""
+    order, wanted = scope.order, scope.run.spec.parallelism
+    if order is None or wanted is None or order.parallelism == wanted:
+        return None
+    return order.model_copy(update={"parallelism": wanted})
 
 
 def _is_kept_beside(scope: RunScope, report: RunReport | None) -> bool:
@@ -85,6 +129,8 @@ def _is_kept_beside(scope: RunScope, report: RunReport | None) -> bool:
 def _ended_there(scope: RunScope, report: RunReport) -> RunStatus:
     """Take a report of an end; a run that its user did not cancel was stopped because it had to go."""
     status = reported(scope, report, report.phase)
+    if report.phase == "Cancelled" and scope.run.spec.requeued:
+        return status.model_copy(update={"phase": "Failed", "reason": REQUEUED, "message": "the job was requeued"})
     if report.phase != "Cancelled" or scope.run.spec.cancelled:
         return status
     reason, message = standing_reason(scope.run)
@@ -127,7 +173,7 @@ def _stage(scope: RunScope, missing: list[Input], now: datetime) -> RunPlan:
     discard: list[Transfer] = []
     for given in missing:
         name, version = given.given.dataset, given.given.version
-        source = _source(given, scope.run.spec.cluster)
+        source = _source(given, scope.run)
         if given.transfer is not None and given.transfer.status.phase == "Failed":
             if not _is_older(given.transfer, scope.run):
                 message = f"{name} version {version} could not be copied: {given.transfer.status.message}"
@@ -148,25 +194,28 @@ def _is_older(transfer: Transfer, run: Run) -> bool:
     return finished is not None and placed is not None and finished < placed
 
 
-def _source(given: Input, destination: str) -> str | None:
-    """Choose whom to copy from: the home if it has the version, else the first replica by name."""
-    dataset, version = given.dataset, given.given.version
-    if dataset is None:
+def _source(given: Input, run: Run) -> str | None:
+    if given.dataset is None:
         return None
-    holders = {replica.cluster for replica in dataset.status.replicas if replica.version == version} - {destination}
-    if dataset.spec.home in holders or (not holders and dataset.spec.home and dataset.status.version > version):
-        return dataset.spec.home
-    return min(holders, default=None)
+    return copy_source(
+        given.dataset,
+        given.given.version,
+        destination=run.spec.cluster,
+        record=run.spec.decision,
+        unheard=given.unheard,
+    )
 
 
 def staging_name(run: Run, given: RunInput) -> str:
     """Name the Transfer that brings an input to a run's cluster: the same for every run that needs it there."""
-    return f"{given.dataset}.v{given.version}.{run.spec.cluster}"
+    return transfer_name(given.dataset, given.version, run.spec.cluster)
 
 
 def _staging(run: Run, given: RunInput, source: str) -> Transfer:
     return Transfer(
-        metadata=ObjectMeta(name=staging_name(run, given), namespace=given.namespace),
+        metadata=ObjectMeta(
+            name=staging_name(run, given), namespace=given.namespace, annotations={CHARGED_JOB: run.spec.job}
+        ),
         spec=TransferSpec(dataset=given.dataset, version=given.version, source=source, destination=run.spec.cluster),
     )
 
@@ -180,11 +229,14 @@ def _order(scope: RunScope, cluster: Cluster) -> RunOrder:
         epoch=run.spec.epoch,
         manifests=compile_run(scope.job, run, cluster),
         lease_seconds=scope.rules.fence.lease_seconds if scope.job.spec.loss_policy == "Failover" else None,
+        tasks=run.spec.tasks,
+        parallelism=run.spec.parallelism,
     )
 
 
-def _cancelled(order: RunOrder | None) -> RunOrder | None:
-    return order.model_copy(update={"cancelled": True}) if order is not None else None
+def _cancelled(order: RunOrder | None, grace_seconds: float | None = None) -> RunOrder | None:
+    update = {"cancelled": True, "grace_seconds": grace_seconds}
+    return order.model_copy(update=update) if order is not None else None
 
 
 # --- after the report

@@ -11,11 +11,15 @@ from atoll.hub.controllers.loss_rules import LossRules
 
 @dataclass(frozen=True)
 class Input:
-    """One input of a run, its dataset, and the copy to the run's cluster if one was started."""
+    """One input of a run, its dataset, and the copy to the run's cluster if one was started.
+
+    `unheard` names the clusters that have it and from which nothing can be copied now.
+    """
 
     given: RunInput
     dataset: Dataset | None
     transfer: Transfer | None
+    unheard: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

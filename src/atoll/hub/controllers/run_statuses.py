@@ -9,6 +9,12 @@ from atoll.hub.conditions import with_condition
 from atoll.hub.controllers.fence import Displacement
 from atoll.hub.controllers.run_scope import RunScope
 
+# What a report says of a run, as the run's status says it.
+_TOLD = (
+    "reason", "message", "exit_code", "pods", "started_at", "finished_at", "usage",
+    "running_tasks", "succeeded_tasks", "failed_tasks",
+)  # fmt: skip
+
 
 def at_phase(scope: RunScope, phase: RunPhase, *, reason: str = "", message: str = "") -> RunStatus:
     """Give the status of a phase, with what was known before."""
@@ -24,8 +30,7 @@ def ended(scope: RunScope, phase: RunPhase, now: datetime, *, reason: str, messa
 
 def reported(scope: RunScope, report: RunReport, phase: RunPhase) -> RunStatus:
     """Give the status that a report makes."""
-    names = ("reason", "message", "exit_code", "pods", "started_at", "finished_at", "usage")
-    told = {name: getattr(report, name) for name in names}
+    told = {name: getattr(report, name) for name in _TOLD}
     if phase == "Committing":
         told["finished_at"] = None
     return scope.run.status.model_copy(

@@ -5,13 +5,27 @@ reads, writes and keeps the order of writes: transfers before the order, the sta
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 
 from atoll.federation.bus.data_messages import CommitOrder, DatasetReport
 from atoll.federation.bus.messages import RunOrder, RunReport
 from atoll.federation.errors import Conflict
-from atoll.federation.resources import FINISHED_RUN_PHASES, Cluster, Dataset, Job, Run, RunInput, Transfer, run_prefix
+from atoll.federation.resources import (
+    FINISHED_JOB_PHASES,
+    FINISHED_RUN_PHASES,
+    Cluster,
+    Dataset,
+    Job,
+    Run,
+    RunInput,
+    Transfer,
+    run_prefix,
+)
+from atoll.federation.resources.run import PREEMPTED, RUN_FINALIZER, Preempted
+from atoll.hub.accounting.closing import charge_of, has_told_the_end
 from atoll.hub.controllers.context import Context
+from atoll.hub.controllers.copy_sources import unheard_holders
 from atoll.hub.controllers.hearing import Hearing
 from atoll.hub.controllers.run_plan import plan_run, staging_name
 from atoll.hub.controllers.run_scope import Input, Output, RunPlan, RunScope
@@ -29,8 +43,6 @@ from atoll.hub.controllers.runtime import (
 )
 from atoll.hub.members import Path
 
-RUN_FINALIZER = "atoll.dev/workload"
-
 
 class RunController:
     """Keeps RunOrder, CommitOrder, staging Transfers and Run.status."""
@@ -41,6 +53,8 @@ class RunController:
         self._context = context
         # The version of an output is chosen from all orders that stand: two runs must not choose at once.
         self._choosing = asyncio.Lock()
+        # By job, the generation that its runs were told of: what its status says is news to one that has siblings only.
+        self._told: dict[Key, int | None] = {}
         # Runs that are not over, and where: few, where the finished ones of a namespace may be many.
         self._live: dict[Key, str] = {}
         self._hearing = Hearing(context.observed)
@@ -66,7 +80,15 @@ class RunController:
         )
 
     async def _runs_of_job(self, job: Job) -> Iterable[Key]:
-        return [_key(run) for run in await self._of_job(job.metadata.namespace, job.metadata.name)]
+        namespace, name, generation = job.metadata.namespace, job.metadata.name, job.metadata.generation
+        runs = [_key(run) for run in await self._of_job(namespace, name)]
+        key, is_there = (namespace or "", name), await self._context.client.get(Job, namespace, name) is not None
+        if not is_there or job.status.phase in FINISHED_JOB_PHASES or not runs:
+            self._told.pop(key, None)
+            return runs
+        is_told = self._told.get(key) == generation
+        self._told[key] = generation
+        return [] if is_told and len(runs) == 1 else runs
 
     async def _of_job(self, namespace: str | None, job: str) -> list[Run]:
         named = await self._context.client.list(Run, namespace, name_prefix=run_prefix(job))
@@ -117,9 +139,11 @@ class RunController:
             return DONE
         if RUN_FINALIZER not in run.metadata.finalizers:
             run = await self._add_finalizer(run)
-        async with self._choosing:
-            plan = plan_run(await self._scope(run, job), context.clock())
+        async with self._choosing if job.spec.outputs else contextlib.nullcontext():
+            scope = await self._scope(run, job)
+            plan = plan_run(scope, context.clock())
             await self._apply(run, plan)
+        await self._charge(scope, plan)
         return await self._write_status(run, plan)
 
     async def _scope(self, run: Run, job: Job) -> RunScope:
@@ -154,8 +178,10 @@ class RunController:
     async def _input(self, run: Run, given: RunInput) -> Input:
         client = self._context.client
         dataset = await client.get(Dataset, given.namespace, given.dataset)
-        name = staging_name(run, given)
-        return Input(given, dataset, await client.get(Transfer, given.namespace, name))
+        transfer = await client.get(Transfer, given.namespace, staging_name(run, given))
+        if dataset is None or not _needs_a_source(run, given, dataset, transfer):
+            return Input(given, dataset, transfer)
+        return Input(given, dataset, transfer, await unheard_holders(client, dataset, given.version))
 
     async def _output(self, run: Run, name: str) -> Output:
         context, namespace = self._context, run.metadata.namespace or ""
@@ -191,11 +217,33 @@ class RunController:
         for name in plan.done:
             await context.desired.remove(_commit_path(run, name))
 
+    async def _charge(self, scope: RunScope, plan: RunPlan) -> None:
+        """Charge a run that ends now. Its end is told after that: what has ended is always in the accounts."""
+        context, run = self._context, scope.run
+        if run.status.phase in FINISHED_RUN_PHASES or plan.status.phase not in FINISHED_RUN_PHASES:
+            return
+        copies = [given.transfer for given in scope.inputs if given.transfer is not None]
+        ended = run.model_copy(update={"status": plan.status})
+        is_told = has_told_the_end(scope.report, run)
+        charge = await charge_of(context.client, ended, scope.job, copies, is_told=is_told, now=context.clock())
+        await context.accounts.charge(charge)
+
     async def _write_status(self, run: Run, plan: RunPlan) -> Outcome:
         await self._context.client.update_status(run.model_copy(update={"status": plan.status}))
         if plan.status.phase == "Staging" and run.status.phase != "Staging":
             await self._context.events.record(run, "Staging", plan.status.message)
+        if run.spec.preempted is not None and plan.status.is_displaced and not run.status.is_displaced:
+            await self._tell_preempted(run, run.spec.preempted)
         return RequeueAfter(plan.again_seconds) if plan.again_seconds is not None else DONE
+
+    async def _tell_preempted(self, run: Run, why: Preempted) -> None:
+        """Tell of the run that it is stopped, and of the job that gets the room who makes it."""
+        await self._context.events.record(run, PREEMPTED, why.message, is_warning=True)
+        namespace, _, name = why.by.partition("/")
+        taker = await self._context.client.get(Job, namespace, name)
+        if taker is not None:
+            message = f"run {run.key} is stopped on {run.spec.cluster} to make room for this job ({why.ground})"
+            await self._context.events.record(taker, "Preempting", message)
 
     async def _add_finalizer(self, run: Run) -> Run:
         """The run's object must outlive its workload: the agent has to be told to remove that."""
@@ -212,9 +260,22 @@ class RunController:
             return DONE  # the agent's withdrawal of its report wakes this key
         finalizers = tuple(name for name in run.metadata.finalizers if name != RUN_FINALIZER)
         if finalizers != run.metadata.finalizers:
+            await self._charge_deleted(run)
             metadata = run.metadata.model_copy(update={"finalizers": finalizers})
             await context.client.update(run.model_copy(update={"metadata": metadata}))
         return DONE
+
+    async def _charge_deleted(self, run: Run) -> None:
+        """Charge a run that was deleted before it ended; its job may be gone."""
+        if run.status.phase in FINISHED_RUN_PHASES:
+            return
+        context, namespace = self._context, run.metadata.namespace
+        job = await context.client.get(Job, namespace, run.spec.job)
+        inputs = [await self._input(run, given) for given in run.spec.inputs]
+        copies = [given.transfer for given in inputs if given.transfer is not None]
+        gone = run.model_copy(update={"status": run.status.model_copy(update={"reason": "Deleted"})})
+        charge = await charge_of(context.client, gone, job, copies, is_told=False, now=context.clock())
+        await context.accounts.charge(charge)
 
     async def _remove_orders(self, namespace: str, name: str) -> Outcome:
         desired = self._context.desired
@@ -226,6 +287,13 @@ class RunController:
                 if commit is not None and (commit.namespace, commit.run) == (namespace, name):
                     await desired.remove(path)
         return DONE
+
+
+def _needs_a_source(run: Run, given: RunInput, dataset: Dataset, transfer: Transfer | None) -> bool:
+    """Tell whether a copy may have to be begun: who is heard matters to nothing else, and is asked for nothing else."""
+    is_copied = transfer is not None and transfer.status.phase != "Failed"
+    there = (run.spec.cluster, given.version)
+    return not is_copied and there not in {(each.cluster, each.version) for each in dataset.status.replicas}
 
 
 def _key(run: Run) -> Key:

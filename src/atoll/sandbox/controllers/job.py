@@ -9,11 +9,12 @@ import contextlib
 from collections.abc import Callable
 from datetime import datetime
 
-from atoll.kubeapi.errors import NotFound
+from atoll.kubeapi.errors import Conflict, NotFound
 from atoll.kubeapi.patch import Patch
 from atoll.kubeapi.resource import Object
 from atoll.kubeapi.store import Store
 from atoll.sandbox.controllers import job_plan
+from atoll.sandbox.controllers.copies import Copies
 from atoll.sandbox.controllers.job_plan import TRACKING
 from atoll.sandbox.controllers.runtime import Controller, Source, own_key, owner_key, split
 from atoll.sandbox.events import Recorder, Said
@@ -26,6 +27,7 @@ class JobController:
     def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
         """Read and write through `store`."""
         self._store = store
+        self._pods = Copies(store, POD)
         self._clock = clock
         self._events = Recorder(store, "job-controller", clock)
 
@@ -40,7 +42,7 @@ class JobController:
         except NotFound:
             await self._release_orphans(namespace, name)
             return None
-        pods = await self._pods(job)
+        pods = await self._pods_of(job)
         if "deletionTimestamp" in job["metadata"] or job_plan.is_finished(job):
             await self._release([pod for pod in pods if _may_go(pod)])
             return await self._expire(job)
@@ -53,14 +55,12 @@ class JobController:
             await self._release(doomed)
         await self._delete(job, doomed)
         await self._create(job, step.create)
+        await self._forget(job_plan.forgotten(pods))
         return step.again_seconds
 
-    async def _pods(self, job: Object) -> list[Object]:
-        metadata = job["metadata"]
-        pods = (await self._store.list(POD, metadata["namespace"])).items
-        return [
-            pod for pod in pods if any(o["uid"] == metadata["uid"] for o in pod["metadata"].get("ownerReferences", ()))
-        ]
+    async def _pods_of(self, job: Object) -> list[Object]:
+        uid, pods = job["metadata"]["uid"], await self._pods.list()
+        return [pod for pod in pods if any(o["uid"] == uid for o in pod["metadata"].get("ownerReferences", ()))]
 
     async def _create(self, job: Object, indexes: tuple[int | None, ...]) -> None:
         for index in indexes:
@@ -73,6 +73,13 @@ class JobController:
             with contextlib.suppress(NotFound):
                 await self._store.delete(POD, metadata["namespace"], metadata["name"], uid=metadata["uid"])
                 await self._events.say(job, Said("SuccessfulDelete", f"Deleted pod: {metadata['name']}"))
+
+    async def _forget(self, pods: list[Object]) -> None:
+        """Delete pods that nobody will look at any more."""
+        for pod in pods:
+            metadata = pod["metadata"]
+            with contextlib.suppress(NotFound, Conflict):
+                await self._store.delete(POD, metadata["namespace"], metadata["name"], uid=metadata["uid"])
 
     async def _release(self, pods: list[Object]) -> None:
         """Take the tracking finalizer from pods that are counted."""

@@ -9,24 +9,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
+from atoll.federation.tasks import Tasks
 from atoll.kubeapi.metadata import timestamp
 from atoll.kubeapi.resource import Object
 from atoll.sandbox.controllers.job_indexes import (
     INDEX,
     failed_indexes,
     failure_by_index,
-    index_of,
+    indexes_in,
+    indexes_of,
     is_limited_by_index,
-    read_indexes,
-    write_indexes,
+    written,
 )
 
 TRACKING = "batch.kubernetes.io/job-tracking"
 """Finalizer that keeps an ended pod until the Job has counted it, so that a deleted pod is not lost to the count."""
 BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 1.0, 36.0
 """Between a failed pod and its replacement: a tenth of Kubernetes' 10 s to 6 min, since nobody waits for a sandbox."""
+
+MOST_ENDED_PODS = 100
+"""Ended pods that a Job keeps. Kubernetes bounds those of a whole cluster, at 12,500 (kube-controller-manager,
+--terminated-pod-gc-threshold); here each is looked at again and again, and has its folder on somebody's machine."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,14 @@ def is_finished(job: Object) -> bool:
     return any(_holds(job["status"], kind) for kind in ("Complete", "Failed")) if "status" in job else False
 
 
+def forgotten(pods: Sequence[Object]) -> list[Object]:
+    """Return the pods that a Job has too many of: the oldest that have ended and are counted, failed ones last."""
+    ended = [pod for pod in pods if pod["status"]["phase"] in ("Succeeded", "Failed") and not _is_tracked(pod)]
+    surplus = len(ended) - MOST_ENDED_PODS
+    by_interest = sorted(ended, key=lambda pod: (pod["status"]["phase"] == "Failed", _ended_at(pod)))
+    return by_interest[:surplus] if surplus > 0 else []
+
+
 def ttl_left(job: Object, now: datetime) -> float | None:
     """Return the seconds until a finished Job is to be deleted, None if it stays."""
     ttl = job["spec"].get("ttlSecondsAfterFinished")
@@ -126,10 +140,9 @@ def _counted(job: Object, pods: Pods) -> Object:
     status["terminating"] = len(pods.terminating)
     status["ready"] = sum(1 for pod in pods.active if _holds(pod["status"], "Ready"))
     if job["spec"]["completionMode"] == "Indexed":
-        done = read_indexes(status.get("completedIndexes", "")) | {index_of(pod) for pod in pods.succeeded}
-        status["completedIndexes"] = write_indexes(done)
+        status["completedIndexes"] = written(indexes_in(status, "completedIndexes") | indexes_of(pods.succeeded))
         if is_limited_by_index(job["spec"]):
-            status["failedIndexes"] = write_indexes(failed_indexes(job["spec"], status, pods.failed))
+            status["failedIndexes"] = written(failed_indexes(job["spec"], status, pods.failed))
     return status
 
 
@@ -157,7 +170,7 @@ def _ending(job: Object, status: Object, pods: Pods, now: datetime) -> tuple[str
 
 def _is_complete(spec: Object, status: Object, pods: Pods) -> bool:
     if spec["completionMode"] == "Indexed":
-        return len(read_indexes(status["completedIndexes"])) >= int(spec["completions"])
+        return len(indexes_in(status, "completedIndexes")) >= int(spec["completions"])
     if spec.get("completions") is None:  # a work queue: done when one succeeded and none is left
         return bool(status["succeeded"]) and not pods.active and not pods.terminating
     return int(status["succeeded"]) >= int(spec["completions"])
@@ -204,11 +217,9 @@ def _missing(spec: Object, status: Object, pods: Pods, *, has_to_wait: bool) -> 
     running = len(pods.active) + len(pods.terminating)
     room = int(spec["parallelism"]) - running
     if spec["completionMode"] == "Indexed":
-        taken = read_indexes(status["completedIndexes"]) | {index_of(pod) for pod in (*pods.active, *pods.terminating)}
-        taken |= read_indexes(status.get("failedIndexes", ""))
-        if has_to_wait:
-            taken |= {index_of(pod) for pod in pods.failed}
-        return tuple(index for index in range(spec["completions"]) if index not in taken)[: max(0, room)]
+        held = (*pods.active, *pods.terminating, *(pods.failed if has_to_wait else ()))
+        taken = indexes_in(status, "completedIndexes") | indexes_in(status, "failedIndexes") | indexes_of(held)
+        return tuple(islice(Tasks.first(int(spec["completions"])) - taken, max(0, room)))
     if spec.get("completions") is None:
         wanted = 0 if status["succeeded"] else room
     else:

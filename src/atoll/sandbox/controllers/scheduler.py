@@ -13,6 +13,7 @@ from atoll.kubeapi.metadata import timestamp
 from atoll.kubeapi.patch import Patch
 from atoll.kubeapi.resource import Object
 from atoll.kubeapi.store import Store
+from atoll.sandbox.controllers.copies import Copies
 from atoll.sandbox.controllers.fitting import NodeView, Unfit, choose, requests_of
 from atoll.sandbox.controllers.runtime import Controller, Source, one_key
 from atoll.sandbox.events import Recorder, Said
@@ -27,6 +28,7 @@ class Scheduler:
     def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
         """Read and bind through `store`."""
         self._store = store
+        self._pods = Copies(store, POD)
         self._clock = clock
         self._events = Recorder(store, "default-scheduler", clock)
 
@@ -36,7 +38,7 @@ class Scheduler:
 
     async def _cycle(self, _: str) -> None:
         # 1. snapshot
-        pods = (await self._store.list(POD)).items
+        pods = await self._pods.list()
         waiting = [pod for pod in pods if _is_waiting(pod)]
         if not waiting:
             return

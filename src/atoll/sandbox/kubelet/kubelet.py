@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import math
 import shutil
 from functools import partial
 from pathlib import Path
@@ -67,6 +68,11 @@ class Kubelet:
         worker = self._workers.get(pod["metadata"]["uid"])
         return worker.commands_of(container) if worker else None
 
+    def processes_of(self, pod: Object) -> dict[str, int]:
+        """Return the process of each container that runs here now, by its number on this machine."""
+        worker = self._workers.get(pod["metadata"]["uid"])
+        return worker.processes() if worker else {}
+
     def folder_of(self, pod: Object) -> Path:
         """Return the folder that a pod has on this machine."""
         return self._folder / str(pod["metadata"]["uid"])
@@ -90,7 +96,7 @@ class Kubelet:
 
     def _stop(self, uid: str, grace_seconds: float) -> None:
         """End a pod now, or as soon as its worker exists."""
-        if uid not in self._stops:
+        if grace_seconds < self._stops.get(uid, math.inf):  # a grace can be shortened, never prolonged
             self._stops[uid] = grace_seconds
             if uid in self._workers:
                 self._workers[uid].stop(grace_seconds)

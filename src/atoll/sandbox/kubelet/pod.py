@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,7 +59,8 @@ class PodWorker:
         self.pod = pod
         self._machinery = machinery
         self._berth = berth
-        self._grace_seconds = 0.0
+        self._kill_at = math.inf
+        self._hastened = asyncio.Event()
         self._writing = asyncio.Lock()
         self._life = Life(self._publish, self._say, machinery.clock)
         spec = pod["spec"]
@@ -70,6 +72,7 @@ class PodWorker:
             host_ip=berth.host_ip,
         )
         addresses = {"podIP": berth.pod_ip, "hostIP": berth.host_ip}
+        self._published = ""  # the view as it was last written
         self._described = {**pod, "status": {**pod.get("status", {}), **addresses}}  # for fieldRef
 
     def log_of(self, container: str) -> ContainerLog | None:
@@ -80,10 +83,15 @@ class PodWorker:
         """Return where commands beside a container are run, None while it does not run."""
         return self._life.commands.get(container)
 
+    def processes(self) -> dict[str, int]:
+        """Return the process of each container that runs now, by its number on this machine."""
+        return {name: process.pid for name, process in self._life.processes.items()}
+
     def stop(self, grace_seconds: float) -> None:
-        """End the pod: SIGTERM now, SIGKILL after `grace_seconds`."""
-        self._grace_seconds = grace_seconds
+        """End the pod: SIGTERM now, SIGKILL after `grace_seconds`; said again, it can be sooner and not later."""
+        self._kill_at = min(self._kill_at, asyncio.get_running_loop().time() + grace_seconds)
         self._life.stopping.set()
+        self._hastened.set()
 
     async def kill(self) -> bool:
         """Kill what runs now; False if nothing does."""
@@ -151,7 +159,12 @@ class PodWorker:
         await self._life.stopping.wait()
         for process in tuple(self._life.processes.values()):
             process.terminate()
-        await asyncio.sleep(self._grace_seconds)
+        loop = asyncio.get_running_loop()
+        while (left := self._kill_at - loop.time()) > 0:
+            self._hastened.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._hastened.wait()
         await asyncio.gather(*(process.kill() for process in tuple(self._life.processes.values())))
 
     async def _expire(self, limit_seconds: float) -> None:
@@ -168,10 +181,12 @@ class PodWorker:
         await self._machinery.events.say(self.pod, said)
 
     async def _publish(self) -> None:
-        """Write the pod's status; a pod that is gone has none."""
+        """Write the pod's status if it is news; a pod that is gone has none."""
         metadata = self.pod["metadata"]
         name, namespace, store = metadata["name"], metadata["namespace"], self._machinery.store
         async with self._writing:
+            if (news := repr(self._view)) == self._published:
+                return
             with contextlib.suppress(NotFound):
                 live = await store.get(POD, namespace, name)
                 if live["metadata"]["uid"] != metadata["uid"]:
@@ -180,3 +195,4 @@ class PodWorker:
                 status = status_of(self._view, before, timestamp(self._machinery.clock()))
                 patch = Patch("merge", {"metadata": {"uid": metadata["uid"]}, "status": status})
                 await store.patch(POD, namespace, name, patch, subresource="status")
+                self._published = news

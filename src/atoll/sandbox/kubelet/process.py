@@ -65,6 +65,11 @@ class Running:
         """Hold the launcher `process`."""
         self._process = process
 
+    @property
+    def pid(self) -> int:
+        """Its number on this machine: what it runs are its descendants."""
+        return self._process.pid
+
     def terminate(self) -> None:
         """Ask the process group to end (SIGTERM)."""
         self._send(signal.SIGTERM)
