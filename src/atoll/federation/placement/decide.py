@@ -2,26 +2,30 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from hashlib import blake2b
 
 import numpy as np
 
-from atoll.federation.placement.case import Case
-from atoll.federation.placement.decision import ClusterTerms, Decision, StagedInput, Verdict
-from atoll.federation.placement.demand import Demand
+from atoll.federation.capacity import format_duration
+from atoll.federation.estimates import RunTime
+from atoll.federation.placement.beside import Against, InTheWay, beside_claims
+from atoll.federation.placement.case import Case, Staging
+from atoll.federation.placement.decision import ClusterTerms, Decision, StagedInput, StagingRate, Verdict
+from atoll.federation.placement.demand import Demand, InputDemand
 from atoll.federation.placement.diagnose import diagnose
 from atoll.federation.placement.feasible import CHECKS, feasible, obstacles, reasons
 from atoll.federation.placement.score import Terms, score
 from atoll.federation.placement.shapes import Bools
-from atoll.federation.placement.speeds import relative_speed
+from atoll.federation.placement.speeds import REFERENCE_MODEL
+from atoll.federation.placement.spread import spread
 from atoll.federation.placement.table import ClusterTable
 
 # Scores that differ by less are equal: estimates are not better than that, and a float's last bits are no reason.
-_TIE_DIGITS = 3
+TIE_DIGITS = 3
 # More verdicts than a person reads; a record of a thousand clusters would be a quarter of a megabyte, in every Run.
 _MAX_VERDICTS = 64
+_NO_CLAIMS: Against = {}
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,25 @@ class Choice:
 
     terms: Terms
     selected: int | None
+    in_the_way: Mapping[int, InTheWay] = field(default_factory=dict)
 
 
-def decide(demand: Demand, table: ClusterTable, *, decided_at: datetime) -> Decision:
-    """Select the cluster where the job would finish first, and record why. Equal input gives an equal decision."""
+def decide(
+    demand: Demand,
+    table: ClusterTable,
+    *,
+    decided_at: datetime,
+    against: Against = _NO_CLAIMS,
+    selected: int | None = None,
+) -> Decision:
+    """Select the cluster where the job would finish first, and record why. Equal input gives an equal decision.
+
+    `selected` is the position that was chosen already, when many jobs that are alike were decided about together.
+    """
     case = Case(demand, table)
-    choice, failed = choose(case), obstacles(case)
+    choice, failed = choose(case, against), obstacles(case)
+    if selected is not None:
+        choice = replace(choice, selected=selected)
     shown, rest = _by_interest(choice, failed)
     return Decision(
         demand=demand,
@@ -47,19 +64,16 @@ def decide(demand: Demand, table: ClusterTable, *, decided_at: datetime) -> Deci
     )
 
 
-def choose(case: Case) -> Choice:
-    """Find the feasible cluster with the lowest total; equal ones are spread by a stable hash of job and cluster."""
-    terms = score(case)
-    totals = np.where(feasible(case), terms.total, np.inf).round(_TIE_DIGITS)
+def choose(case: Case, against: Against = _NO_CLAIMS) -> Choice:
+    """Find the feasible cluster with the lowest total; of equal ones, one that has room now, and they are spread."""
+    terms, in_the_way = beside_claims(case, score(case), against)
+    totals = np.where(feasible(case), terms.total, np.inf).round(TIE_DIGITS)
     if not len(totals) or np.isinf(totals.min()):
-        return Choice(terms, None)
+        return Choice(terms, None, in_the_way)
     tied = np.flatnonzero(totals == totals.min())
-    selected = min(tied, key=lambda position: _spread(case.demand.job, case.table.views[position].name))
-    return Choice(terms, int(selected))
-
-
-def _spread(job: str, cluster: str) -> bytes:
-    return blake2b(f"{job}\n{cluster}".encode(), digest_size=8).digest()
+    at_once = tied[terms.wait[tied] == 0]
+    tied = at_once if len(at_once) else tied
+    return Choice(terms, int(tied[spread(case.demand.job, case.table.seeds[tied])]), in_the_way)
 
 
 def _by_interest(choice: Choice, failed: Bools) -> tuple[list[int], list[int]]:
@@ -91,19 +105,38 @@ def _verdict(case: Case, choice: Choice, failed: Bools, position: int) -> Verdic
         relative_speed=float(choice.terms.speed[position]) if case.demand.gpus else None,
         staging=_staging(case, position),
         notes=_notes(case, position),
+        in_the_way=choice.in_the_way.get(position),
     )
 
 
 def _terms(terms: Terms, position: int) -> ClusterTerms:
-    columns = (terms.wait, terms.staging, terms.run, terms.money, terms.money_seconds, terms.total)
+    columns = (terms.wait, terms.staging, terms.run, terms.money, terms.money_seconds, terms.idle, terms.total)
     return ClusterTerms(*(float(column[position]) for column in columns))
 
 
 def _staging(case: Case, position: int) -> tuple[StagedInput, ...]:
     return tuple(
-        StagedInput(needed.key, needed.bytes, needed.replicas[stage.source[position]], float(stage.seconds[position]))
+        _staged(case, needed, stage, position)
         for needed, stage in zip(case.demand.inputs, case.staging, strict=True)
         if stage.source[position] >= 0
+    )
+
+
+def _staged(case: Case, needed: InputDemand, stage: Staging, position: int) -> StagedInput:
+    source, table = needed.replicas[stage.source[position]], case.table
+    name, links = table.views[position].name, table.links
+    measured = links.traffic.rate((source, name), links.now)
+    return StagedInput(
+        dataset=needed.key,
+        bytes=int(stage.bytes[position]),
+        source=source,
+        seconds=float(stage.seconds[position]),
+        rate=StagingRate(
+            table.rate(source, name),
+            "declared" if measured is None else "measured",
+            measured.measured_at if measured is not None else None,
+            links.traffic.sharing(source, name),
+        ),
     )
 
 
@@ -111,11 +144,27 @@ def _notes(case: Case, position: int) -> tuple[str, ...]:
     """Say what was assumed."""
     demand = case.demand
     notes = []
-    if demand.duration_source != "expectedDuration":
+    if demand.learned is not None:
+        notes.append(_learned(demand, demand.learned))
+    elif demand.duration_source != "expectedDuration":
         how = "spec.timeLimit" if demand.duration_source == "timeLimit" else f"{demand.duration_seconds:g} s"
         notes.append(f"spec.expectedDuration is not given: {how} is taken for it")
     if demand.gpus:
         products = {shape.gpu_model for shape in case.table.views[position].shapes if demand.pod.suits(shape)}
-        names = {name for name in (*products, demand.duration_gpu) if name and relative_speed(name) is None}
+        names = {name for name in (*products, demand.duration_gpu) if name and demand.speed_of(name) is None}
         notes += [f"no published speed of {name} is known: 1.0 is taken for it" for name in sorted(names)]
+        notes += [f"learned from its runs: {name} is {speed:g} times as fast as {REFERENCE_MODEL} for this work"
+                  for name, speed in demand.speeds if name in products]  # fmt: skip
     return tuple(notes)
+
+
+def _learned(demand: Demand, run_time: RunTime) -> str:
+    """Say what the ended runs of such work tell, and whether it counts."""
+    low, high = format_duration(run_time.low_seconds), format_duration(run_time.high_seconds)
+    runs = (
+        f"{run_time.runs} runs of this image, {low} to {high} in {REFERENCE_MODEL} time"
+        if demand.gpus
+        else (f"{run_time.runs} runs of this image, {low} to {high}")
+    )
+    counts = demand.duration_source == "learned"
+    return f"the run time is learned from {runs}" if counts else f"spec.expectedDuration counts, beside {runs}"

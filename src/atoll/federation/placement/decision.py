@@ -8,14 +8,18 @@ It is stored as JSON in `Run.spec.decision` and `Job.status.decision`; `atoll jo
      "demand": {"pods": 1, "millicores": 2000, "memoryBytes": 4294967296, "gpus": 1, "gpuModels": ["A100"],
                 "gpuMemoryBytes": 0, "durationSeconds": 1200.0, "durationSource": "expectedDuration",
                 "durationGpu": "A100", "secondsPerCurrency": 60.0,
+                "learned": {"seconds": 1200.0, "lowSeconds": 900.0, "highSeconds": 1500.0, "runs": 12, "speeds": []},
                 "inputs": [{"dataset": "seismology/anmo", "version": 1, "bytes": 1048576, "replicas": ["onprem-gpu"]}]},
      "clusters": [                      # feasible ones first, by total
        {"cluster": "onprem-gpu", "isFeasible": true,
         "terms": {"waitSeconds": 0.0, "stagingSeconds": 0.0, "runSeconds": 1200.0, "money": 0.5, "moneySeconds": 30.0,
-                  "totalSeconds": 1230.0},   # total = max(wait, staging) + run + moneySeconds
+                  "idleSeconds": 0.0, "totalSeconds": 1230.0},   # max(wait, staging) + run + moneySeconds + idleSeconds
         "relativeSpeed": 1.0,           # of the slowest suitable GPU there, beside durationGpu
-        "staging": [{"dataset": "seismology/anmo", "bytes": 1048576, "source": "cloud-eu", "seconds": 1.2}],
-        "reasons": [], "notes": []},    # notes: what was assumed, such as the speed of an unknown GPU
+        "staging": [{"dataset": "seismology/anmo", "bytes": 1048576, "source": "cloud-eu", "seconds": 1.2,
+                     "rate": {"bytesPerSecond": 1e6, "rateSource": "measured", "measuredAt": "…", "sharing": 0}}],
+        "reasons": [], "notes": [],     # notes: what was assumed, such as the speed of an unknown GPU
+        "inTheWay": {"holder": "lab/big", "kind": "Waiting",       # only where room is free now but claimed
+                     "startsInSeconds": 600.0, "endsInSeconds": 4200.0}},
        {"cluster": "lab-k3s", "isFeasible": false, "staging": [], "notes": [],
         "reasons": [{"reason": "GpuModel", "message": "it has no A100: none of its nodes has a GPU",
                      "numbers": {"wants": ["A100"], "has": []}}]}],
@@ -24,20 +28,26 @@ It is stored as JSON in `Run.spec.decision` and `Job.status.decision`; `atoll jo
                "resource": "gpus", "field": "quota.limit.gpus", "limit": 8, "held": 8, "asked": 1,
                "message": "…", "advice": "…",
                "holders": [{"job": "weather/big", "queue": "weather.batch", "amount": 8, "holds": "8 GPUs"}]},
+     "claim": {"kind": "Waiting",       # only where room is promised; Preempting: runs are stopped for the job
+               "cluster": "onprem-gpu", "startsAt": "2026-11-22T18:10:00Z", "latestAt": "2026-11-22T18:15:00Z"},
      "diagnosis": [                     # what would make it feasible, or sooner; the cheapest first
        {"cluster": "cloud-eu", "changes": ["Cordoned"], "message": "uncordon cloud-eu",
         "totalSeconds": 900.0, "savesSeconds": 330.0}]}
 
+The demand of a job with several groups of pods has them all in "groups": [{"role": "worker", "pods": 4, "millicores":
+2000, "memoryBytes": 0, "gpus": 1, "gpuModels": []}], and what stands there besides is of the first of them.
 Optional values that are unknown are left out. No value is infinite or NaN.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic.alias_generators import to_camel
 
+from atoll.federation.capacity import ResourceVector
+from atoll.federation.placement.beside import InTheWay
 from atoll.federation.placement.demand import Demand
 from atoll.federation.placement.reasons import Reason
 
@@ -54,17 +64,34 @@ class ClusterTerms:
     run_seconds: float
     money: float
     money_seconds: float
+    idle_seconds: float
     total_seconds: float
+
+    @property
+    def done_seconds(self) -> float:
+        """When the job would be done: the total without what is a price and no time."""
+        return self.total_seconds - self.money_seconds - self.idle_seconds
+
+
+@dataclass(frozen=True)
+class StagingRate:
+    """What the copies on a way have among them in bytes/s, where that number is from, and how many there are now."""
+
+    bytes_per_second: float
+    rate_source: Literal["measured", "declared"]
+    measured_at: datetime | None = None
+    sharing: int = 0
 
 
 @dataclass(frozen=True)
 class StagedInput:
-    """An input that would have to be copied, and from where."""
+    """An input that would have to be copied, or what is left of a copy that is under way, and from where."""
 
     dataset: str
     bytes: int
     source: str
     seconds: float
+    rate: StagingRate | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +105,7 @@ class Verdict:
     staging: tuple[StagedInput, ...] = ()
     reasons: tuple[Reason, ...] = ()
     notes: tuple[str, ...] = ()
+    in_the_way: InTheWay | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +165,9 @@ def outline(record: Mapping[str, Any]) -> tuple[Any, ...]:
         (str(entry.get("cluster")), tuple(str(reason.get("reason")) for reason in _entries(entry, "reasons")))
         for entry in _entries(record, "clusters")
     )
-    return (record.get("selected"), record.get("startsNow"), frozenset(clusters))
+    claim = recorded_claim(record)
+    promised = (claim.get("kind"), claim.get("cluster"), str(claim.get("victims")))
+    return (record.get("selected"), record.get("startsNow"), frozenset(clusters), promised)
 
 
 def decided_at(record: Mapping[str, Any]) -> datetime | None:
@@ -158,6 +188,21 @@ def recorded_terms(record: Mapping[str, Any], cluster: str) -> Mapping[str, floa
     return {}
 
 
+def recorded_source(record: Mapping[str, Any], cluster: str, dataset: str) -> str | None:
+    """Find in a record from where a cluster gets a dataset (`namespace/name`); None if it does not say."""
+    for entry in _entries(record, "clusters"):
+        for staged in _entries(entry, "staging") if entry.get("cluster") == cluster else ():
+            if staged.get("dataset") == dataset and isinstance(staged.get("source"), str):
+                return str(staged["source"])
+    return None
+
+
+def recorded_claim(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Find in a record what its job was promised; empty if nothing was."""
+    claim = record.get("claim")
+    return claim if isinstance(claim, Mapping) else {}
+
+
 def _entries(record: Mapping[str, Any], field: str) -> list[Mapping[str, Any]]:
     """Give the objects of a list in a record. People may have written the record, so nothing is assumed of it."""
     entries = record.get(field)
@@ -172,16 +217,26 @@ def _demand(demand: Demand) -> dict[str, Any]:
     ]
     summary = {
         "pods": demand.count,
-        **{to_camel(each.name): getattr(pod.resources, each.name) for each in fields(pod.resources)},
+        **_vector(pod.resources),
         "gpuModels": list(pod.gpu_models),
         "gpuMemoryBytes": pod.gpu_memory_bytes,
         "durationSeconds": demand.duration_seconds,
         "durationSource": demand.duration_source,
         "durationGpu": demand.duration_gpu,
+        "learned": _json(demand.learned),
         "secondsPerCurrency": demand.seconds_per_currency,
         "inputs": inputs,
     }
+    if demand.beside:
+        summary["groups"] = [
+            {"role": role, "pods": count, **_vector(pod.resources), "gpuModels": list(pod.gpu_models)}
+            for role, (pod, count) in zip(demand.roles, demand.pods, strict=True)
+        ]
     return {key: value for key, value in summary.items() if value is not None}
+
+
+def _vector(resources: ResourceVector) -> dict[str, int]:
+    return {to_camel(each.name): getattr(resources, each.name) for each in fields(resources)}
 
 
 def _json(value: Any) -> Any:

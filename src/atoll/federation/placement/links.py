@@ -1,9 +1,13 @@
-"""The mesh as placement sees it: the state of the link between any two clusters, judged when it is asked for."""
+"""The mesh as placement sees it: the state of the link between any two clusters, judged when it is asked for.
+
+And what moves over it: measured rates, and copies that are under way.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from atoll.federation.estimates import NO_TRAFFIC, Traffic
 from atoll.federation.mesh import Link, LinkState, LinkView, link
 from atoll.federation.placement.views import ClusterView
 
@@ -17,15 +21,18 @@ class Links:
     seen: Mapping[str, Mapping[str, LinkView]]
     now: datetime
     supposed: frozenset[Pair] = frozenset()
+    traffic: Traffic = NO_TRAFFIC
 
     @classmethod
-    def of(cls, views: Sequence[ClusterView], now: datetime) -> "Links":
+    def of(cls, views: Sequence[ClusterView], now: datetime, traffic: Traffic = NO_TRAFFIC) -> "Links":
         """Collect the link views of clusters, each under the name that its peer has in the federation."""
         called = {view.mesh_name: view.name for view in views if view.mesh_name not in ("", view.name)}
         if not called:
-            return cls({view.name: view.links for view in views}, now)
+            return cls({view.name: view.links for view in views}, now, traffic=traffic)
         return cls(
-            {view.name: {called.get(peer, peer): link for peer, link in view.links.items()} for view in views}, now
+            {view.name: {called.get(peer, peer): link for peer, link in view.links.items()} for view in views},
+            now,
+            traffic=traffic,
         )
 
     def between(self, cluster: str, peer: str) -> Link:
@@ -37,4 +44,4 @@ class Links:
 
     def supposing(self, cluster: str, peer: str) -> "Links":
         """See the mesh as if two clusters had a ready link."""
-        return Links(self.seen, self.now, self.supposed | {Pair((cluster, peer))})
+        return replace(self, supposed=self.supposed | {Pair((cluster, peer))})

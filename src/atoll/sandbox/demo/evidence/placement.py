@@ -55,5 +55,6 @@ def _has_job(world: World, cluster: str, run: str | None) -> bool:
 
 
 def _adds_up(terms: Mapping[str, float]) -> bool:
-    expected = max(terms["waitSeconds"], terms["stagingSeconds"]) + terms["runSeconds"] + terms["moneySeconds"]
+    priced = terms["moneySeconds"] + terms["idleSeconds"]
+    expected = max(terms["waitSeconds"], terms["stagingSeconds"]) + terms["runSeconds"] + priced
     return abs(expected - terms["totalSeconds"]) < 0.001
