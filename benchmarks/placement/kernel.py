@@ -133,7 +133,8 @@ def _naive_total(demand: Demand, table: ClusterTable, view: ClusterView) -> floa
     hourly = (
         view.costs.gpu_hour * demand.gpus + view.costs.cpu_hour * demand.pod.resources.millicores * demand.count / 1000
     )
-    return seconds + run + (money + hourly * run / 3600) * demand.seconds_per_currency
+    idle = seconds / 2
+    return seconds + run + idle + (money + hourly * run / 3600) * demand.seconds_per_currency
 
 
 def _naive_staging(demand: Demand, table: ClusterTable, view: ClusterView) -> tuple[float, float]:

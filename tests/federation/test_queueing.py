@@ -1,5 +1,6 @@
 """The tree of queues: limits that hold, guarantees that are reached, shares that follow weights, one order for all."""
 
+from collections import deque
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -38,11 +39,27 @@ def tree(*queues):
     return QueueTree.of({each.metadata.name: each for each in queues})
 
 
+class Row:
+    """Who waits in one queue, with what each asks for."""
+
+    def __init__(self, items):
+        self.items = deque(items)
+
+    is_empty = property(lambda self: not self.items)
+    head = property(lambda self: self.items[0][1])
+
+
+def turns(world, capacity, past, lines):
+    """Give who has a turn, one after another; everybody has one."""
+    for row in Turns(world, Measure(capacity), past, {name: Row(items) for name, items in lines.items()}):
+        yield row.items.popleft()[0]
+
+
 def fill(world, waiting, *, gpus, past=None):
     """Start jobs, one turn after another, while GPUs are left; give the names of those that started, in order."""
     capacity, free, started = (0, 0, gpus), gpus, []
     lines = {name: [((name, number, ask), ask) for number, ask in enumerate(asks)] for name, asks in waiting.items()}
-    for name, number, ask in Turns(world, Measure(capacity), past or {}, lines):
+    for name, number, ask in turns(world, capacity, past or {}, lines):
         if ask[2] <= free and obstacle(world, name, ask) is None:
             world.hold(f"{name}/{number}", name, ask)
             free -= ask[2]
@@ -76,7 +93,7 @@ def test_the_share_that_counts_is_of_the_resource_of_which_a_queue_has_most():
     world = tree(queue("a"), queue("b"))
     lines = {"a": [(("a", (1, 4, 0)), (1, 4, 0))] * 9, "b": [(("b", (3, 1, 0)), (3, 1, 0))] * 9}
     free = [9, 18]
-    for name, ask in Turns(world, Measure((9, 18, 0)), {}, lines):
+    for name, ask in turns(world, (9, 18, 0), {}, lines):
         if ask[0] <= free[0] and ask[1] <= free[1]:
             free = [free[0] - ask[0], free[1] - ask[1]]
             world.hold(name, name, ask)
@@ -276,8 +293,8 @@ def test_no_limit_is_ever_exceeded_and_nobody_is_forgotten(world):
         assert spec.quota.limit.gpus is None or held(made, name) <= spec.quota.limit.gpus
         assert spec.max_running_jobs is None or made.running[name] <= spec.max_running_jobs
     lines = {name: [((name, number), ask) for number, ask in enumerate(asks)] for name, asks in waiting.items()}
-    turns = list(Turns(tree(*queues), Measure((0, 0, gpus)), {}, lines))
-    assert sorted(turns) == sorted(each for asks in lines.values() for each, _ in asks)
+    had = list(turns(tree(*queues), (0, 0, gpus), {}, lines))
+    assert sorted(had) == sorted(each for asks in lines.values() for each, _ in asks)
 
 
 @given(worlds(), st.randoms(use_true_random=False))

@@ -1,6 +1,8 @@
 """Queue.status: what waits, runs, is held and was held, and whether guarantees are backed; by counts and in a hub."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,9 @@ import pytest
 
 from atoll.federation.bus.connection import Bus
 from atoll.federation.resources import Cluster, Job, Queue, Run
+from atoll.hub.controllers.queue_tally import Tallied, is_barred
 from atoll.hub.controllers.queues import Census, count
+from atoll.hub.scheduler.usage import held_of
 from hub.support import API, HubClient, eventually, inventory, job_spec, joined, manifest, path_of, running_hub
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -32,10 +36,15 @@ def run(of: str, phase: str = "Running") -> Run:
 
 def census(queues: list[Queue], jobs: list[Job], runs: list[Run], *, now: datetime = NOW) -> Census:
     nodes = Cluster.model_validate({"metadata": {"name": "onprem"}, "spec": {}, "status": {"inventory": inventory()}})
+    by_key, waiting = {each.key: each for each in jobs}, [each for each in jobs if each.status.phase == "Pending"]
+    going_on = [(each, by_key[f"{LAB}/{each.spec.job}"]) for each in runs]
     return Census(
         queues={each.metadata.name: each for each in queues},
-        jobs={each.key: each for each in jobs},
-        runs=runs,
+        tallied=Tallied(
+            pending=Counter(each.spec.queue for each in waiting),
+            going_on=going_on,
+            held=[found for each in going_on if (found := held_of(*each)) is not None],
+        ),
         clusters=[nodes],
         now=now,
         half_life_seconds=3600,
@@ -51,6 +60,30 @@ def test_a_queue_counts_what_waits_and_what_is_held_in_it_and_below_it() -> None
     assert (lab.pending, lab.running, lab.used_gpus, lab.used.gpus, lab.borrowed.gpus) == (1, 1, 2, 2, 1)
     assert (below.running, below.used.gpus, below.fair_share) == (1, 2, 0.25)
     assert (lab.share, idle.share, idle.fair_share) == (1.0, 0.0, 0.75), "all of the two GPUs that there are"
+
+
+def test_jobs_that_no_room_would_let_start_are_told_apart() -> None:
+    """Above their queue, too; they are among those that wait."""
+    found = census([queue("lab"), queue("lab.a", parent="lab")], [job("w", "lab.a"), job("never", "lab.a")], [])
+    statuses = count(replace(found, tallied=replace(found.tallied, barred={"lab.a": 1})))
+    assert [(statuses[name].pending, statuses[name].barred) for name in ("lab", "lab.a")] == [(2, 1), (2, 1)]
+
+
+BARRED: dict[str, tuple[Any, bool]] = {
+    "it waits for room": ({"status": {"phase": "Pending", "reason": "Queued"}}, False),
+    "it has no status yet": ({}, False),
+    "its queue is full": ({"status": {"decision": {"queue": {"asked": 1, "limit": 4}}}}, False),
+    "it asks for more than its queue may hold": ({"status": {"decision": {"queue": {"asked": 64, "limit": 4}}}}, True),
+    "no cluster has what it asks for": ({"status": {"reason": "NoFeasibleCluster"}}, True),
+    "it waits for others": ({"status": {"reason": "WaitingForJobs"}}, True),
+    "it is held": ({"spec": {"held": True}}, True),
+}
+
+
+@pytest.mark.parametrize("name", BARRED)
+def test_whether_a_job_that_waits_is_barred_where(name: str) -> None:
+    obj, expected = BARRED[name]
+    assert is_barred({"spec": {}, **obj}) is expected
 
 
 def test_what_was_held_is_summed_up_when_something_else_is_held() -> None:

@@ -156,7 +156,7 @@ BLOCKED = {
 @pytest.mark.parametrize(("objects", "reason", "message"), BLOCKED.values(), ids=BLOCKED)
 def test_a_job_that_cannot_be_placed_says_why(objects, reason, message):
     """The reason is a word and a sentence that names the field or the thing; other jobs are placed nonetheless."""
-    clusters = [] if reason == "NoFeasibleCluster" else [cluster("here", shape())]
+    clusters = [] if reason == "NoFeasibleCluster" else [cluster("here", shape(gpus=16))]
     plan = plan_cycle(snapshot(*objects, *clusters, job("healthy")))
     blocked = next(each for each in plan.waiting if each.job.metadata.name != "healthy")
     assert blocked.reason == reason
@@ -188,7 +188,7 @@ def test_a_job_goes_where_its_data_is_and_says_what_else_there_was():
     totals = {
         each["cluster"]: each["terms"]["totalSeconds"] for each in plan.placements[0].run.spec.decision["clusters"]
     }
-    assert totals == {"onprem": 600, "cloud": 1400}
+    assert totals == {"onprem": 600, "cloud": 1800}
 
 
 # --- assumed capacity

@@ -8,10 +8,14 @@ import pytest
 from scheduler_world import NOW, cluster, dataset, job, queue, run, shape, snapshot
 
 from atoll.federation.resources import JobStatus
+from atoll.hub.client import Client, ExistingObjects
+from atoll.hub.kinds import build_registry
 from atoll.hub.scheduler import SchedulerLoop
-from atoll.hub.scheduler.cycle import plan_cycle
-from atoll.hub.scheduler.demands import Demands
+from atoll.hub.scheduler.cycle import Memory, plan_cycle
 from atoll.hub.scheduler.news import News
+from atoll.kubeapi.cache import stored as raw
+from atoll.kubeapi.storage import MemoryStorage
+from atoll.kubeapi.store import Store
 
 PLACED = JobStatus(phase="Placed")
 
@@ -82,6 +86,19 @@ def test_a_job_that_a_limit_holds_back_says_which_and_who_holds_it(case):
     assert f"its {field} at" in found["advice"]
 
 
+def test_what_no_cluster_could_ever_take_is_said_before_what_its_queue_says():
+    """It would still wait once the queue had given everything back."""
+    small = queue(quota={"limit": {"gpus": 1}})
+    held = job("held", gpus=1, status=JobStatus(phase="Running", attempts=1))
+    world = (small, held, run(held), cluster("here", shape(gpus=2, free_gpus=1), counted_runs=("lab/held-1",)))
+    plan = plan_cycle(snapshot(*world, job("possible", gpus=1), job("never", gpu={"count": 1, "models": ["B200"]})))
+    reasons = {each.job.metadata.name: each.reason for each in plan.waiting}
+    assert reasons == {"possible": "QueueLimit", "never": "NoFeasibleCluster"}
+    never = next(each for each in plan.waiting if each.job.metadata.name == "never")
+    assert "0 of 1 clusters can take it: 1 GpuModel" in never.message
+    assert "queue" not in never.record()
+
+
 def test_a_priority_outside_of_the_range_waits_until_it_is_changed():
     """It is said, and the job takes no turn."""
     plan = plan_cycle(snapshot(job("j", priority=101), cluster("here", shape()), queue(priorities={"highest": 100})))
@@ -96,23 +113,23 @@ def test_a_priority_outside_of_the_range_waits_until_it_is_changed():
 
 def test_a_demand_is_read_anew_when_its_dataset_has_a_new_version():
     """What is remembered is remembered by revisions: the run pins the new version."""
-    demands, wanted = Demands(), job("j", inputs=[{"dataset": "waves", "mountPath": "/d"}])
+    memory, wanted = Memory(), job("j", inputs=[{"dataset": "waves", "mountPath": "/d"}])
     for version in (1, 2, 2):
         waves = dataset("waves", "here", version=version)
         revised = waves.metadata.model_copy(update={"resource_version": str(version)})
         world = snapshot(wanted, cluster("here", shape()), waves.model_copy(update={"metadata": revised}))
-        (placement,) = plan_cycle(world, demands).placements
+        (placement,) = plan_cycle(world, memory).placements
         assert [each.version for each in placement.run.spec.inputs] == [version]
 
 
 def test_a_demand_is_read_anew_when_the_job_was_changed():
     """Another generation asks for something else."""
-    demands, wanted = Demands(), job("j", cpus=99)
+    memory, wanted = Memory(), job("j", cpus=99)
     here = cluster("here", shape(cpus=8))
-    assert placed(plan_cycle(snapshot(wanted, here), demands)) == []
+    assert placed(plan_cycle(snapshot(wanted, here), memory)) == []
     smaller = job("j", cpus=1)
     changed = smaller.model_copy(update={"metadata": smaller.metadata.model_copy(update={"generation": 2})})
-    assert placed(plan_cycle(snapshot(changed, here), demands)) == ["j"]
+    assert placed(plan_cycle(snapshot(changed, here), memory)) == ["j"]
 
 
 def test_what_a_job_knows_is_no_news():
@@ -151,37 +168,41 @@ def test_a_status_that_somebody_else_wrote_is_told_again():
 # --- beside everything else that a hub does
 
 
-class Shelf:
-    """Objects that never change, read as the hub's client reads them, and a count of what was written."""
+class Counting(Client):
+    """The hub's client, which counts what was told."""
 
-    def __init__(self, world):
-        self.world, self.told = world, 0
-
-    async def list_unfinished(self, model, ends):
-        """Give the jobs; there are no runs."""
-        return list(self.world.jobs.values()) if model.__name__ == "Job" else []
-
-    async def list(self, model, namespace=None, *, name_prefix=""):
-        """Give the clusters or the queues."""
-        return {"Cluster": list(self.world.clusters), "Queue": list(self.world.queues.values())}.get(model.__name__, [])
+    told = 0
 
     async def update_status(self, resource):
         """Take note."""
         self.told += 1
-        return resource
+        return await super().update_status(resource)
+
+
+async def stored(world):
+    """Store a world past the API, and give a client that has it."""
+    existing, storage = ExistingObjects(), MemoryStorage()
+    existing.store = store = Store(build_registry(existing), storage)
+    client = Counting(store)
+    for each in (*world.jobs.values(), *world.clusters, *world.queues.values()):
+        obj, metadata = each.wire(), each.metadata
+        await storage.write(client.type_of(type(each)).key(metadata.namespace, metadata.name), raw(obj), expected=0)
+    await store.start()
+    return client
 
 
 async def test_the_event_loop_goes_on_while_thousands_of_jobs_are_decided_about():
     """Leadership is renewed by tasks of the same loop: they have their turns before the cycle has decided."""
     jobs = [job(f"j{number}", cpus=99, queue=f"q{number % 50}") for number in range(3000)]
     world = snapshot(*jobs, cluster("here", shape()), *(queue(f"q{number}") for number in range(50)))
-    shelf, turns = Shelf(world), 0
-    cycle = asyncio.create_task(SchedulerLoop(shelf, clock=lambda: NOW).cycle())
+    client, turns = await stored(world), 0
+    cycle = asyncio.create_task(SchedulerLoop(client, clock=lambda: NOW).cycle())
     while not cycle.done():
         await asyncio.sleep(0.002)
-        turns += not shelf.told
+        turns += not client.told
     applied = await cycle
+    await client.store.close()
     assert turns >= 5
-    assert applied.told == shelf.told == 500, (
+    assert applied.told == client.told == 500, (
         "statuses are written in parts, so that a job that can start need not wait"
     )

@@ -4,17 +4,21 @@ Owns who gets which client, clock and setting. Nothing here decides anything.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from starlette.applications import Starlette
+from starlette.routing import BaseRoute
 
 from atoll import __version__
 from atoll.federation.bus.subjects import DESIRED_PREFIX, DESIRED_STREAM, OBSERVED_PREFIX, OBSERVED_STREAM
 from atoll.hub.access.service import AccessService
+from atoll.hub.accounting.accounts import Accounts
+from atoll.hub.accounting.book import Retention
+from atoll.hub.accounting.daily import DailyCharges
 from atoll.hub.client import Client, ExistingObjects
 from atoll.hub.controllers.clusters import ClusterController
 from atoll.hub.controllers.context import Context
@@ -27,22 +31,29 @@ from atoll.hub.controllers.loss_rules import FencePolicy, LossRules
 from atoll.hub.controllers.manifests import DataService
 from atoll.hub.controllers.namespaces import NamespaceController
 from atoll.hub.controllers.policysets import PolicySetController
+from atoll.hub.controllers.prefetches import PrefetchController
 from atoll.hub.controllers.queues import QueueController
+from atoll.hub.controllers.reservations import ReservationController
 from atoll.hub.controllers.runs import RunController
 from atoll.hub.controllers.runtime import Controller, Reconciler
 from atoll.hub.controllers.services import ServiceController
 from atoll.hub.controllers.streams import StreamController
 from atoll.hub.controllers.transfers import TransferController
 from atoll.hub.controllers.triggers import TriggerController
+from atoll.hub.estimates import Histories, Knowledge, RunTimeLearner
 from atoll.hub.events import Events
 from atoll.hub.field.desk import Desk
 from atoll.hub.field.wires import Wires
+from atoll.hub.http.accounts import AccountRoutes
 from atoll.hub.http.audit import AuditRecords
+from atoll.hub.http.commands import Commands
 from atoll.hub.http.datasets import Datasets
 from atoll.hub.http.enrolments import EnrolmentRoutes
 from atoll.hub.http.health import Health
 from atoll.hub.http.logs import Logs
 from atoll.hub.http.tokens import TokenRoutes
+from atoll.hub.http.top import Top
+from atoll.hub.http.whatif import WhatIf
 from atoll.hub.kinds import build_registry
 from atoll.hub.leader import Claim, lead
 from atoll.hub.members import Desired, Observed
@@ -63,6 +74,13 @@ KUBERNETES = "1.36"
 """The Kubernetes whose API conventions the hub follows: clients read it, and warn of one that they do not know."""
 
 
+class _Routed(Protocol):
+    """A part of the hub that answers HTTP requests."""
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """Give its routes."""
+
+
 class _Part(NamedTuple):
     """A controller, how long changes gather before it looks at them, and how many keys it works on at once."""
 
@@ -73,8 +91,8 @@ class _Part(NamedTuple):
 
 # Changes gather where each concerns much: a cluster's every heartbeat concerns all policy sets, a sink commits twice a
 # second, and counting a queue or finding who needs a service reads many objects. Longer, and a person waits for what
-# one change means. Clusters are many at once: a hub that begins to lead judges all of them anew, and every judgement
-# waits for its turn in the event loop and for a write.
+# one change means. Clusters, runs and jobs are many at once: every step of theirs waits for a write, and writes that
+# are asked for together share a commit.
 _CONTROLLERS: Sequence[_Part] = (
     _Part(ClusterController, workers=32),
     _Part(GatewayController),
@@ -84,11 +102,13 @@ _CONTROLLERS: Sequence[_Part] = (
     _Part(DatasetController),
     _Part(TransferController),
     _Part(TriggerController),
-    _Part(RunController),
-    _Part(JobController),
+    _Part(RunController, workers=32),
+    _Part(JobController, workers=32),
+    _Part(PrefetchController, settle_seconds=0.5),
     _Part(PolicySetController, settle_seconds=0.2),
     _Part(NamespaceController),
     _Part(QueueController, settle_seconds=0.5),
+    _Part(ReservationController, settle_seconds=0.5),
 )
 
 
@@ -110,6 +130,7 @@ class Hub:
     access: AccessService
     app: Starlette
     metrics: Metrics
+    knowledge: Knowledge
     desk: Desk | None = None
     clock: Clock = field(default=utc_now)
 
@@ -119,6 +140,7 @@ class Hub:
             group.create_task(self.context.observed.run(), name="hub-observed")
             group.create_task(self.context.desired.run(), name="hub-desired")
             group.create_task(self.access.run(), name="hub-access")
+            group.create_task(self.knowledge.run(), name="hub-knowledge")
             group.create_task(lead(self.lease, self._lead), name="hub-leader")
             if self.desk is not None:
                 group.create_task(self.desk.run(), name="hub-desk")
@@ -138,14 +160,25 @@ class Hub:
                 for departures in (ClusterDepartureController, GatewayDepartureController):
                     leaving = departures(self.context, self.desk.leave if self.desk is not None else None)
                     group.create_task(Controller(leaving, metrics=self.metrics).run())
+                learner = RunTimeLearner(self.context, self.knowledge.histories)
+                group.create_task(Controller(learner, metrics=self.metrics).run())
+                await self._keep_accounts(group)
                 group.create_task(self.context.events.run())
                 group.create_task(GarbageCollector(self.store).run())
-                scheduler = SchedulerLoop(self.client, clock=self.clock, inventories=self.context.inventories.of)
+                scheduler = _scheduler(self.client, self.context, self.knowledge)
                 group.create_task(scheduler.run(), name="hub-scheduler")
                 for waker in wakers(scheduler, self.client, self.context.observed):
                     group.create_task(waker)
         finally:
             self.metrics.leads(False)
+
+    async def _keep_accounts(self, group: asyncio.TaskGroup) -> None:
+        """Keep what runs took; return when it is known what was spent, on which budgets rely."""
+        accounts = self.context.accounts
+        accounts.loaded.clear()
+        group.create_task(accounts.run(), name="hub-accounts")
+        group.create_task(DailyCharges(self.client, accounts, clock=self.clock).run(), name="hub-daily-charges")
+        await accounts.loaded.wait()
 
 
 async def build(settings: HubSettings, wires: Wires, lease: Claim, *, clock: Clock = utc_now) -> Hub:
@@ -165,10 +198,16 @@ async def build(settings: HubSettings, wires: Wires, lease: Claim, *, clock: Clo
     await store.start()
     await _ensure_namespace(store, "default")
     client = Client(store)
-    context = _context(settings, wires, client, clock=clock)
+    retention = Retention(settings.accounts_keep_seconds, settings.accounts_bytes)
+    accounts = await Accounts.open(bus, clock=clock, retention=retention)
+    context = _context(settings, wires, client, accounts, clock=clock)
     desk = _desk(settings, wires, context)
+    knowledge = Knowledge(await Histories.open(bus), client, clock=clock)
+    whatif = WhatIf(client, access.access, look=_scheduler(client, context, knowledge).look)
+    more: list[_Routed] = [whatif, AccountRoutes(accounts, access, clock=clock)]
     context.observed.on_forged = partial(metrics.forged, "report")
     if desk is not None:
+        more.append(EnrolmentRoutes(desk))
         desk.on_forged = partial(metrics.forged, "call")
     return Hub(
         settings=settings,
@@ -178,14 +217,15 @@ async def build(settings: HubSettings, wires: Wires, lease: Claim, *, clock: Clo
         lease=lease,
         context=context,
         access=access,
-        app=_app(client, wires, metrics, access=access, desk=desk),
+        app=_app(client, wires, metrics, access=access, more=more),
         desk=desk,
         metrics=metrics,
+        knowledge=knowledge,
         clock=clock,
     )
 
 
-def _context(settings: HubSettings, wires: Wires, client: Client, *, clock: Clock) -> Context:
+def _context(settings: HubSettings, wires: Wires, client: Client, accounts: Accounts, *, clock: Clock) -> Context:
     capabilities = wires.capabilities
     observed = Observed.on(wires.field, clock=clock, capabilities=capabilities)
     return Context(
@@ -209,6 +249,18 @@ def _context(settings: HubSettings, wires: Wires, client: Client, *, clock: Cloc
             settings.heartbeat_timeout_seconds,
         ),
         queue_half_life_seconds=settings.queue_half_life_seconds,
+        accounts=accounts,
+    )
+
+
+def _scheduler(client: Client, context: Context, knowledge: Knowledge) -> SchedulerLoop:
+    """Make what decides, and what answers how it would decide: both see the same."""
+    return SchedulerLoop(
+        client,
+        clock=context.clock,
+        inventories=context.inventories.of,
+        estimates=knowledge.estimates,
+        charged=context.accounts.charged,
     )
 
 
@@ -219,16 +271,17 @@ def _desk(settings: HubSettings, wires: Wires, context: Context) -> Desk | None:
     return Desk(wires, wires.signer, desired=context.desired, nats_url=nats_url, clock=context.clock)
 
 
-def _app(client: Client, wires: Wires, metrics: Metrics, *, access: AccessService, desk: Desk | None) -> Starlette:
+def _app(
+    client: Client, wires: Wires, metrics: Metrics, *, access: AccessService, more: Iterable[_Routed]
+) -> Starlette:
     store, bus, field_, capabilities = client.store, wires.own, wires.field, wires.capabilities
     audit = AuditRecords(access.audit, is_admin=access.is_admin, clock=store.clock)
     health, logs = Health(client, bus, metrics, access), Logs(client, field_, capabilities)
-    parts = (health, logs, Datasets(client, field_, capabilities), audit)
-    routes = [route for part in parts for route in part.routes()]
+    commands, top = Commands(client, field_, capabilities), Top(client, field_, capabilities)
+    parts: list[_Routed] = [health, logs, commands, top, Datasets(client, field_, capabilities), audit, *more]
+    routes: list[BaseRoute] = [route for part in parts for route in part.routes()]
     if access.tokens is not None:
         routes += TokenRoutes(access.tokens, clock=store.clock).routes()
-    if desk is not None:
-        routes += EnrolmentRoutes(desk).routes()
     major, minor = KUBERNETES.split(".")
     git_version = f"v{KUBERNETES}.0+atoll-{__version__}"
     version = {"major": major, "minor": minor, "gitVersion": git_version, "platform": "atoll"}

@@ -23,6 +23,7 @@ from atoll.federation.resources import (
     Run,
     resolve,
 )
+from atoll.hub.following import Follower
 from atoll.kubeapi import errors as api
 from atoll.kubeapi.cache import Entry
 from atoll.kubeapi.reading import key_prefix
@@ -116,6 +117,7 @@ class Client:
         self._store = store
         self._known: dict[str, tuple[int, Resource]] = {}
         self._glances: dict[type[Resource], dict[str, _Glance]] = {}
+        self._types: dict[type[Resource], ResourceType] = {}  # asked for at every read
 
     @property
     def store(self) -> Store:
@@ -124,7 +126,10 @@ class Client:
 
     def type_of(self, model: type[Resource]) -> ResourceType:
         """Give the served resource of a kind."""
-        return _type_of(self._store.registry, model)
+        found = self._types.get(model)
+        if found is None:
+            found = self._types[model] = _type_of(self._store.registry, model)
+        return found
 
     def _parsed(self, model: type[R], entry: Entry) -> R:
         """Parse an object once per revision: controllers and the scheduler read the same ones again and again."""
@@ -143,10 +148,14 @@ class Client:
 
     def _stored(self, model: type[R], obj: Object) -> R:
         """Parse what a write gave back; who watches the kind sees the same in a moment."""
-        parsed, rt = model.model_validate(obj), self.type_of(model)
-        key = rt.key(parsed.metadata.namespace, parsed.metadata.name)
-        self._remember(key, int(parsed.metadata.resource_version or 0), parsed)
-        return parsed
+        metadata, rt = obj["metadata"], self.type_of(model)
+        key, revision = rt.key(metadata.get("namespace"), metadata["name"]), metadata["resourceVersion"]
+        known_at, known = self._known.get(key, (0, None))
+        if known is None or str(known_at) != revision:  # mostly a watch was faster
+            known = model.model_validate(obj)
+            self._remember(key, int(revision), known)
+        assert isinstance(known, model)
+        return known
 
     async def get(self, model: type[R], namespace: str | None, name: str) -> R | None:
         """Read one object; None if it does not exist."""
@@ -206,23 +215,25 @@ class Client:
 
     async def update(self, resource: R) -> R:
         """Replace an object's metadata and spec. Conflict if it changed since it was read."""
-        return await self._update(resource, "")
+        with translated():
+            stored = await self._store.update(
+                self.type_of(type(resource)), resource.wire(), field_manager=FIELD_MANAGER
+            )
+        return self._stored(type(resource), stored)
 
     async def update_status(self, resource: R) -> R:
         """Replace an object's status, unless it already says the same. Conflict if it changed since it was read."""
-        rt = self.type_of(type(resource))
-        entry = self._store.cache.get(rt.prefix, rt.key(resource.metadata.namespace, resource.metadata.name))
-        if entry is not None and str(entry.revision) == resource.metadata.resource_version:
+        rt, metadata = self.type_of(type(resource)), resource.metadata
+        entry = self._store.cache.get(rt.prefix, rt.key(metadata.namespace, metadata.name))
+        if entry is not None and str(entry.revision) == metadata.resource_version:
             stored = self._parsed(type(resource), entry)
-            if stored.wire().get("status") == resource.wire().get("status"):
+            if stored.has_status_of(resource):
                 return stored
-        return await self._update(resource, "status")
-
-    async def _update(self, resource: R, subresource: str) -> R:
-        rt, body = self.type_of(type(resource)), resource.wire()
         with translated():
-            stored = await self._store.update(rt, body, subresource=subresource, field_manager=FIELD_MANAGER)
-        return self._stored(type(resource), stored)
+            written = await self._store.update(
+                rt, resource.wire_status(), subresource="status", field_manager=FIELD_MANAGER
+            )
+        return self._stored(type(resource), written)
 
     async def delete(self, model: type[Resource], namespace: str | None, name: str) -> None:
         """Delete an object, with what it owns; one that does not exist is fine."""
@@ -238,6 +249,10 @@ class Client:
             parse=lambda: self._parsed(model, entry),
             ended=lambda: self._has_ended(model, entry),
         )
+
+    def follow(self, model: type[Resource]) -> Follower:
+        """Follow a kind's objects by what has changed between two looks, undecoded; the first look gives all."""
+        return Follower(self._store.cache, self.type_of(model).prefix)
 
     async def watch(self, model: type[R]) -> AsyncIterator[Seen[R]]:
         """Show every live object between a begin and an end mark, then every object that changes or goes; for ever.
@@ -269,7 +284,10 @@ def _is_unfinished(job: Mapping[str, Any]) -> bool:
 
 
 def _phase(obj: Mapping[str, Any]) -> str:
-    return str(obj.get("status", {}).get("phase", ""))
+    """Give the phase; a job that has ended and is to be placed again has not ended for good, and is named so."""
+    spec, status = obj.get("spec", {}), obj.get("status", {})
+    is_asked = spec.get("requeues", 0) > status.get("requeue", {}).get("answered", 0) and not spec.get("cancelled")
+    return "Requeued" if is_asked else str(status.get("phase", ""))
 
 
 def _type_of(registry: Registry, model: type[Resource]) -> ResourceType:

@@ -13,6 +13,7 @@ from atoll.federation.resources import (
     Gateway,
     Job,
     Queue,
+    Reservation,
     Resource,
     Run,
     Stream,
@@ -160,6 +161,11 @@ def _queue(queue: Resource) -> Iterator[Reference]:
         yield Reference("spec.parent", Queue, queue.spec.parent, hint="create the parent Queue first")
 
 
+def _reservation(reservation: Resource) -> Iterator[Reference]:
+    assert isinstance(reservation, Reservation)
+    yield Reference("spec.queue", Queue, reservation.spec.queue, hint="create the Queue first")
+
+
 def _trigger(trigger: Resource) -> Iterator[Reference]:
     assert isinstance(trigger, Trigger)
     queue = str(trigger.spec.job.spec.get("queue", ""))
@@ -171,6 +177,7 @@ _OF_KIND: Mapping[str, Callable[[Resource], Iterator[Reference]]] = {
     "Dataset": _dataset,
     "Job": _job,
     "Queue": _queue,
+    "Reservation": _reservation,
     "Run": _run,
     "Stream": _stream,
     "Transfer": _transfer,

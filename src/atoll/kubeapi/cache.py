@@ -172,6 +172,11 @@ class Bucket:
             raise Gone(f"too old resource version: {revision} ({self.floor})")
         return self._dropped + bisect.bisect_right(self._events, revision, key=lambda event: event.revision)
 
+    @property
+    def end(self) -> int:
+        """The position after the last event."""
+        return self._dropped + len(self._events)
+
     def events(self, cursor: int) -> list[Event]:
         """Return the events from a position on. Raises Gone if the reader was so slow that some are forgotten."""
         if cursor < self._dropped:

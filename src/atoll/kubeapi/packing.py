@@ -6,6 +6,8 @@ Owns the dictionaries; must not know what a text means. A Job of 3.3 KB takes ab
 
 from __future__ import annotations
 
+import threading
+
 import zstandard
 
 _LEVEL = 1  # higher ones gain nothing: what repeats is in the dictionary
@@ -21,7 +23,7 @@ _RENEWED_AFTER = 8
 class Packing:
     """One dictionary, and how to use it. It lives as long as something that was packed with it."""
 
-    __slots__ = ("_compressor", "_decompressor")
+    __slots__ = ("_compressor", "_decompressor", "_unpacking")
 
     def __init__(self, samples: list[bytes]) -> None:
         """Use texts as the dictionary."""
@@ -32,6 +34,7 @@ class Packing:
             level=_LEVEL, dict_data=dictionary, write_checksum=False, write_dict_id=False
         )
         self._decompressor = zstandard.ZstdDecompressor(dict_data=dictionary)
+        self._unpacking = threading.Lock()
 
     def pack(self, text: bytes) -> bytes:
         """Return the compact form."""
@@ -39,8 +42,9 @@ class Packing:
         return bytes(memoryview(packed))  # zstandard 0.25 gives bytes that still occupy the room of the worst case
 
     def unpack(self, packed: bytes) -> bytes:
-        """Return the text."""
-        return self._decompressor.decompress(packed)
+        """Return the text; in any thread. A decompressor is not for two at once: the process would crash."""
+        with self._unpacking:
+            return self._decompressor.decompress(packed)
 
 
 class Packer:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from atoll.federation.capacity import ResourceVector, format_bytes, format_millicores, gpu_matches
-from atoll.federation.placement import PodDemand
+from atoll.federation.placement import PodDemand, Pods
 from atoll.federation.resources import Queue
 
 Vector = tuple[int, ...]
@@ -37,6 +37,14 @@ class Axes:
         models = (gpus if gpus and _may_get(pod.gpu_models, model) else 0 for model in self.models)
         return (one.millicores * count, one.memory_bytes * count, gpus, *models)
 
+    def charge_all(self, pods: Pods) -> Vector:
+        """Tell what groups of pods count for together."""
+        (pod, count), *beside = pods
+        total = self.charge(pod, count)
+        for each, times in beside:
+            total = tuple(map(sum, zip(total, self.charge(each, times), strict=True)))
+        return total
+
     def pick(self, amounts: Mapping[str, int]) -> tuple[int | None, ...]:
         """Lay out amounts by path; None where nothing is said."""
         return tuple(amounts.get(path) for path in self.paths)
@@ -65,8 +73,9 @@ def written(path: str, amount: int) -> str:
     return f"{amount} {path.removeprefix(_MODEL)}"
 
 
-def _parts(queue: Queue) -> tuple[Mapping[str, int], Mapping[str, int]]:
-    return (queue.spec.quota.guaranteed.gpu_models, queue.spec.quota.limit.gpu_models)
+def _parts(queue: Queue) -> tuple[Mapping[str, int], ...]:
+    spec = queue.spec
+    return (spec.quota.guaranteed.gpu_models, spec.quota.limit.gpu_models, spec.per_user.limit.gpu_models)
 
 
 def _may_get(wanted: tuple[str, ...], model: str) -> bool:

@@ -1,7 +1,7 @@
 """May a job start, as far as its queues are concerned? The first limit that it would break, with the numbers. Pure."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from atoll.federation.queueing.amounts import Vector, written
 from atoll.federation.queueing.tree import QueueTree, amount
@@ -15,6 +15,8 @@ class Obstacle:
 
     `field` is the path within the Queue's spec. `holders` are (job, queue, amount), the largest first.
     """
+
+    reason: ClassVar[str] = "QueueLimit"
 
     queue: str
     resource: str
@@ -77,6 +79,18 @@ class Obstacle:
                 for job, queue, held in self.holders
             ],
         }
+
+
+def is_within(tree: QueueTree, queue: str, vector: Vector) -> bool:
+    """Tell whether a job would break no limit: what `obstacle` finds, without the words."""
+    for name in tree.lines[queue]:
+        grant = tree.grants[name]
+        if grant.max_running is not None and tree.running[name] >= grant.max_running:
+            return False
+        for limit, held, asked in zip(grant.limit, tree.used[name], vector, strict=True):
+            if limit is not None and asked and held + asked > limit:
+                return False
+    return True
 
 
 def obstacle(tree: QueueTree, queue: str, vector: Vector) -> Obstacle | None:

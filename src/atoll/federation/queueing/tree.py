@@ -92,6 +92,17 @@ class QueueTree:
         self.holders.append(Holder(job, queue, vector))
         self._named.clear()
 
+    def release(self, job: str, queue: str, vector: Vector) -> None:
+        """Count that work which was held has ended."""
+        back = tuple(-value for value in vector)
+        for name in self.lines.get(queue, ()):
+            _add(self.used[name], back)
+            self.running[name] -= 1
+        if queue in self.direct:
+            _add(self.direct[queue], back)
+        self.holders.remove(Holder(job, queue, vector))
+        self._named.clear()
+
     def largest_holders(self, queue: str, path: str) -> tuple[Holder, ...]:
         """Name the work in a queue, or below it, that holds most of a resource, the largest first."""
         known = self._named.get((queue, path))

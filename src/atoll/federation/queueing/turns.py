@@ -1,81 +1,101 @@
 """Whose turn it is: waiting jobs, one after another, by the shares of their queues as these grow. Pure.
 
 At every level of the tree the next is, first, the queue that is still within its guarantee; then the one with the
-smallest weighted dominant share; then by name. Within a queue jobs keep the order in which they are given. Jobs of a
-queue that has queues below it stand beside those, with weight 1 and no guarantee.
+smallest weighted dominant share; then by name. Within a queue jobs keep the order of its line. Jobs of a queue that has
+queues below it stand beside those, with weight 1 and no guarantee.
 
 Only the line of the queue that had its turn changes, and only that is put in order again: the logarithm of the
-siblings a job, so ten thousand jobs in hundreds of queues are ordered in a fraction of a second.
+siblings a turn.
 """
 
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heapreplace
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from atoll.federation.queueing.amounts import Vector
 from atoll.federation.queueing.shares import NOTHING, Measure, Past
 from atoll.federation.queueing.tree import QueueTree
 
-Item = TypeVar("Item")
 _Key = tuple[bool, float, str]
 
 
+class Line(Protocol):
+    """Who waits in one queue."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody waits any more."""
+
+    @property
+    def head(self) -> Vector:
+        """What is asked for by the one whose turn it would be."""
+
+
+L = TypeVar("L", bound=Line)
+
+
 @dataclass
-class _Seat(Generic[Item]):
-    """A queue in the order: its own jobs, or the seats below it. `grant` None: the top, or the own jobs of a parent."""
+class _Seat(Generic[L]):
+    """A queue in the order: its own line, or the seats below it. `queue` None: the top, or the own jobs of a parent."""
 
     name: str
     queue: str | None
     weight: int
     used: list[int]
     past: Past
-    jobs: deque[tuple[Item, Vector]] = field(default_factory=deque)
-    below: list[tuple[_Key, "_Seat[Item]"]] = field(default_factory=list)
+    line: L | None = None
+    below: list[tuple[_Key, "_Seat[L]"]] = field(default_factory=list)
 
     @property
     def head(self) -> Vector:
         """What the job asks for whose turn it is here."""
-        return self.below[0][1].head if self.below else self.jobs[0][1]
+        if self.below:
+            return self.below[0][1].head
+        assert self.line is not None, "a seat without seats below it is a line's"
+        return self.line.head
 
     @property
     def is_empty(self) -> bool:
         """Whether nobody waits here any more."""
-        return not self.below and not self.jobs
+        return not self.below and (self.line is None or self.line.is_empty)
 
 
 @dataclass(frozen=True)
-class Turns(Generic[Item]):
-    """Gives waiting jobs turn by turn. What the tree holds is read before each turn: tell it what has started.
+class Turns(Generic[L]):
+    """Gives turns. What the tree holds, and the line that had its turn, are read before the next one.
+
+    Whoever has a turn must make its line shorter: start the job at its head, or close what cannot start.
 
     Args:
-        tree: the queues and what they hold.
+        tree: the queues and what they hold; tell it what has started.
         measure: the capacity that shares are of.
         past: what queues held on average until now.
-        waiting: by queue, the jobs with what they ask for, in the order of that queue.
+        lines: by queue, who waits.
     """
 
     tree: QueueTree
     measure: Measure
     past: Mapping[str, Past]
-    waiting: Mapping[str, Sequence[tuple[Item, Vector]]]
+    lines: Mapping[str, L]
 
-    def __iter__(self) -> Iterator[Item]:
-        """Go on until every job had its turn."""
+    def __iter__(self) -> Iterator[L]:
+        """Give the line that has its turn, until all are empty."""
         top = self._seated()
         while not top.is_empty:
             path = [top]
             while path[-1].below:
                 path.append(path[-1].below[0][1])
-            yield path[-1].jobs.popleft()[0]
+            line = path[-1].line
+            assert line is not None, "who has a turn waits in a line"
+            yield line
             for above, seat in zip(reversed(path[:-1]), reversed(path), strict=False):
                 if seat.is_empty:
                     heappop(above.below)
                 else:
                     heapreplace(above.below, (self._key(seat), seat))
 
-    def _seated(self) -> _Seat[Item]:
+    def _seated(self) -> _Seat[L]:
         """Seat every queue in whose line somebody waits, and put all in order from below."""
         children: dict[str | None, list[str]] = {}
         for name in sorted(self._concerned()):
@@ -86,34 +106,34 @@ class Turns(Generic[Item]):
     def _concerned(self) -> set[str]:
         """Name the queues in which somebody waits, and those above them."""
         found: set[str] = set()
-        for queue, jobs in self.waiting.items():
-            name: str | None = queue if jobs else None
+        for queue, line in self.lines.items():
+            name: str | None = None if line.is_empty else queue
             while name is not None and name not in found:
                 found.add(name)
                 name = self.tree.parent(name)
         return found
 
-    def _seat(self, name: str, children: Mapping[str | None, list[str]]) -> _Seat[Item]:
-        tree, jobs = self.tree, deque(self.waiting.get(name, ()))
+    def _seat(self, name: str, children: Mapping[str | None, list[str]]) -> _Seat[L]:
+        tree, line = self.tree, self.lines.get(name)
         grant = tree.grants[name]
-        seat: _Seat[Item] = _Seat(name, name, grant.weight, tree.used[name], self.past.get(name, NOTHING))
+        seat: _Seat[L] = _Seat(name, name, grant.weight, tree.used[name], self.past.get(name, NOTHING))
         seats = [self._seat(child, children) for child in children.get(name, ())]
         if not seats:
-            seat.jobs = jobs
+            seat.line = line
             return seat
-        if jobs:
-            seats.append(_Seat("", None, 1, tree.direct[name], NOTHING, jobs))
+        if line is not None and not line.is_empty:
+            seats.append(_Seat("", None, 1, tree.direct[name], NOTHING, line))
         return self._parent(seat, seats)
 
-    def _parent(self, seat: _Seat[Item], seats: list[_Seat[Item]]) -> _Seat[Item]:
+    def _parent(self, seat: _Seat[L], seats: list[_Seat[L]]) -> _Seat[L]:
         seat.below = [(self._key(each), each) for each in seats]
         heapify(seat.below)
         return seat
 
-    def _key(self, seat: _Seat[Item]) -> _Key:
+    def _key(self, seat: _Seat[L]) -> _Key:
         return (not self._is_owed(seat), self.measure.share(seat.used, seat.past) / seat.weight, seat.name)
 
-    def _is_owed(self, seat: _Seat[Item]) -> bool:
+    def _is_owed(self, seat: _Seat[L]) -> bool:
         """Tell whether the next job here is within the guarantee of this queue, or of the one below whose turn it is.
 
         What is owed below is owed above: else a sibling that borrows would use up what a small queue was promised.

@@ -1,15 +1,18 @@
 """Queues: what waits, runs and is held in each, what it held until now, and whether its guarantees are backed.
 
-Owns Queue.status. All queues are counted at once: what one holds, those above it hold, too. A status is written when
+Owns Queue.status. All queues are counted at once: what one holds, those above it hold, too. Jobs and Runs are not read
+for that, but followed (queue_tally.py). A status is written when
 something was placed, ended or began to wait; what a queue held on average is exact in between (queueing/shares.py).
 """
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from atoll.federation.queueing import (
+    Account,
+    Budgets,
     Measure,
     QueueTree,
     borrowed,
@@ -20,22 +23,16 @@ from atoll.federation.queueing import (
     share,
     soundness,
 )
-from atoll.federation.resources import (
-    FINISHED_JOB_PHASES,
-    FINISHED_RUN_PHASES,
-    Cluster,
-    Job,
-    Queue,
-    QueueStatus,
-    Run,
-)
+from atoll.federation.resources import Cluster, Job, Queue, QueueStatus, Run
+from atoll.hub.accounting.outlooks import budgets
 from atoll.hub.conditions import with_condition
 from atoll.hub.controllers.context import Context
+from atoll.hub.controllers.queue_tally import QueueTally, Tallied
 from atoll.hub.controllers.runtime import ByKey, Key, Objects, Outcome, RequeueAfter, Source
-from atoll.hub.scheduler.snapshot import job_key
-from atoll.hub.scheduler.usage import NOT_HOLDING, capacity, hold
+from atoll.hub.scheduler.usage import capacity, hold_all
 
 SOUND = "Sound"
+WITHIN_BUDGET = "WithinBudget"
 _ALL: Key = ("", "")
 # Shares are of what clusters have, which changes without any job. Shorter: all is counted for nothing. Longer: people
 # read shares of a cluster that has gone.
@@ -48,33 +45,49 @@ class Census:
     """Everything that a count of the queues reads, at one moment."""
 
     queues: Mapping[str, Queue]
-    jobs: Mapping[str, Job]
-    runs: Sequence[Run]
+    tallied: Tallied
     clusters: Collection[Cluster]
     now: datetime
     half_life_seconds: float
+    budgets: Budgets = field(default_factory=lambda: Budgets({}))
 
 
 def count(census: Census) -> dict[str, QueueStatus]:
     """Give every queue's status."""
     tree = QueueTree.of(census.queues)
-    for run in census.runs:
-        job = census.jobs.get(job_key(run))
-        if job is not None and run.status.phase not in NOT_HOLDING:
-            hold(tree, run, job)
+    hold_all(tree, census.tallied.held)
     statuses = _held(tree, Measure(capacity(census.clusters)), census)
-    pending = Counter[str]()
-    for job in census.jobs.values():
-        if job.status.phase == "Pending":
-            pending.update(tree.lines.get(job.spec.queue, ()))
+    pending, barred = _upwards(tree, census.tallied.pending), _upwards(tree, census.tallied.barred)
     parents = {name: queue.spec.parent for name, queue in census.queues.items()}
     for name, status in statuses.items():
         verdict = soundness(tree, name, parents)
         conditions = with_condition(
             status.conditions, SOUND, verdict.is_sound, reason=verdict.reason, message=verdict.message, now=census.now
         )
-        statuses[name] = status.model_copy(update={"pending": pending[name], "conditions": conditions})
+        counted = status.model_copy(update={"pending": pending[name], "barred": barred[name], "conditions": conditions})
+        statuses[name] = _with_budgets(counted, census.budgets.accounts.get(name, ()), census.now)
     return statuses
+
+
+def _upwards(tree: QueueTree, jobs: Mapping[str, int]) -> Counter[str]:
+    """Count the jobs of each queue in those above it, too."""
+    counted = Counter[str]()
+    for queue, number in jobs.items():
+        counted.update(dict.fromkeys(tree.lines.get(queue, ()), number))
+    return counted
+
+
+def _with_budgets(status: QueueStatus, accounts: Sequence[Account], now: datetime) -> QueueStatus:
+    """Say how the budgets stand, and whether of one of them nothing is left."""
+    others = tuple(each for each in status.conditions if each.type != WITHIN_BUDGET)
+    if not accounts:
+        return status.model_copy(update={"budgets": (), "conditions": others})
+    spent = [f"no {name} are left of budgets[{each.place}]" for each in accounts for name in each.used_up]
+    renewal = min((each.period.renews_at for each in accounts if each.used_up), default=now)
+    message = f"{'; '.join(spent)}: the next period begins at {renewal:%Y-%m-%d %H:%M} UTC" if spent else ""
+    reason = "BudgetSpent" if spent else "SomethingLeft"
+    conditions = with_condition(status.conditions, WITHIN_BUDGET, not spent, reason=reason, message=message, now=now)
+    return status.model_copy(update={"budgets": tuple(each.status() for each in accounts), "conditions": conditions})
 
 
 def _held(tree: QueueTree, measure: Measure, census: Census) -> dict[str, QueueStatus]:
@@ -111,7 +124,7 @@ class QueueController:
     name = "queues"
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self._context, self._tally = context, QueueTally(context.client)
 
     def sources(self) -> Sequence[Source]:
         """Watch queues, jobs and runs."""
@@ -126,13 +139,14 @@ class QueueController:
         return RequeueAfter(_COUNT_AGAIN_SECONDS)
 
     async def _census(self) -> Census:
-        client = self._context.client
-        jobs = {job.key: job for job in await client.list_unfinished(Job, FINISHED_JOB_PHASES)}
-        runs = await client.list_unfinished(Run, FINISHED_RUN_PHASES)
-        for run in runs:
-            if job_key(run) not in jobs and (ended := await client.get(Job, run.metadata.namespace, run.spec.job)):
-                jobs[ended.key] = ended
-        queues = {queue.metadata.name: queue for queue in await client.list(Queue)}
-        clusters = await client.list(Cluster)
-        half_life_seconds = self._context.queue_half_life_seconds
-        return Census(queues, jobs, runs, clusters, self._context.clock(), half_life_seconds)
+        context, tallied = self._context, await self._tally.take()
+        queues = {queue.metadata.name: queue for queue in await context.client.list(Queue)}
+        clusters, now = await context.client.list(Cluster), context.clock()
+        standing = budgets(
+            queues,
+            tallied.going_on,
+            {cluster.metadata.name: cluster for cluster in clusters},
+            charged=context.accounts.charged(queues),
+            now=now,
+        )
+        return Census(queues, tallied, clusters, now, context.queue_half_life_seconds, standing)

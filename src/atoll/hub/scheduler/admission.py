@@ -1,40 +1,27 @@
-"""Why a pending job may not be placed yet, before any limit or cluster is looked at. Pure."""
+"""Why pending jobs may not be placed yet, before any limit or cluster is looked at. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from atoll.federation.placement import DatasetKey, input_keys
 from atoll.federation.resources import Dataset, Job
 from atoll.federation.resources.job import DependencyStatus, JobInput
+from atoll.federation.tasks import Tasks
+from atoll.hub.arrays import tasks_ready
+from atoll.hub.scheduler.brief import Block
 from atoll.hub.scheduler.snapshot import Snapshot
-
-
-@dataclass(frozen=True)
-class Block:
-    """Why a job waits: a word and a sentence."""
-
-    reason: str
-    message: str
-
 
 # What a sentence names of many.
 _MOST_NAMED = 5
 _ENDINGS = {"Succeeded": "succeed", "Failed": "fail", "Finished": "end"}
 
 
-def blocked_by_people(job: Job) -> Block | None:
-    """Look whether somebody holds the job."""
-    if not job.spec.held:
-        return None
-    name, namespace = job.metadata.name, job.metadata.namespace
-    return Block("Held", f"it is not placed until it is released: atoll job release {name} -n {namespace}")
-
-
 def blocked_by_jobs(job: Job, circles: Mapping[str, tuple[str, ...]]) -> Block | None:
     """Look for dependencies of a judged job that do not hold yet, or never can."""
-    if job.status.attempts:
+    if job.status.attempts and not job.spec.is_per_task:
         return None
     standings = job.status.dependencies
+    if job.spec.is_per_task and all(each.per_task or each.state == "Holds" for each in standings) and tasks_ready(job):
+        return None
     if never := [each for each in standings if each.state == "Never"]:
         why = _listed([_never(each) for each in never])
         return Block("DependencyNeverSatisfied", f"{why}: cancel this job, or take that out of spec.dependsOn")
@@ -45,12 +32,17 @@ def blocked_by_jobs(job: Job, circles: Mapping[str, tuple[str, ...]]) -> Block |
 
 
 def _never(standing: DependencyStatus) -> str:
+    if standing.per_task and standing.phase:
+        let_go = Tasks.parse(standing.tasks or "")
+        return f"job {standing.job} is {standing.phase}, and lets no more tasks go than {let_go.shown() or 'none'}"
     what = f"is {standing.phase}" if standing.phase else "was deleted"
     return f"job {standing.job} {what} and should {_ENDINGS[standing.condition]}"
 
 
 def _awaited(standing: DependencyStatus) -> str:
     state = f"it is {standing.phase}" if standing.phase else "it does not exist yet"
+    if standing.per_task and standing.phase:
+        return f"the tasks of job {standing.job} to {_ENDINGS[standing.condition]} one by one ({state})"
     return f"job {standing.job} to {_ENDINGS[standing.condition]} ({state})"
 
 

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+from atoll.federation.estimates import NOTHING_LEARNED, Estimates
 from atoll.federation.placement import DatasetKey
 from atoll.federation.resources import (
     FINISHED_JOB_PHASES,
@@ -15,16 +16,20 @@ from atoll.federation.resources import (
     Inventory,
     Job,
     Queue,
+    Reservation,
     Resource,
     Run,
     run_prefix,
 )
+from atoll.hub.accounting.outlooks import NOTHING_CHARGED, Charged
 from atoll.hub.scheduler.dependencies import awaited
 
 # After looking for so many jobs, or for the runs of so many, others have their turn: leadership is renewed by tasks of
 # the same loop.
 _JOBS_AT_ONCE = 500
 R = TypeVar("R", bound=Resource)
+Spent = Callable[[Mapping[str, Queue]], Charged]
+"""Gives what the accounts have of some queues."""
 Inventories = Callable[[str], Inventory | None]
 """Gives by name what a cluster's agent reported last."""
 
@@ -47,7 +52,8 @@ class Snapshot:
     """Frozen objects by name. Everything that a cycle decides, it decides from this.
 
     Jobs that have ended are left out, and their runs, unless one still goes on: there are more of them every day. Those
-    that a pending job depends on are there.
+    that a pending job depends on are there. With `is_fed` the book of waiting jobs was told of changes one by one, and
+    `jobs` is only for looking up single ones.
     """
 
     taken_at: datetime
@@ -56,6 +62,10 @@ class Snapshot:
     clusters: tuple[Cluster, ...]
     queues: Mapping[str, Queue]
     datasets: Mapping[DatasetKey, Dataset]
+    estimates: Estimates = NOTHING_LEARNED
+    is_fed: bool = False
+    charged: Charged = NOTHING_CHARGED
+    reservations: tuple[Reservation, ...] = ()
 
     def job_of(self, run: Run) -> Job | None:
         """Find the job that a run is an attempt of."""
@@ -78,6 +88,11 @@ def as_reported(cluster: Cluster, inventory: Inventory | None) -> Cluster:
     return cluster.model_copy(update={"status": cluster.status.model_copy(update={"inventory": inventory})})
 
 
+def nothing_charged(_queues: Mapping[str, Queue]) -> Charged:
+    """Know of no accounts."""
+    return NOTHING_CHARGED
+
+
 def by_status(_name: str) -> None:
     """Know of no report."""
 
@@ -93,10 +108,22 @@ async def _add_awaited(client: Reader, jobs: dict[str, Job]) -> None:
             jobs[key] = ended
 
 
-async def take_snapshot(client: Reader, now: datetime, inventories: Inventories = by_status) -> Snapshot:
-    """Read everything. Jobs are read before runs, so that a run created meanwhile is seen beside its job."""
+async def take_snapshot(
+    client: Reader,
+    now: datetime,
+    inventories: Inventories = by_status,
+    *,
+    estimates: Estimates = NOTHING_LEARNED,
+    charged: Spent = nothing_charged,
+    whole: bool = False,
+) -> Snapshot:
+    """Read everything. Jobs are read before runs, so that a run created meanwhile is seen beside its job.
+
+    With `whole` also when nobody waits: somebody asks what would be if. The hub's own cycles begin with a feed instead
+    (feed.py), which reads what changed.
+    """
     jobs = {job.key: job for job in await client.list_unfinished(Job, FINISHED_JOB_PHASES)}
-    if all(job.status.phase != "Pending" for job in jobs.values()):  # nobody waits: nothing else is looked at
+    if not whole and all(job.status.phase != "Pending" for job in jobs.values()):  # nobody waits
         return Snapshot(now, {}, (), (), {}, {})
     runs = {run.key: run for run in await client.list_unfinished(Run, FINISHED_RUN_PHASES)}
     for number, job in enumerate(tuple(jobs.values())):
@@ -108,14 +135,23 @@ async def take_snapshot(client: Reader, now: datetime, inventories: Inventories 
         if job_key(run) not in jobs and (ended := await client.get(Job, run.metadata.namespace, run.spec.job)):
             jobs[ended.key] = ended
     await _add_awaited(client, jobs)
+    seen = Snapshot(now, jobs, tuple(runs[key] for key in sorted(runs)), (), {}, {}, estimates)
+    return await with_surroundings(seen, client, inventories, charged)
+
+
+async def with_surroundings(
+    seen: Snapshot, client: Reader, inventories: Inventories = by_status, charged: Spent = nothing_charged
+) -> Snapshot:
+    """Add all but jobs and runs to a snapshot; what was charged is read after them, so that a run which has ended
+    meanwhile is seen there, or twice, but never nowhere."""
     clusters = [as_reported(each, inventories(each.metadata.name)) for each in await client.list(Cluster)]
-    queues = await client.list(Queue)
     datasets = await client.list(Dataset)
-    return Snapshot(
-        taken_at=now,
-        jobs=jobs,
-        runs=tuple(runs[key] for key in sorted(runs)),
+    queues = {queue.metadata.name: queue for queue in await client.list(Queue)}
+    return replace(
+        seen,
         clusters=tuple(sorted(clusters, key=lambda cluster: cluster.metadata.name)),
-        queues={queue.metadata.name: queue for queue in queues},
+        queues=queues,
         datasets={(dataset.metadata.namespace or "", dataset.metadata.name): dataset for dataset in datasets},
+        charged=charged(queues),
+        reservations=tuple(await client.list(Reservation)),
     )

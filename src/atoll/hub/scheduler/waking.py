@@ -6,7 +6,7 @@ Owns which changes those are. It must not look at jobs: whether one waits, the c
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, TypeVar
 
-from atoll.federation.resources import Cluster, Dataset, Job, Queue, Resource, Run
+from atoll.federation.resources import Cluster, Dataset, Job, Queue, Reservation, Resource, Run
 from atoll.hub.client import Client
 from atoll.hub.members import Observed
 from atoll.hub.reports import INVENTORY
@@ -21,7 +21,8 @@ def wakers(scheduler: SchedulerLoop, client: Client, observed: Observed) -> Iter
     for model in _WATCHED:
         yield _by_objects(scheduler, client, model)
     yield _by_what_is_weighed(scheduler, client, Cluster, _of_cluster)
-    yield _by_what_is_weighed(scheduler, client, Queue, _of_queue)
+    yield _by_what_is_weighed(scheduler, client, Queue, _of_spec)
+    yield _by_what_is_weighed(scheduler, client, Reservation, _of_spec)
     yield _by_inventories(scheduler, observed)
 
 
@@ -55,9 +56,9 @@ def _of_cluster(cluster: Cluster) -> Mapping[str, object]:
     }
 
 
-def _of_queue(queue: Queue) -> Mapping[str, object]:
-    """Give what a queue was granted: what it holds, the cycle counts itself."""
-    return {"spec": queue.spec}
+def _of_spec(granted: Queue | Reservation) -> Mapping[str, object]:
+    """Give what a queue was granted, or what is kept: what is held of it, the cycle counts itself."""
+    return {"spec": granted.spec}
 
 
 async def _by_inventories(scheduler: SchedulerLoop, observed: Observed) -> None:
