@@ -131,7 +131,7 @@ class Measures:
     async def fill(self, count: int) -> None:
         """Store objects of a hub that has worked for a while, while none runs; let it see them once."""
         for parent in stored.parents(self.crowd.names[0]):
-            await self._create(parent)
+            await self.create(parent)
         self.federation.hub.stop()
         bus = await self.federation.own_bus()
         await stored.fill(bus, count, self.crowd.names)
@@ -142,9 +142,10 @@ class Measures:
     async def queue(self, count: int) -> None:
         """Submit Jobs that no cluster can start."""
         for number in range(count):
-            await self._create(stored.job(f"waits-{number}", gpus=64))
+            await self.create(stored.job(f"waits-{number}", gpus=64))
 
-    async def _create(self, obj: dict[str, Any]) -> None:
+    async def create(self, obj: dict[str, Any]) -> None:
+        """Create an object that may be there already."""
         plural = {"Namespace": "namespaces", "Queue": "queues", "Job": "jobs", "Cluster": "clusters"}[obj["kind"]]
         namespace = obj["metadata"].get("namespace")
         prefix = f"/apis/{obj['apiVersion']}" if "/" in obj["apiVersion"] else f"/api/{obj['apiVersion']}"

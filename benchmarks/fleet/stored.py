@@ -14,8 +14,8 @@ import orjson
 
 from atoll.federation.bus.connection import Bus
 from atoll.federation.resources import API_GROUP
+from atoll.federation.resources.run import RUN_FINALIZER
 from atoll.hub.client import ExistingObjects
-from atoll.hub.controllers.runs import RUN_FINALIZER
 from atoll.hub.kinds import build_registry
 from atoll.hub.store.jetstream import JetStreamStorage
 from atoll.kubeapi.resource import ResourceType
@@ -83,6 +83,29 @@ async def fill(bus: Bus, count: int, clusters: Sequence[str]) -> None:
     await asyncio.gather(*(work() for _ in range(_WRITERS)))
 
 
+async def wait_in_line(bus: Bus, told: Json, count: int, also: Json) -> None:
+    """Store copies of a Job that waits and was told why, each with an argument of its own, and one Job more."""
+    storage = await JetStreamStorage.open(bus)
+    existing = ExistingObjects()
+    store = Store(build_registry(existing), MemoryStorage())
+    numbers = iter(range(count))
+
+    async def work() -> None:
+        for number in numbers:
+            await storage.write(*_copy(store, _with_argument(told, number), f"waits-{number:06}"), expected=0)
+
+    await asyncio.gather(*(work() for _ in range(_WRITERS)))
+    await storage.write(*_copy(store, also, f"fits-{count}"), expected=0)
+
+
+def _with_argument(job_: Json, number: int) -> Json:
+    """Give a Job of the same template: it differs in what it is to work on."""
+    copied: Json = orjson.loads(orjson.dumps(job_))
+    copied["metadata"].pop("resourceVersion", None)
+    copied["spec"]["workload"]["spec"]["template"]["spec"]["containers"][0]["args"] = ["--part", str(number)]
+    return copied
+
+
 async def _objects(count: int, clusters: Sequence[str]) -> list[tuple[str, bytes]]:
     existing = ExistingObjects()
     store = existing.store = Store(build_registry(existing), MemoryStorage(), require_namespaces=True)
@@ -113,15 +136,20 @@ async def _admitted(store: Store, manifest: Json, status: Json) -> Json:
 
 def _copy(store: Store, template: Json, name: str, **spec: str) -> tuple[str, bytes]:
     """Give key and value of one more of a kind; a Run is its Job's."""
-    namespace = f"lab-{int(name.split('-')[1]) % _NAMESPACES}"
+    namespace = namespace_of(int(name.split("-")[1]))
     metadata = {**template["metadata"], "name": name, "namespace": namespace, "uid": _uid(template["kind"], name)}
     if "job" in spec:
         owner = {"apiVersion": VERSION, "kind": "Job", "name": spec["job"], "uid": _uid("Job", spec["job"])}
         metadata["ownerReferences"] = [{**owner, "controller": True, "blockOwnerDeletion": True}]
     obj = {**template, "metadata": metadata, "spec": {**template["spec"], **spec}}
-    if template["kind"] == "Job":
+    if template["kind"] == "Job" and "run" in template["status"]:
         obj["status"] = {**template["status"], "run": f"{name}-1"}
     return _type(store, template).key(namespace, name), orjson.dumps(obj)
+
+
+def namespace_of(number: int) -> str:
+    """Name the namespace of the copies of a number."""
+    return f"lab-{number % _NAMESPACES}"
 
 
 def _uid(kind: str, name: str) -> str:

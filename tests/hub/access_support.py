@@ -12,6 +12,7 @@ from atoll.hub.access.authorizer import RoleAuthorizer
 from atoll.hub.access.grant import GRANT_EXTRA, Grant
 from atoll.hub.access.grants import Grants
 from atoll.hub.access.identity import ADMINS_GROUP
+from atoll.hub.access.submitters import QueueSubmitters, SubmitterStamp
 from atoll.hub.client import ExistingObjects
 from atoll.hub.kinds import build_registry
 from atoll.kubeapi.http import create_app
@@ -57,7 +58,7 @@ class Parts:
     def __init__(self, storage: Storage) -> None:
         existing = ExistingObjects()
         self.store = existing.store = Store(build_registry(existing), storage, require_namespaces=True)
-        self.authorizer = RoleAuthorizer(Grants(self.store))
+        self.authorizer = RoleAuthorizer(Grants(self.store), QueueSubmitters(self.store))
 
     @contextlib.asynccontextmanager
     async def serving(
@@ -65,7 +66,7 @@ class Parts:
     ) -> AsyncIterator[httpx.AsyncClient]:
         """Serve in memory, with the namespaces LAB and OTHER and the queues `lab` and `night`."""
         await self.store.start()
-        access = Access(Headers(), self.authorizer, self.authorizer, auditor)
+        access = Access(Headers(), self.authorizer, self.authorizer, auditor, stamp=SubmitterStamp())
         app = create_app(self.store, self.store.registry, version=VERSION, access=access, extra_routes=routes)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://hub") as http:
             yield http

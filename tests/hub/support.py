@@ -170,7 +170,8 @@ def inventory() -> Inventory:
 class Member:
     """A cluster in memory that follows its orders: runs succeed at once, commits and transfers are done at once.
 
-    `holds_runs` leaves runs Running until `finish` is called; `nodes` is what it says first that it has.
+    `holds_runs` leaves runs Running until `finish` is called; `stops_late` leaves it to the test when a run
+    that is to stop has stopped; `nodes` is what it says first that it has.
     """
 
     def __init__(
@@ -190,6 +191,7 @@ class Member:
         self._peers = peers
         self.started_at = now()
         self.holds_runs = False
+        self.stops_late = False
         self.says_farewell = True
         self.applied: dict[str, RunOrder] = {}
         self.starts: list[str] = []
@@ -245,6 +247,8 @@ class Member:
         self.applied[key] = order
         if known is None or known.epoch != order.epoch:
             self.starts.append(f"{order.run}-e{order.epoch}")
+        if order.cancelled and self.stops_late:
+            return
         if order.cancelled:
             await self.tell(order, "Cancelled")
         elif self.holds_runs:

@@ -71,7 +71,7 @@ async def test_a_token_lets_a_program_submit_to_its_queue_and_nothing_else_until
         async def is_out() -> bool:
             return (await elsewhere.get(f"{jobs}/picks")).status_code == 401
 
-        await eventually(is_out, seconds=2)
+        await eventually(is_out, seconds=15)
         assert (await hub.http.delete(f"/access/tokens/{issued['id']}")).status_code == 404
 
 

@@ -32,10 +32,13 @@ WRITERS = {
     "queues": "OA",
     "gateways": "OA",
     "policysets": "OA",
+    "reservations": "OA",
     "namespaces": "OA",
     "rolebindings": "A",
 }
-CLUSTER_SCOPED = frozenset({"clusters", "queues", "gateways", "policysets", "namespaces", "rolebindings"})
+CLUSTER_SCOPED = frozenset(
+    {"clusters", "queues", "gateways", "policysets", "reservations", "namespaces", "rolebindings"}
+)
 CORE = frozenset({"namespaces", "events"})
 LETTER = {"V": "Viewer", "S": "Submitter", "O": "Operator", "A": "Admin"}
 SCOPES: dict[str, tuple[tuple[str, ...], str | None]] = {

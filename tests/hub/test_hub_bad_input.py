@@ -82,7 +82,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     ),
     "a workload without containers": (
         manifest("Job", "j", {"queue": "lab", "workload": {"spec": {}}}, LAB),
-        {"spec.workload": "containers must name at least one container"},
+        {"spec.workload.spec.template.spec.containers": "must name at least one container"},
     ),
     "a cluster name that is longer than Cilium allows": (
         manifest("Cluster", "c" * 33),

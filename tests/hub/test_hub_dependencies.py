@@ -26,12 +26,13 @@ def after(name: str, *others: str, condition: str = "Succeeded", **more: Any) ->
     return manifest("Job", name, job_spec(dependsOn=waits, **more), LAB)
 
 
-async def waits(hub: HubClient, job: dict[str, Any], reason: str) -> str:
-    """Wait until a job says why it is pending, and give its words."""
+async def waits(hub: HubClient, job: dict[str, Any], reason: str, words: str = "") -> str:
+    """Wait until a job says why it is pending, with some words among others, and give them all."""
 
     async def check() -> str | None:
         status = await hub.status(path_of(job))
-        return status["message"] if (status.get("phase"), status.get("reason")) == ("Pending", reason) else None
+        is_told = (status.get("phase"), status.get("reason")) == ("Pending", reason) and words in status["message"]
+        return status["message"] if is_told else None
 
     return str(await eventually(check))
 
@@ -45,7 +46,8 @@ async def test_a_chain_runs_in_its_order_and_a_held_job_when_it_is_released(hub:
         await hub.apply(manifest("Cluster", "onprem"))
         await hub.phase(f"{API}/clusters/onprem", "Ready")
         await hub.apply(last, middle, cleanup)
-        assert await waits(hub, last, "WaitingForJobs") == f"waits for job {LAB}/middle to succeed (it is Pending)"
+        told = await waits(hub, last, "WaitingForJobs", "Pending")  # first it was told that the other did not exist yet
+        assert told == f"waits for job {LAB}/middle to succeed (it is Pending)"
         assert "does not exist yet" in await waits(hub, middle, "WaitingForJobs")
         first = manifest("Job", "first", job_spec(), LAB)
         await hub.apply(first)

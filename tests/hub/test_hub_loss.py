@@ -205,7 +205,7 @@ JOBS: dict[str, tuple[Job, list[Run], tuple[str, str]]] = {
         job(retries=1),
         [run("Failed", epoch=1, reason="Lost"), run("Failed", epoch=2, reason="Drained"),
          run("Failed", epoch=3, reason="Error")],
-        ("Pending", "Retrying"),
+        ("Pending", "RetryBackoff"),
     ),
     "has used its retries": (
         job(retries=1),

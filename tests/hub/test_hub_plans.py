@@ -245,7 +245,7 @@ JOBS = {
     "commits": (job(), [run("Committing")], "Committing", "R"),
     "has succeeded": (job(), [run("Succeeded")], "Succeeded", "R"),
     "has failed": (job(), [run("Failed")], "Failed", "R"),
-    "is tried again": (job(retries=1), [run("Failed")], "Pending", "Retrying"),
+    "is tried again": (job(retries=1), [run("Failed")], "Pending", "RetryBackoff"),
     "is not tried again with a manifest that no attempt can mend": (
         job(retries=1), [run("Failed", reason="InvalidManifest")], "Failed", "InvalidManifest",
     ),
@@ -266,9 +266,9 @@ def test_a_job(name: str) -> None:
 
 
 def test_the_live_run_of_a_cancelled_job_is_cancelled_once() -> None:
-    assert jobs.plan_job(job(cancelled=True), [run("Running")], NOW).cancel == run("Running")
-    assert jobs.plan_job(job(cancelled=True), [run("Running", cancelled=True)], NOW).cancel is None
-    assert jobs.plan_job(job(cancelled=True), [run("Succeeded")], NOW).cancel is None
+    assert jobs.plan_job(job(cancelled=True), [run("Running")], NOW).stop == run("Running", cancelled=True)
+    assert jobs.plan_job(job(cancelled=True), [run("Running", cancelled=True)], NOW).stop is None
+    assert jobs.plan_job(job(cancelled=True), [run("Succeeded")], NOW).stop is None
 
 
 def test_what_the_scheduler_says_of_a_retry_stays() -> None:

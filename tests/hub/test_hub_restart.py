@@ -107,7 +107,7 @@ async def test_a_killed_hub_is_back_in_seconds_with_all_it_had_acknowledged(
                 process.send_signal(signal.SIGKILL)
                 await process.wait()
                 process = await start()
-                await eventually(is_ready, seconds=8)
+                await eventually(is_ready, seconds=30)
                 await member.tell(member.applied[f"run/{LAB}/long-1"], "Succeeded")
                 await hub.phase(path_of(JOB), "Succeeded")
             assert member.starts == ["long-1-e1"]

@@ -143,6 +143,14 @@ PHASES: dict[str, tuple[RunScope, tuple[str, str]]] = {
     ),
     "a run on a cluster that has left has failed": (scope(cluster=None), ("Failed", "ClusterGone")),
     "a run that was ordered and is not heard of yet is starting": (scope(order=order()), ("Starting", "")),
+    "a report that its order has arrived leaves a run starting": (
+        scope(run=run(phase="Starting"), order=order(), report=report("Pending")),
+        ("Starting", ""),
+    ),
+    "a report of what holds a run up is news": (
+        scope(run=run(phase="Starting"), order=order(), report=report("Pending", reason="Unschedulable")),
+        ("Pending", "Unschedulable"),
+    ),
     "a run goes as its agent reports": (scope(order=order(), report=report("Running")), ("Running", "")),
     "a report of another epoch says nothing": (
         scope(order=order(), report=report("Succeeded", epoch=7)),
@@ -228,6 +236,32 @@ def test_nothing_is_ordered_before_every_input_is_there() -> None:
     ]
 
 
+DECIDED = {"clusters": [{"cluster": "cloud", "staging": [{"dataset": "lab/anmo.1", "source": "near"}]}]}
+
+# name: who holds the version, who of them is not heard, the decision → whom it is copied from
+SOURCES: dict[str, tuple[Dataset, set[str], dict[str, Any], str]] = {
+    "the one that was decided": (dataset("near", "edge", "home", home="home"), set(), DECIDED, "near"),
+    "the home, if the decided one has it no more": (dataset("edge", "home", home="home"), set(), DECIDED, "home"),
+    "the home, if the decided one is silent": (dataset("near", "edge", "home", home="home"), {"near"}, DECIDED, "home"),
+    "the first that is heard": (dataset("near", "c", "b", "home", home="home"), {"near", "home", "b"}, DECIDED, "c"),
+    "the decided one, if nobody is heard": (dataset("near", "edge"), {"near", "edge"}, DECIDED, "near"),
+    "the home, without a decision": (dataset("edge", "home", home="home"), set(), {}, "home"),
+    "the first by name, without a home": (dataset("near", "edge"), set(), {}, "edge"),
+    "a holder, whoever a forged decision names": (dataset("edge"), set(), {**DECIDED, "selected": "x"}, "edge"),
+    "the home, of an older version": (dataset("near", version=5, home="home"), set(), DECIDED, "home"),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_an_input_is_copied_from(name: str) -> None:
+    held, unheard, decision, source = SOURCES[name]
+    placed = run(inputs=(GIVEN,))
+    placed = placed.model_copy(update={"spec": placed.spec.model_copy(update={"decision": decision})})
+    given = Input(GIVEN, held, None, frozenset(unheard))
+    plan = plan_run(scope(run=placed, inputs=(given,)), NOW)
+    assert [copy.spec.source for copy in plan.transfers] == [source]
+
+
 def test_a_copy_under_way_is_waited_for_and_not_begun_again() -> None:
     given = scope(run=run(inputs=(GIVEN,)), inputs=(Input(GIVEN, dataset("lab"), transfer("Copying")),))
     plan = plan_run(given, NOW)
@@ -281,3 +315,66 @@ def test_commit_orders_stand_until_the_success_is_written_and_go_then() -> None:
     assert (first.status.phase, first.done) == ("Succeeded", ())
     again = plan_run(replace(given, run=given.run.model_copy(update={"status": first.status})), NOW)
     assert again.done == ("picks",)
+
+
+# --- requeue, grace, rules and arrays
+
+
+def specified(base: Run, **changes: Any) -> Run:
+    return base.model_copy(update={"spec": base.spec.model_copy(update=changes)})
+
+
+def test_a_requeued_run_ends_as_such_and_its_order_says_how_long_its_pods_may_take() -> None:
+    going = specified(run(phase="Running"), cancelled=True, requeued=True, grace_seconds=5.0)
+    plan = plan_run(scope(run=going, order=order(), report=report("Running")), NOW)
+    assert plan.order is not None
+    assert (plan.order.cancelled, plan.order.grace_seconds) == (True, 5.0)
+    gone = plan_run(scope(run=going, order=plan.order, report=report("Cancelled")), NOW).status
+    assert (gone.phase, gone.reason) == ("Failed", "Requeued")
+    never = plan_run(scope(run=going), NOW).status
+    assert (never.phase, never.reason) == ("Failed", "Requeued")
+    faster = plan_run(scope(run=going, order=plan.order, report=DONE), NOW).status
+    assert faster.phase == "Succeeded", "what ended well before it could be stopped stays so"
+
+
+def test_a_requeued_run_in_a_silent_cluster_leaves_it_as_its_loss_policy_says() -> None:
+    going = specified(run(phase="Running"), cancelled=True, requeued=True)
+    fenced = order(cancelled=True, lease_seconds=10.0)
+    lost = scope(run=going, job=job(lossPolicy="Failover"), order=fenced, silence_seconds=1000.0)
+    assert (plan_run(lost, NOW).status.phase, plan_run(lost, NOW).status.reason) == ("Failed", "Lost")
+    soon = plan_run(replace(lost, silence_seconds=5.0), NOW)
+    assert soon.status.phase not in ("Failed", "Cancelled")
+
+
+def test_a_failure_that_a_rule_calls_a_success_has_its_outputs_committed() -> None:
+    policy = {"rules": [{"exitCodes": [25], "action": "Succeed"}]}
+    writes = job(outputs=[{"dataset": "picks", "mountPath": "/out"}], retryPolicy=policy)
+    ended = report("Failed", exitCode=25, reason="Error")
+    plan = plan_run(scope(job=writes, order=order(), report=ended, outputs=(output(),)), NOW)
+    assert [each.version for each in plan.commits] == [3]
+    done = plan_run(scope(job=job(retryPolicy=policy), order=order(), report=ended), NOW).status
+    assert (done.phase, done.reason, done.exit_code) == ("Succeeded", "CountedAsSuccess", 25)
+    other = plan_run(scope(job=job(retryPolicy=policy), order=order(), report=report("Failed", exitCode=1)), NOW)
+    assert other.status.phase == "Failed"
+
+
+def test_an_array_that_grows_is_ordered_so_once_and_the_manifest_stays() -> None:
+    wide = specified(run(phase="Running"), parallelism=5)
+    going = scope(run=wide, job=job(array={"count": 9}), order=order(parallelism=1), report=report("Running"))
+    grown = plan_run(going, NOW).order
+    assert grown is not None
+    assert (grown.parallelism, grown.manifests) == (5, order().manifests)
+    assert plan_run(replace(going, order=grown), NOW).order is None
+
+
+def test_a_tasks_manifest_tells_it_its_number_its_limit_and_its_grace() -> None:
+    array = job(array={"count": 9, "maxParallel": 4}, timeLimit="1h", gracePeriod="90s")
+    made = plan_run(scope(run=specified(run(), tasks="3-4", parallelism=1), job=array), NOW).order
+    assert made is not None
+    assert (made.tasks, made.parallelism) == ("3-4", 1)
+    spec = next(each for each in made.manifests if each["kind"] == "Job")["spec"]
+    pod = spec["template"]["spec"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 9, 1)
+    assert (spec["backoffLimitPerIndex"], "activeDeadlineSeconds" in spec) == (0, False)
+    assert (pod["activeDeadlineSeconds"], pod["terminationGracePeriodSeconds"]) == (3600, 90)
+    assert [variable["name"] for variable in pod["containers"][0]["env"]] == ["ATOLL_TASK", "ATOLL_TASKS"]

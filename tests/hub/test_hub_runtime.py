@@ -16,8 +16,13 @@ QUICK = Backoff(first_seconds=0.001, longest_seconds=0.01)
 class Keys(Source):
     """A source whose keys the test gives."""
 
-    def __init__(self) -> None:
+    def __init__(self, settle_seconds: float = 0.0) -> None:
         self.queue: asyncio.Queue[Iterable[Key]] = asyncio.Queue()
+        self._settle_seconds = settle_seconds
+
+    @property
+    def settle_seconds(self) -> float:
+        return self._settle_seconds
 
     async def keys(self) -> AsyncIterator[Iterable[Key]]:
         while True:
@@ -120,6 +125,14 @@ async def test_a_key_comes_again_after_the_time_it_asked_for() -> None:
     recorder = Recorder(lambda self, key: RequeueAfter(0.01) if len(self.runs) < 3 else DONE)
     await run_until(recorder, [("a", "x")], 3)
     assert len(recorder.runs) == 3
+
+
+async def test_a_source_that_lets_its_changes_gather_keeps_no_key_of_another_source_waiting() -> None:
+    recorder, slow = Recorder(), Keys(settle_seconds=3600)
+    recorder.sources = lambda: (recorder.source, slow)  # type: ignore[method-assign]
+    slow.queue.put_nowait([("ns", "gathers"), ("ns", "urgent")])
+    await run_until(recorder, [("ns", "urgent")], 1)
+    assert recorder.runs == [("ns", "urgent")]
 
 
 async def test_the_sooner_of_two_delays_holds_and_a_key_without_delay_runs_at_once() -> None:

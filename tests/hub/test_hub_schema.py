@@ -44,3 +44,9 @@ def test_no_description_is_of_a_field_that_does_not_exist() -> None:
         if field not in (everywhere if model == "*" else known.get(model, ()))
     }
     assert dead == set()
+
+
+@pytest.mark.parametrize(("kind", "part"), [("Job", "status"), ("Run", "spec")])
+def test_a_record_of_a_decision_is_owned_as_a_whole(kind: str, part: str) -> None:
+    schema = openapi_schema(next(each for each in KINDS if each.name == kind))
+    assert schema["properties"][part]["properties"]["decision"]["x-kubernetes-map-type"] == "atomic"

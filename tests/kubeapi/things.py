@@ -175,7 +175,7 @@ WORK: Mapping[str, Work] = {
         },
         "Complete",
         "Completed",
-        ("Queue:        lab", "Cluster:   onprem", "Normal  Placed"),
+        ("Queue: lab", "Cluster: onprem", "Normal Placed"),
     ),
     CLUSTER: Work(
         "jobs.batch",
@@ -187,6 +187,6 @@ WORK: Mapping[str, Work] = {
         },
         "Complete",
         "SuccessfulCreate",
-        ("Pods Statuses:    0 Active (0 Ready) / 1 Succeeded / 0 Failed", "Normal  SuccessfulCreate"),
+        ("Pods Statuses: 0 Active (0 Ready) / 1 Succeeded / 0 Failed", "Normal SuccessfulCreate"),
     ),
 }

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from atoll.federation.resources import Resource
-from atoll.kubeapi.errors import ApiError, NotFound
+from atoll.kubeapi.errors import ApiError
 from atoll.kubeapi.reading import key_prefix
 from atoll.kubeapi.resource import ResourceType
 from atoll.kubeapi.store import Store
@@ -48,14 +48,18 @@ class Events:
 
     async def _write(self, event: dict[str, Any]) -> None:
         metadata, now = event["metadata"], _stamp(self._clock())
-        try:
-            known = await self._store.get(self._type, metadata["namespace"], metadata["name"])
-        except NotFound:
+        known = self._known(metadata["namespace"], metadata["name"])
+        if known is None:
             event |= {"count": 1, "firstTimestamp": now, "lastTimestamp": now}
             await self._store.create(self._type, event, field_manager=_COMPONENT)
             return
         known |= {"count": int(known.get("count", 1)) + 1, "lastTimestamp": now}
         await self._store.update(self._type, known, field_manager=_COMPONENT)
+
+    def _known(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """Find an event as far as is known here: only one that leads writes them, and so sees its own."""
+        entry = self._store.cache.get(self._type.prefix, self._type.key(namespace, name))
+        return None if entry is None else self._type.decode(entry.raw)
 
     async def clear(self, about: Resource, reason: str) -> None:
         """Delete the events of a trouble that is over: it must not be taken for one that stands."""

@@ -21,6 +21,8 @@ _MAP_KEYS: Mapping[str, str] = {
     "replicas": "cluster",
 }
 _SETS = frozenset({"residency", "topics"})
+# Maps that are written and replaced as a whole: nobody owns one field of a record of a decision.
+_ATOMIC_MAPS = frozenset({"decision"})
 _DROPPED = frozenset({"title", "$defs", "$ref", "anyOf", "allOf", "const", "default", "exclusiveMinimum"})
 _FREE_FORM: dict[str, Any] = {"x-kubernetes-preserve-unknown-fields": True}
 
@@ -60,6 +62,8 @@ def _convert(node: Mapping[str, Any], definitions: Mapping[str, Any], name: str 
     if "items" in node:
         schema["items"] = _convert(node["items"], definitions)
         schema |= _list_hint(name, schema["items"])
+    if name in _ATOMIC_MAPS:
+        schema["x-kubernetes-map-type"] = "atomic"
     return _additional(schema, node, definitions)
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from atoll.federation.errors import InvalidInput
+from atoll.federation.resources.budget import MOST_PERIOD_DAYS
 
 _LEAST_LEASE_SECONDS = 4.0
+_DAY_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,10 @@ class HubSettings:
     # Audit records go when they are this old, or when this much is full: of half a kilobyte each, two million.
     audit_keep_seconds: float = 90 * 86_400.0
     audit_bytes: int = 1_000_000_000
+    # Account records, and the sums of their days, go when they are this old; records also when this much is full: of
+    # half a kilobyte each, four million. At least as long as the longest period of a budget (federation/resources).
+    accounts_keep_seconds: float = 400 * 86_400.0
+    accounts_bytes: int = 2_000_000_000
     log_level: str = "info"
     # Without TLS the hub serves only if told that somebody else ends it before; without authentication, on loopback.
     tls: TlsFiles | None = None
@@ -156,6 +162,11 @@ def is_loopback(host: str) -> bool:
 
 
 def _contradictions(settings: HubSettings) -> Iterator[str]:
+    if settings.accounts_keep_seconds < MOST_PERIOD_DAYS * _DAY_SECONDS:
+        yield (
+            f"--accounts-keep is too short: budgets have periods of up to {MOST_PERIOD_DAYS} days, and what was spent "
+            f"in one must be known; give at least {MOST_PERIOD_DAYS * _DAY_SECONDS:.0f} seconds"
+        )
     # Job deadlines are whole seconds, and a heartbeat comes every ten: less than this is over before it is renewed.
     least = max(_LEAST_LEASE_SECONDS, settings.heartbeat_timeout_seconds)
     if settings.run_lease_seconds < least:

@@ -50,6 +50,8 @@ def union(left: FieldSet, right: FieldSet) -> FieldSet:
 
 def difference(left: FieldSet, right: FieldSet) -> FieldSet:
     """Return the paths of `left` that are not in `right`; a member of `right` does not take what is below it."""
+    if left.keys().isdisjoint(right):  # the usual case: a status was written, and others own only what is beside it
+        return left
     return _combine(left, right, keep_missing=True)
 
 

@@ -31,6 +31,7 @@ class GarbageCollector:
         self._graph = OwnerGraph()
         self._due: asyncio.Queue[str] = asyncio.Queue()
         self._queued: set[str] = set()
+        self._refused: set[str] = set()  # what is to be tried again when the object changes in any way
         self._loading: set[ResourceType] = set()
         self._loaded = asyncio.Event()
 
@@ -81,6 +82,9 @@ class GarbageCollector:
             return
         node = Node.of(rt, event.object)
         unseen.discard(node.uid)
+        if event.type == "MODIFIED" and node == self._graph.get(node.uid) and node.uid not in self._refused:
+            return  # its status was written, mostly: nothing that is decided here follows from that
+        self._refused.discard(node.uid)
         self._enqueue(self._graph.drop(node.uid) if event.type == "DELETED" else self._graph.put(node))
 
     def _enqueue(self, uids: set[str]) -> None:
@@ -106,6 +110,7 @@ class GarbageCollector:
                     log.info("collector will try again", extra=facts)
                     asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._enqueue, {uid})
                 else:
+                    self._refused.add(uid)
                     log.warning("collector was refused; it tries again when the object changes", extra=facts)
 
     async def _collect(self, node: Node) -> None:

@@ -61,12 +61,12 @@ def strict_decoding(rt: ResourceType, faults: Sequence[str]) -> str:
 class Writer:
     """One write to one resource at one instant."""
 
-    def __init__(self, rt: ResourceType, options: WriteOptions, *, now: str, uid: str) -> None:
-        """Args: `uid` is for the object, should this write create one."""
+    def __init__(self, rt: ResourceType, options: WriteOptions, *, now: str, new_uid: Callable[[], str]) -> None:
+        """Args: `new_uid` is for the object, should this write create one."""
         self.rt = rt
         self.options = options
         self._now = now
-        self._uid = uid
+        self._new_uid = new_uid
 
     # what was sent
 
@@ -143,7 +143,7 @@ class Writer:
         obj = _copy(draft)
         if self.rt.has_status:
             obj.pop("status", None)
-        metadata.stamp_new(self.rt, obj, uid=self._uid, now=self._now)
+        metadata.stamp_new(self.rt, obj, uid=self._new_uid(), now=self._now)
         obj["metadata"].pop("managedFields", None)
         return obj
 

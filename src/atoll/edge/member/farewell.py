@@ -22,10 +22,10 @@ from atoll.edge.member.objects import FIELD_MANAGER, RUN_LABEL, Kind, Object, Ob
 from atoll.edge.member.runs import Reports
 from atoll.edge.member.services import CLAIM, DEPLOYMENT, SERVICE_SELECTOR
 from atoll.edge.member.work import DONE, RequeueAfter, Result
-from atoll.edge.member.workload import JOB
 from atoll.federation.bus.admission import CREDENTIALS_SECRET
 from atoll.federation.bus.farewell import FAREWELL, FAREWELL_KEY, FarewellOrder, FarewellReport, Leftover
 from atoll.federation.resources import DATASET_CLAIM
+from atoll.federation.workloads import known_kinds
 from atoll.policies.stamp import POLICYSET_LABEL
 
 log = structlog.get_logger(__name__)
@@ -36,7 +36,7 @@ _TOLD = 50
 _NAMES = {RUNS: "run", POLICYSETS: "policy set", SERVICES: "data service of namespace"}
 # What an agent that lost its disk may have left behind, by the label that all of it carries.
 _SWEPT: Sequence[tuple[Kind, str]] = (
-    (JOB, RUN_LABEL),
+    *((Kind(*kind), RUN_LABEL) for kind in known_kinds()),
     (DEPLOYMENT, SERVICE_SELECTOR),
     (Kind("networking.k8s.io/v1", "NetworkPolicy"), POLICYSET_LABEL),
     (Kind("cilium.io/v2", "CiliumNetworkPolicy"), POLICYSET_LABEL),

@@ -3,25 +3,38 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from typing import Any, Protocol
 
 from atoll.edge.member.kube import Kube
-from atoll.edge.member.objects import Object, ObjectRef, Selection, condition
-from atoll.edge.member.workload import JOB, JOB_NAME_LABEL, POD
+from atoll.edge.member.objects import Object, ObjectRef, Selection, labels_of
+from atoll.edge.member.ordered import POD
 from atoll.federation.bus.messages import LogsRequest
 from atoll.federation.errors import NotFound
 
 _WAIT_SECONDS = 0.5
-_ENDS = ("Complete", "Failed")
+# Whose task of an array a pod is (batch/v1 JobCompletionIndexAnnotation; a label, too, since Kubernetes 1.28).
+_INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
 # kubectl's: which container's log is meant when none is named.
 _DEFAULT_CONTAINER_ANNOTATION = "kubectl.kubernetes.io/default-container"
+
+
+class Runs(Protocol):
+    """What is needed to know of runs."""
+
+    def selector(self, namespace: str, run: str) -> str:
+        """Give the label selector of a run's pods."""
+        ...
+
+    def is_over(self, namespace: str, run: str, *, has_begun: bool) -> bool:
+        """Tell whether a run will make no more pods; one that is not known may still come, unless it had begun."""
+        ...
 
 
 class Logs:
     """Reads the logs of one cluster's runs."""
 
-    def __init__(self, kube: Kube) -> None:
-        self._kube = kube
+    def __init__(self, kube: Kube, runs: Runs) -> None:
+        self._kube, self._runs = kube, runs
 
     async def serve(self, payload: bytes) -> AsyncIterator[bytes]:
         """Give the log of a run's pods, oldest pod first; with `follow` wait for them to start and to end.
@@ -32,8 +45,8 @@ class Logs:
         request = LogsRequest.decode(payload)
         seen: set[str] = set()
         while True:
-            # Asked before the pods are listed: a Job that has ended makes no pod after those that are listed then.
-            has_ended = not request.follow or await self._has_ended(request, has_begun=bool(seen))
+            # Asked before the pods are listed: a run that is over makes no pod after those that are listed then.
+            has_ended = not request.follow or self._runs.is_over(request.namespace, request.run, has_begun=bool(seen))
             for pod in await self._pods(request):
                 if pod["metadata"]["uid"] not in seen and _has_started(pod):
                     seen.add(pod["metadata"]["uid"])
@@ -44,7 +57,7 @@ class Logs:
                 break
             await asyncio.sleep(_WAIT_SECONDS)
         if not seen:
-            raise NotFound(f"run {request.namespace}/{request.run} has no pod that has started: try again, or follow")
+            raise NotFound(f"run {request.namespace}/{request.run} has no pod that has started")
 
     def _open(self, pod: Object, request: LogsRequest) -> AsyncGenerator[bytes, None]:
         container = _container_of(pod)
@@ -52,14 +65,12 @@ class Logs:
             ObjectRef.of(pod), container=container, follow=request.follow, tail_lines=request.tail_lines
         )
 
-    async def _has_ended(self, request: LogsRequest, *, has_begun: bool) -> bool:
-        """Whether the Job will make no more pods: it has finished, or was there and is gone."""
-        job = await self._kube.get(ObjectRef(JOB, request.namespace, request.run))
-        return has_begun if job is None else any(condition(job, how).get("status") == "True" for how in _ENDS)
-
     async def _pods(self, request: LogsRequest) -> list[Object]:
-        selection = Selection(request.namespace, label_selector=f"{JOB_NAME_LABEL}={request.run}")
+        selector = self._runs.selector(request.namespace, request.run)
+        selection = Selection(request.namespace, label_selector=selector)
         pods = (await self._kube.list(POD, selection, project=lambda pod: pod)).items
+        if request.task is not None:
+            pods = [pod for pod in pods if labels_of(pod).get(_INDEX_LABEL) == str(request.task)]
         return sorted(pods, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]))
 
 

@@ -46,11 +46,19 @@ class Worker:
         self._waiting: set[str] = set()
         self._busy: set[str] = set()
         self._again: set[str] = set()
+        self._soon: dict[str, float] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._backoffs: dict[str, Backoff] = {}
 
-    def add(self, key: str) -> None:
-        """Ask for a key to be reconciled, now or as soon as its current reconcile ends."""
+    def add(self, key: str, *, within_seconds: float = 0.0) -> None:
+        """Ask for a key to be reconciled, now or as soon as its current reconcile ends.
+
+        Args:
+            within_seconds: how long it may wait for others of its kind, which then cost nothing.
+        """
+        if within_seconds:
+            self._add_soon(key, within_seconds)
+            return
         if timer := self._timers.pop(key, None):
             timer.cancel()
         if key in self._busy:
@@ -58,6 +66,20 @@ class Worker:
         elif key not in self._waiting:
             self._waiting.add(key)
             self._ready.put_nowait(key)
+
+    def _add_soon(self, key: str, seconds: float) -> None:
+        if key in self._busy:
+            self._soon[key] = seconds
+        elif key not in self._waiting:
+            self._call_in(seconds, key)
+
+    def _call_in(self, seconds: float, key: str) -> None:
+        """Add a key after a while, or when it is already to be, if that is sooner."""
+        loop, standing = asyncio.get_running_loop(), self._timers.get(key)
+        if standing is None or loop.time() + seconds < standing.when():
+            if standing is not None:
+                standing.cancel()
+            self._timers[key] = loop.call_later(seconds, self.add, key)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -78,11 +100,13 @@ class Worker:
                 delay = await self._attempt(key)
             finally:
                 self._busy.discard(key)
+            soon = self._soon.pop(key, None)
             if key in self._again:
                 self._again.discard(key)
                 self.add(key)
-            elif delay is not None:
-                self._timers[key] = asyncio.get_running_loop().call_later(delay, self.add, key)
+            else:
+                for seconds in (each for each in (delay, soon) if each is not None):
+                    self._call_in(seconds, key)
 
     async def _attempt(self, key: str) -> float | None:
         """Reconcile once; give the delay after which to try again, None if not by itself."""

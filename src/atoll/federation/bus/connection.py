@@ -52,13 +52,19 @@ class Bus(Link):
         """
         await self._ensure_stream(log_stream(stream, prefix, max_bytes=max_bytes, taken_in=taken_in))
 
-    async def ensure_records(self, stream: str, prefix: str, *, max_bytes: int, max_age_seconds: float) -> None:
+    async def ensure_records(
+        self, stream: str, prefix: str, *, max_bytes: int, max_age_seconds: float, in_batches: bool = False
+    ) -> None:
         """Make the stream behind records that nobody alters: it refuses to delete or purge, and drops the oldest only.
 
-        The server does not take these refusals back (nats-server, `checkStreamCfg`); who may delete a whole stream is
-        for the permissions of an account to say.
+        With `in_batches` it takes atomic batches, too, so that many records can share a commit. The server does not
+        take the refusals back (nats-server, `checkStreamCfg`); who may delete a whole stream is for the permissions of
+        an account to say.
         """
-        await self._ensure_stream(record_stream(stream, prefix, max_bytes=max_bytes, max_age_seconds=max_age_seconds))
+        config = record_stream(
+            stream, prefix, max_bytes=max_bytes, max_age_seconds=max_age_seconds, in_batches=in_batches
+        )
+        await self._ensure_stream(config)
 
     async def purge(self, stream: str, subject: str, *, before: int) -> int:
         """Delete the messages of one subject whose stream sequence is below `before`; give how many there were.

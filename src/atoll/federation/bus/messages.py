@@ -52,6 +52,8 @@ class RunOrder(Message):
     """desired: run/<namespace>/<run>. Apply these manifests for this run; `cancelled` asks to stop it.
 
     With `lease_seconds` the run may go on only that long after the agent sent the newest heartbeat that was stored.
+    `tasks` names those indexes of an Indexed Job that shall run, where that is not all of them; `parallelism` how many
+    at once, over what its manifest says. When it is stopped, its pods have `grace_seconds`, or less where they say so.
     """
 
     namespace: str
@@ -61,10 +63,13 @@ class RunOrder(Message):
     manifests: tuple[Manifest, ...]
     cancelled: bool = False
     lease_seconds: Annotated[float, Field(gt=0)] | None = None
+    tasks: str = ""
+    parallelism: Positive | None = None
+    grace_seconds: Annotated[float, Field(ge=0)] | None = None
 
 
 class RunReport(Message):
-    """observed: run/<namespace>/<run>."""
+    """observed: run/<namespace>/<run>. Tasks are the indexes of an Indexed Job, in the form of federation/tasks.py."""
 
     namespace: str
     run: str
@@ -77,6 +82,9 @@ class RunReport(Message):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     usage: Usage = Usage()
+    running_tasks: NonNegative = 0
+    succeeded_tasks: str = ""
+    failed_tasks: str = ""
     at: datetime
 
 
@@ -157,9 +165,10 @@ class MeshReport(Message):
 
 
 class LogsRequest(Message):
-    """rpc logs. Answered by chunks of log bytes, then an end mark (see Bus.request_many)."""
+    """rpc logs. Answered by chunks of log bytes, then an end mark (see Bus.request_many). `task`: one index only."""
 
     namespace: str
     run: str
     follow: bool = False
     tail_lines: NonNegative | None = None
+    task: NonNegative | None = None

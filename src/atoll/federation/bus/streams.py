@@ -42,7 +42,9 @@ def log_stream(stream: str, prefix: str, *, max_bytes: int, taken_in: str) -> di
     }
 
 
-def record_stream(stream: str, prefix: str, *, max_bytes: int, max_age_seconds: float) -> dict[str, Any]:
+def record_stream(
+    stream: str, prefix: str, *, max_bytes: int, max_age_seconds: float, in_batches: bool = False
+) -> dict[str, Any]:
     """Set up the stream behind records that nobody alters. See Bus.ensure_records."""
     return {
         "name": stream,
@@ -54,4 +56,5 @@ def record_stream(stream: str, prefix: str, *, max_bytes: int, max_age_seconds: 
         "max_age": int(max_age_seconds * _SECOND),
         "deny_delete": True,
         "deny_purge": True,
+        **({"allow_atomic": True, "allow_direct": True} if in_batches else {}),
     }

@@ -143,6 +143,16 @@ class Resource(Model):
         """`namespace/name`, or `name` where the kind is cluster-scoped."""
         return f"{self.metadata.namespace}/{self.metadata.name}" if self.metadata.namespace else self.metadata.name
 
+    def wire_status(self) -> dict[str, Any]:
+        """Give the JSON form of the status, with what says whose it is and which version it was made from."""
+        identity = {"name", "namespace", "resource_version"}
+        chosen: dict[str, Any] = {"api_version": True, "kind": True, "metadata": identity, "status": True}
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, include=chosen)
+
+    def has_status_of(self, other: "Resource") -> bool:
+        """Tell whether two states of an object of a kind with a status say the same there."""
+        return bool(getattr(self, "status", None) == getattr(other, "status", None))
+
 
 def resolve(reference: str, namespace: str) -> tuple[str, str]:
     """Split a reference into (namespace, name); one without a namespace means the referrer's own."""

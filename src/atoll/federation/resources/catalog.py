@@ -12,6 +12,7 @@ from atoll.federation.resources.gateway import Gateway
 from atoll.federation.resources.job import Job
 from atoll.federation.resources.policyset import PolicySet
 from atoll.federation.resources.queue import Queue
+from atoll.federation.resources.reservation import Reservation
 from atoll.federation.resources.rolebinding import RoleBinding
 from atoll.federation.resources.run import Run
 from atoll.federation.resources.stream import Stream
@@ -71,17 +72,24 @@ KINDS: tuple[Kind, ...] = (
         "GPUS integer .status.usedGpus", "SHARE number .status.share", "FAIR number .status.fairShare wide",
         "PARENT string .spec.parent wide",
     )),
+    Kind(Reservation, "reservations", ("rsv",), False, _columns(
+        "PHASE string .status.phase", "QUEUE string .spec.queue",
+        "STARTS string .spec.starts", "ENDS string .spec.ends",
+        "GPUS integer .status.reserved.gpus", "FREE integer .status.freeGpus",
+        "CLUSTERS string .status.clusters[*].cluster wide", "FREE_CPU integer .status.free.millicores wide",
+    )),
     Kind(Job, "jobs", ("aj",), True, _columns(
         "PHASE string .status.phase", "QUEUE string .spec.queue", "CLUSTER string .status.cluster",
-        "REASON string .status.reason",
+        "TASKS string .status.array.progress", "REASON string .status.reason",
         "RUN string .status.run wide", "PRIORITY integer .spec.priority wide",
-    ), immutable=("queue", "inputs", "outputs", "gpu", "workload")),
+        "USER string .metadata.annotations['atoll.dev/submitter'] wide",
+    ), immutable=("queue", "inputs", "outputs", "gpu", "workload", "array")),
     Kind(Run, "runs", (), True, _columns(
         "PHASE string .status.phase", "JOB string .spec.job", "CLUSTER string .spec.cluster",
         "EPOCH integer .spec.epoch", "REASON string .status.reason",
         "MESSAGE string .status.message wide",
         "EXIT integer .status.exitCode wide",
-    ), immutable=("job", "cluster", "epoch", "inputs", "decision")),
+    ), immutable=("job", "cluster", "epoch", "inputs", "decision", "tasks")),
     Kind(Dataset, "datasets", ("ds",), True, _columns(
         "VERSION integer .status.version", "COMPLETE boolean .status.complete", "FILES integer .status.files",
         "BYTES integer .status.bytes",

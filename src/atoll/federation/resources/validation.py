@@ -1,10 +1,11 @@
 """Check a manifest against its kind: every problem at once, each with the field's path as a person would write it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from atoll.federation.resources.base import (
     ABSOLUTE_PATH_PATTERN,
@@ -16,6 +17,7 @@ from atoll.federation.resources.base import (
     Resource,
 )
 from atoll.federation.resources.catalog import Kind
+from atoll.federation.resources.job import JobSpec
 from atoll.federation.resources.schedule import END_PATTERN, TIME_PATTERN
 from atoll.federation.resources.trigger import Trigger, job_spec
 
@@ -34,15 +36,30 @@ def parse(kind: Kind, manifest: Mapping[str, Any]) -> tuple[Resource | None, tup
     try:
         resource = kind.model.model_validate(manifest)
     except ValidationError as error:
-        return None, problems(error)
+        return None, problems(error, kind.model)
     extra = _trigger_problems(resource) if isinstance(resource, Trigger) else ()
     return (None, extra) if extra else (resource, ())
 
 
-def problems(error: ValidationError, prefix: str = "") -> tuple[FieldProblem, ...]:
-    """Turn pydantic's report into field problems."""
+def status_problems(kind: Kind, status: Any) -> tuple[FieldProblem, ...]:
+    """Name every problem of a status by itself; the kind must have one. Pure."""
+    model = kind.model.model_fields["status"].annotation
+    assert isinstance(model, type) and issubclass(model, BaseModel), f"the status of {kind.name} is a model"
+    try:
+        model.model_validate(status)
+    except ValidationError as error:
+        return problems(error, model, prefix="status")
+    return ()
+
+
+def problems(error: ValidationError, model: type[BaseModel], *, prefix: str = "") -> tuple[FieldProblem, ...]:
+    """Turn pydantic's report into field problems; the model is what was validated."""
     items = error.errors(include_url=False)
-    return tuple(_problem(item, prefix) for item in items if not _is_consequence(item, items))
+    return tuple(
+        _unknown(item, model, prefix) if item["type"] == "extra_forbidden" else _problem(item, prefix)
+        for item in items
+        if not _is_consequence(item, items)
+    )
 
 
 def changed_immutable(kind: Kind, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[FieldProblem, ...]:
@@ -74,6 +91,10 @@ _REASONS = {
     "extra_forbidden": "FieldValueUnknown",
     "literal_error": "FieldValueNotSupported",
 }
+# What pydantic puts before the words of a ValueError.
+_RAISED = "Value error, "
+# How alike a field must be to be named: below, unlike words are taken for slips; above, two slips are one too many.
+_NEAR = 0.6
 # Pydantic speaks of Python's types, a manifest has YAML's.
 _TYPES = {
     "tuple_type": "must be a list",
@@ -82,8 +103,12 @@ _TYPES = {
     "model_type": "must be a map",
     "model_attributes_type": "must be a map",
     "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
     "float_type": "must be a number",
+    "float_parsing": "must be a number",
     "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
     "string_type": "must be a string",
 }
 # What a pattern asks for, in words: nobody should have to read a regular expression to mend a manifest.
@@ -101,21 +126,55 @@ _WORDS = {
 
 def _problem(item: Any, prefix: str) -> FieldProblem:
     kind, value = item["type"], item.get("input")
-    field = ".".join(part for part in (prefix, field_path(item["loc"])) if part)
+    context = item.get("ctx", {})
+    field = ".".join(part for part in (prefix, field_path(item["loc"]), context.get("field")) if part)
     reason = _REASONS.get(kind, "FieldValueInvalid")
     if kind == "missing":
         return FieldProblem(field, "is required", reason)
-    if kind == "extra_forbidden":
-        return FieldProblem(field, "unknown field", reason)
-    context = item.get("ctx", {})
     words = _WORDS.get(context.get("pattern", ""))
-    message = f"must be {words}" if words else _TYPES.get(kind) or str(item["msg"]).removeprefix("Value error, ")
+    message = f"must be {words}" if words else _TYPES.get(kind) or str(item["msg"]).removeprefix(_RAISED)
     if kind in ("too_short", "too_long"):
         message = _length(context)
     if kind == "string_type" and isinstance(value, int | float):  # YAML reads 1, 0.5 and yes as something else
         message += ": quote it"
     shown = f"{value!r}: " if isinstance(value, str | int | float | bool) and len(str(value)) <= 80 else ""
     return FieldProblem(field, shown + message[:1].lower() + message[1:], reason)
+
+
+def value_problem(error: ValidationError) -> str:
+    """Say of a value that stands alone, as on a command line, what is wrong with it: the first problem."""
+    item = error.errors(include_url=False)[0]
+    return str(item["msg"]).removeprefix(_RAISED) if item["type"] == "value_error" else _problem(item, "").message
+
+
+def _unknown(item: Any, model: type[BaseModel], prefix: str) -> FieldProblem:
+    """Say that there is no such field, and which one was probably meant."""
+    *above, name = item["loc"]
+    field = ".".join(part for part in (prefix, field_path(item["loc"])) if part)
+    lowered = {each.lower(): each for each in _fields_at(model, above)}
+    typed = str(name).lower()
+    near = [each for each in lowered if each.startswith(typed)] or get_close_matches(typed, lowered, n=1, cutoff=_NEAR)
+    hint = f": did you mean {lowered[near[0]]}?" if near else ""
+    return FieldProblem(field, f"unknown field{hint}", _REASONS["extra_forbidden"])
+
+
+def _fields_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """Name the fields of what stands at a location; none where that is no model, or one of several."""
+    models = [model]
+    for step in location:
+        if isinstance(step, int):
+            continue
+        found = [field for each in models for own, field in each.model_fields.items() if step in (own, field.alias)]
+        models = [inner for field in found for inner in _models_in(field.annotation)]
+    return [field.alias or own for each in models for own, field in each.model_fields.items()]
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Find the models of an annotation such as tuple[Annotated[Model, ...], ...] | None."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
 
 
 def _length(context: Mapping[str, Any]) -> str:
@@ -130,7 +189,7 @@ def _trigger_problems(trigger: Trigger) -> tuple[FieldProblem, ...]:
     try:
         job_spec(trigger.spec.job, "sample", 1)
     except ValidationError as error:
-        return problems(error, prefix="spec.job.spec")
+        return problems(error, JobSpec, prefix="spec.job.spec")
     return ()
 
 

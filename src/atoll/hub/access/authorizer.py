@@ -1,4 +1,4 @@
-"""The hub's authorization: roles over requests, and queues over the jobs that a Submitter writes.
+"""The hub's authorization: roles over requests, and queues over the jobs that are written.
 
 Owns kubeapi's Authorizer and Admission for the hub. The decisions are pure, over the grants of `grants`; nothing here
 does I/O. A trigger is admitted like the job that it will create, since nobody asks again when it fires.
@@ -10,6 +10,7 @@ from typing import Any
 from atoll.hub.access import roles
 from atoll.hub.access.grant import Grant
 from atoll.hub.access.grants import Grants
+from atoll.hub.access.submitters import QueueSubmitters, is_new_work
 from atoll.kubeapi.http.access import Action, Decision, Rule, User
 from atoll.kubeapi.resource import Object
 
@@ -20,8 +21,8 @@ _QUEUE_PATHS: Mapping[str, tuple[str, ...]] = {"jobs": ("spec", "queue"), "trigg
 class RoleAuthorizer:
     """Decides by roles. It is both the Authorizer and the Admission of the hub."""
 
-    def __init__(self, grants: Grants) -> None:
-        self._grants = grants
+    def __init__(self, grants: Grants, submitters: QueueSubmitters) -> None:
+        self._grants, self._submitters = grants, submitters
 
     async def authorize(self, user: User, action: Action) -> Decision:
         """Decide over one action; see Authorizer."""
@@ -32,18 +33,30 @@ class RoleAuthorizer:
         return roles.rules(self._grants.of(user), namespace)
 
     def admit(self, user: User, action: Action, new: Object, old: Object | None) -> Decision:
-        """Decide over an object as it would be stored; see Admission."""
-        return admitted(self._grants.of(user), action, new, old)
+        """Decide over an object as it would be stored; see Admission. An Admin submits wherever they like."""
+        grants = self._grants.of(user)
+        decision = admitted(grants, action, new, old)
+        path = _queue_path(action)
+        if not decision.allowed or path is None or _is_admin(grants):
+            return decision
+        queue = _at(new, path)
+        if queue is None or not (is_new_work(new, old) or queue != _at(old, path)):
+            return decision
+        why = self._submitters.refusal(user, queue)
+        return Decision(not why, why)
 
     def is_admin(self, user: User) -> bool:
         """Tell whether the user is an Admin."""
-        return any(grant.role == "Admin" for grant in self._grants.of(user))
+        return _is_admin(self._grants.of(user))
+
+    def sees_inside(self, user: User, namespace: str) -> bool:
+        """Tell whether a role lets the user read what is in a namespace."""
+        return any(roles.holds_in(grant, namespace) for grant in self._grants.of(user))
 
 
 def admitted(grants: Sequence[Grant], action: Action, new: Object, old: Object | None) -> Decision:
     """Check that one grant covers both the namespace and the queue of an object, and the queue that it had. Pure."""
-    target = action.target
-    path = _QUEUE_PATHS.get(target.plural) if target is not None and not target.subresource else None
+    path = _queue_path(action)
     if path is None:
         return Decision(True)
     namespace = str(new["metadata"].get("namespace") or "")
@@ -52,6 +65,15 @@ def admitted(grants: Sequence[Grant], action: Action, new: Object, old: Object |
         if queue is not None and not any(grant.covers_queue(queue) for grant in writers):
             return Decision(False, _why_not(queue, writers, namespace))
     return Decision(True)
+
+
+def _queue_path(action: Action) -> tuple[str, ...] | None:
+    target = action.target
+    return _QUEUE_PATHS.get(target.plural) if target is not None and not target.subresource else None
+
+
+def _is_admin(grants: Sequence[Grant]) -> bool:
+    return any(grant.role == "Admin" for grant in grants)
 
 
 def _writes_jobs(grant: Grant) -> bool:

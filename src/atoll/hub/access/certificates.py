@@ -6,7 +6,9 @@ are the groups (kubernetes.io: Authenticating, X509 client certificates).
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from cryptography import x509
@@ -57,19 +59,39 @@ def holder(extension: Mapping[str, Any], now: datetime) -> User | Refused:
     """
     if extension["client_cert_error"]:
         return Refused("Malformed")
-    certificate = x509.load_pem_x509_certificate(extension["client_cert_chain"][0].encode())
+    said = _read(extension["client_cert_chain"][0])
     about = str(extension["client_cert_name"])
-    if now >= certificate.not_valid_after_utc:
+    if now >= said.ends_at:
         return Refused("Expired", about)
-    names = _values(certificate, NameOID.COMMON_NAME)
-    if len(names) != 1 or not names[0]:  # two names could mean two people
+    if len(said.names) != 1 or not said.names[0]:  # two names could mean two people
         return Refused("MissingClaim", about)
-    credential = f"X509SHA256={certificate.fingerprint(hashes.SHA256()).hex()}"
-    return identified(names[0], _values(certificate, NameOID.ORGANIZATION_NAME), credential=credential)
+    return identified(said.names[0], said.organizations, credential=f"X509SHA256={said.fingerprint}")
 
 
-def _values(certificate: x509.Certificate, kind: x509.ObjectIdentifier) -> list[str]:
-    return [str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(kind)]
+@dataclass(frozen=True)
+class _Said:
+    """What a certificate says."""
+
+    names: tuple[str, ...]
+    organizations: tuple[str, ...]
+    ends_at: datetime
+    fingerprint: str
+
+
+@lru_cache(maxsize=1024)
+def _read(pem: str) -> _Said:
+    """Read a certificate, once for all requests of its connections: that takes longer than the rest of the check."""
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    return _Said(
+        names=_values(certificate, NameOID.COMMON_NAME),
+        organizations=_values(certificate, NameOID.ORGANIZATION_NAME),
+        ends_at=certificate.not_valid_after_utc,
+        fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
+    )
+
+
+def _values(certificate: x509.Certificate, kind: x509.ObjectIdentifier) -> tuple[str, ...]:
+    return tuple(str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(kind))
 
 
 def _pem(certificate: x509.Certificate) -> str:

@@ -12,6 +12,7 @@ from atoll.hub.access.authenticator import HubAuthenticator
 from atoll.hub.access.authorizer import RoleAuthorizer
 from atoll.hub.access.grants import Grants
 from atoll.hub.access.oidc import Oidc
+from atoll.hub.access.submitters import QueueSubmitters, SubmitterStamp
 from atoll.hub.access.token_table import Tokens
 from atoll.hub.metrics import Metrics
 from atoll.hub.settings import HubSettings
@@ -44,11 +45,12 @@ class AccessService:
         retention = Retention(settings.audit_keep_seconds, settings.audit_bytes)
         audit = await AuditLog.open(bus, clock=clock, retention=retention)
         if settings.no_auth:
-            return cls(Access(auditor=audit, open_routes=_OPEN), audit)
+            return cls(Access(auditor=audit, open_routes=_OPEN, stamp=SubmitterStamp()), audit)
         tokens = await Tokens.open(bus, clock=clock)
-        authorizer = RoleAuthorizer(Grants(store))
+        authorizer = RoleAuthorizer(Grants(store), QueueSubmitters(store))
         authenticator = HubAuthenticator(tokens, oidc, metrics=metrics, clock=clock)
-        return cls(Access(authenticator, authorizer, authorizer, audit, _OPEN), audit, tokens, oidc, authorizer)
+        access = Access(authenticator, authorizer, authorizer, audit, _OPEN, SubmitterStamp())
+        return cls(access, audit, tokens, oidc, authorizer)
 
     @property
     def is_synced(self) -> bool:
@@ -58,6 +60,10 @@ class AccessService:
     def is_admin(self, user: User) -> bool:
         """Tell whether a user may see everything."""
         return self.authorizer is None or self.authorizer.is_admin(user)
+
+    def sees_inside(self, user: User, namespace: str) -> bool:
+        """Tell whether a user may read what is in a namespace."""
+        return self.authorizer is None or self.authorizer.sees_inside(user, namespace)
 
     async def run(self) -> None:
         """Keep tokens and keys up to date for ever."""

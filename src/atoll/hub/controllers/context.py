@@ -7,6 +7,7 @@ from pathlib import Path
 
 from atoll.federation.bus.capabilities import Capabilities
 from atoll.federation.bus.connection import Bus
+from atoll.hub.accounting.accounts import Accounts
 from atoll.hub.client import Client
 from atoll.hub.controllers.loss_rules import LossRules
 from atoll.hub.controllers.manifests import DataService
@@ -34,3 +35,4 @@ class Context:
     orphan_keep_seconds: float
     loss_rules: LossRules
     queue_half_life_seconds: float
+    accounts: Accounts

@@ -11,7 +11,7 @@ from typing import Any
 
 from atoll.federation.bus.messages import RunOrder
 from atoll.federation.resources import Cluster
-from atoll.federation.resources.run import CLUSTER_GONE, DISPLACED, DRAINED, LOST, Run
+from atoll.federation.resources.run import CLUSTER_GONE, DISPLACED, DRAINED, LOST, PREEMPTED, Run
 from atoll.hub.controllers.loss_rules import FencePolicy
 from atoll.hub.controllers.run_scope import RunScope
 
@@ -23,10 +23,10 @@ _NOT_ORDERED_YET = frozenset({"Pending", "Staging"})
 
 @dataclass(frozen=True)
 class Displacement:
-    """What the silence or the drain of its cluster means for a run.
+    """What the silence or the drain of its cluster, or a job that goes before it, means for a run.
 
     Attributes:
-        reason: Lost, Drained or ClusterGone; empty: nothing.
+        reason: Lost, Drained, ClusterGone or Preempted; empty: nothing.
         message: why, for people.
         stops: its order is taken back.
         is_over: nothing of it can be running.
@@ -55,6 +55,8 @@ def displacement(scope: RunScope) -> Displacement:
     elif scope.job.spec.loss_policy == "Duplicate" and _is_silent(scope, timeout_seconds):
         return Displacement(LOST, f"cluster {scope.run.spec.cluster} is not heard any more")
     again_seconds = _next_look(scope, timeout_seconds)
+    if scope.run.spec.preempted is not None:
+        return Displacement(PREEMPTED, scope.run.spec.preempted.message, stops=True, again_seconds=again_seconds)
     if scope.order.cancelled:  # it was heard again, or is no longer drained: what was taken back stays so
         reason, message = standing_reason(scope.run)
         return Displacement(reason, message, stops=True, again_seconds=again_seconds)
@@ -82,6 +84,8 @@ def _gone(scope: RunScope) -> Displacement:
 def _before_order(scope: RunScope, cluster: Cluster, timeout_seconds: float) -> Displacement:
     """What was never ordered runs nowhere: it goes elsewhere at once."""
     name = scope.run.spec.cluster
+    if scope.run.spec.preempted is not None:
+        return Displacement(PREEMPTED, f"{scope.run.spec.preempted.message}; nothing had begun", is_over=True)
     if cluster.spec.draining:
         return Displacement(DRAINED, f"cluster {name} is drained; nothing had begun", is_over=True)
     if scope.job.spec.loss_policy != "Wait" and _is_silent(scope, timeout_seconds):
@@ -134,7 +138,9 @@ def _drained(scope: RunScope) -> Displacement:
 def standing_reason(run: Run) -> tuple[str, str]:
     """Give why a run has to go, and the sentence about it, as its status says."""
     standing = next((condition for condition in run.status.conditions if condition.type == DISPLACED), None)
-    return (standing.reason, standing.message) if standing is not None else (LOST, "")
+    if standing is not None and standing.status == "True":
+        return standing.reason, standing.message
+    return (PREEMPTED, run.spec.preempted.message) if run.spec.preempted is not None else (LOST, "")
 
 
 def _is_silent(scope: RunScope, timeout_seconds: float) -> bool:

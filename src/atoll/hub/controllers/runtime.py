@@ -51,7 +51,12 @@ class TerminalError(Exception):
 
 
 class Source(Protocol):
-    """Something whose changes mean work."""
+    """Something whose changes mean work, some seconds after they were seen."""
+
+    @property
+    def settle_seconds(self) -> float:
+        """For how long changes gather before a key is looked at."""
+        return 0.0
 
     def keys(self) -> AsyncIterator[Iterable[Key]]:
         """Give every key that there is, then keys as they change; for ever."""
@@ -82,12 +87,14 @@ class Objects(Source):
 
     `skips_ended` passes over what had ended before it was first seen (`Seen.has_ended`): of the work of a year, nearly
     all has. Right where the end is written last, so that nothing is left to do for what has it.
+    `settle_seconds` lets changes of these objects gather; what another source says of a key is not kept waiting by it.
     """
 
     client: Client
     model: type[Resource]
     to_keys: Callable[..., Awaitable[Iterable[Key]]] | ByKey
     skips_ended: bool = False
+    settle_seconds: float = 0.0
     # Set when all objects that there were have been mapped once.
     has_synced: asyncio.Event = field(default_factory=asyncio.Event, compare=False)
 
@@ -129,6 +136,7 @@ class Messages(Source):
 
     copy: Copy
     to_keys: PathMapper
+    settle_seconds: float = 0.0
 
     async def keys(self) -> AsyncIterator[Iterable[Key]]:
         """Give the keys of all messages, then of those that change."""
@@ -185,9 +193,10 @@ class Controller:
             self._queue.close()
 
     async def _watch(self, source: Source) -> None:
+        settle_seconds = max(source.settle_seconds, self._settle_seconds)
         async for keys in source.keys():
             for key in keys:
-                self._queue.add(key, after=self._settle_seconds)
+                self._queue.add(key, after=settle_seconds)
 
     async def _work(self) -> None:
         while True:

@@ -16,6 +16,8 @@ from pydantic import ValidationError
 
 from atoll.federation.errors import Conflict, InvalidInput
 from atoll.federation.resources import Dataset, Job, ObjectMeta, Trigger, TriggerStatus
+from atoll.federation.resources.job import JobSpec
+from atoll.federation.resources.submitter import SUBMITTER, submitter_of
 from atoll.federation.resources.trigger import fill, job_spec
 from atoll.federation.resources.validation import problems
 from atoll.hub.conditions import with_condition
@@ -62,12 +64,18 @@ def make_job(trigger: Trigger, dataset: Dataset) -> Job:
             name=name,
             namespace=trigger.metadata.namespace,
             labels={key: value for key, value in labels.items() if len(value) <= 63},
-            annotations={"atoll.dev/dataset-version": str(dataset.status.version)},
+            annotations={"atoll.dev/dataset-version": str(dataset.status.version), **_submitter(trigger)},
         )
         return Job(metadata=metadata, spec=spec)
     except ValidationError as error:
-        found = problems(error, prefix="spec.job.spec")
+        found = problems(error, JobSpec, prefix="spec.job.spec")
         raise InvalidInput("; ".join(f"{item.field}: {item.message}" for item in found), found) from error
+
+
+def _submitter(trigger: Trigger) -> dict[str, str]:
+    """Make the job that of whoever wrote last what the trigger runs: nobody asks again when it fires."""
+    name = submitter_of(trigger)
+    return {SUBMITTER: name} if name else {}
 
 
 def _mark(trigger: str) -> str:

@@ -12,18 +12,17 @@ Owns this route, the reading of its query and who sees what.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from atoll.federation.capacity import parse_duration
-from atoll.federation.errors import InvalidInput
 from atoll.hub.access.audit import AuditLog
 from atoll.hub.access.audit_records import AuditQuery, Record
 from atoll.hub.access.roles import AUDIT_PATH
+from atoll.hub.http.instants import instant
 from atoll.kubeapi.errors import BadRequest, Forbidden
 from atoll.kubeapi.http.access import User
 
@@ -71,8 +70,8 @@ def parse_query(parameters: Mapping[str, str], *, now: datetime, own: str | None
         if name not in _PARAMETERS:
             raise BadRequest(f"{name}: unknown parameter: use some of {', '.join(_PARAMETERS)}")
     query = AuditQuery(
-        since=_instant(parameters, "since", now) or now - _DEFAULT_AGE,
-        until=_instant(parameters, "until", now),
+        since=instant(parameters, "since", now) or now - _DEFAULT_AGE,
+        until=instant(parameters, "until", now),
         failed=_flag(parameters, "failed"),
         limit=_limit(parameters),
         follow=_flag(parameters, "follow"),
@@ -86,32 +85,6 @@ def parse_query(parameters: Mapping[str, str], *, now: datetime, own: str | None
     if own is not None and query.user not in ("", own):
         raise Forbidden(f'user: only an Admin sees the audit records of others; you are "{own}"')
     return query
-
-
-def _instant(parameters: Mapping[str, str], name: str, now: datetime) -> datetime | None:
-    text = parameters.get(name, "")
-    if not text:
-        return None
-    instant = _ago(text, now) or _iso(text)
-    if instant is None or not 1970 <= instant.year < 9999:  # what lies outside cannot be reckoned with
-        expected = "an instant such as 2026-11-22T08:00:00Z, or how long ago, such as 90m or 7d"
-        raise BadRequest(f"{name}: Invalid value: {text[:80]!r}: must be {expected}")
-    return instant.astimezone(UTC)
-
-
-def _ago(text: str, now: datetime) -> datetime | None:
-    try:
-        return now - timedelta(seconds=parse_duration(text))
-    except (InvalidInput, OverflowError):
-        return None
-
-
-def _iso(text: str) -> datetime | None:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return instant if instant.tzinfo is not None else None
 
 
 def _flag(parameters: Mapping[str, str], name: str) -> bool:

@@ -98,7 +98,7 @@ def _read(model: type[M], body: object) -> M:
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        causes = (Cause(fault.field, fault.message, fault.reason) for fault in problems(error))
+        causes = (Cause(fault.field, fault.message, fault.reason) for fault in problems(error, model))
         raise Invalid.of(Subject(API_GROUP, model.__name__), causes) from error
 
 

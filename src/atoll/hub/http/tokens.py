@@ -117,7 +117,7 @@ def _request(body: Mapping[str, Any], faults: list[FieldProblem]) -> TokenReques
     try:
         return TokenRequest.model_validate({key: body[key] for key in body if key not in _GRANT_FIELDS})
     except ValidationError as error:
-        faults += problems(error)
+        faults += problems(error, TokenRequest)
         return None
 
 
