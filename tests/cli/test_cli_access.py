@@ -173,11 +173,17 @@ def test_a_revoked_token_is_told_with_what_to_do(elsewhere: Cli, hub: Cli, serve
     assert done.stderr == f"error: your token is mistyped, has expired or was revoked: atoll login {server}\n"
 
 
-def test_a_program_needs_three_variables_and_no_file(elsewhere: Cli, server: str, ca: Path, token: str) -> None:
+def test_a_program_needs_three_variables_and_no_file(
+    elsewhere: Cli, hub: Cli, server: str, ca: Path, token: str
+) -> None:
     """$ATOLL_SERVER, $ATOLL_TOKEN and $ATOLL_CA, as in CI; or the options in their place."""
     variables = {"ATOLL_SERVER": server, "ATOLL_TOKEN": token, "ATOLL_CA": str(ca)}
     program = Cli(elsewhere.root, names_home=False, more=variables)
     assert "you are ada " in program.ok("whoami")
+    beside = Cli(hub.root, more=variables).ok("whoami")
+    assert beside.endswith(f"hub: {server} ($ATOLL_SERVER and $ATOLL_TOKEN)\n"), (
+        "the context of that home decides nothing"
+    )
     program = Cli(elsewhere.root, names_home=False, more={"ATOLL_TOKEN": token})
     assert "you are ada " in program.ok("whoami", "--server", server, "--certificate-authority", str(ca))
     assert "you are not logged in" in elsewhere("whoami", "--server", server, "--certificate-authority", str(ca)).stderr

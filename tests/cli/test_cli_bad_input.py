@@ -34,10 +34,18 @@ def a_job(*, name: str = "bad", queue: str = "there", extra: str = "") -> str:
 
 
 REFUSED_HERE = {
-    "an unknown field": (a_job(extra="cluster: here"), ":9: Job/bad spec.cluster: unknown field"),
+    "an unknown field": (a_job(extra="cluster: here"), ":9: Job/bad spec.cluster: unknown field\n"),
+    "a field's name with a slip": (
+        a_job(extra="dependsOn: [{job: x, pertask: true}]"),
+        ":9: Job/bad spec.dependsOn[0].pertask: unknown field: did you mean perTask?",
+    ),
+    "the beginning of a field's name": (
+        a_job(extra="grace: 5s"),
+        ":9: Job/bad spec.grace: unknown field: did you mean gracePeriod?",
+    ),
     "a wrong type": (
         a_job(extra="priority: high"),
-        ":9: Job/bad spec.priority: 'high': input should be a valid integer",
+        ":9: Job/bad spec.priority: 'high': must be a whole number",
     ),
     "a bad quantity": (a_job(extra="gpu: {memory: 40 gigs}"), ":9: Job/bad spec.gpu.memory: '40 gigs': "),
     "a bad duration": (a_job(extra="timeLimit: soon"), ":9: Job/bad spec.timeLimit: 'soon': "),

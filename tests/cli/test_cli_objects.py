@@ -154,6 +154,8 @@ def test_job_run_makes_a_job_that_explains_why_it_waits(hub: Cli) -> None:
     with hub.running("job", "logs", "waits", "-f") as following:
         read_until(following, "waiting: Pending ")
         assert following.poll() is None
+        one = hub("job", "cancel", "waits", "--task", "3")
+        assert (one.returncode != 0, "one task of an array cannot be cancelled" in one.stderr) == (True, True)
         assert hub.ok("job", "cancel", "waits") == "job.atoll.dev/waits cancelled\n"
         assert "job/waits has no run: Cancelled" in following.communicate(timeout=20)[1]
     assert hub.ok("job", "explain", "waits").startswith("job/waits was cancelled")
@@ -225,6 +227,7 @@ def test_a_cluster_is_cordoned_and_uncordoned(hub: Cli) -> None:
     assert json.loads(hub.ok("get", "cluster", "cordon-me", "-o", "json"))["spec"]["unschedulable"] is True
     assert hub.ok("cluster", "uncordon", "cordon-me") == "cluster/cordon-me uncordoned\n"
     assert hub("cluster", "cordon", "no-such-cluster").returncode == 1
+    hub.ok("delete", "cluster", "cordon-me")  # a cluster that nobody hears is a reason to wait for other tests' jobs
 
 
 def test_home_finds_a_hub_that_does_not_run_in_the_default_home(cli: Cli, tmp_path: Path) -> None:

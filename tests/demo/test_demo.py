@@ -54,8 +54,6 @@ def test_a_kept_demo_goes_on_running_and_its_advice_works(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("after", "number", "code"),
     [
-        ("federation ...", signal.SIGINT, 130),
-        ("data ...", signal.SIGINT, 130),
         ("job ...", signal.SIGINT, 130),
         ("data ...", signal.SIGTERM, 143),
         ("federation ...", signal.SIGHUP, 129),

@@ -180,7 +180,7 @@ def model_total(wanted, table, view):
     run = wanted.duration_seconds / model_speed(wanted, view)
     cores = wanted.pod.resources.millicores * wanted.count / 1000
     money += (view.costs.gpu_hour * wanted.gpus + view.costs.cpu_hour * cores) * run / 3600
-    return max(wait, seconds) + run + money * wanted.seconds_per_currency
+    return max(wait, seconds) + run + seconds / 2 + money * wanted.seconds_per_currency
 
 
 def model_suits(pod, shape):

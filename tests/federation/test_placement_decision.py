@@ -9,7 +9,15 @@ from placement_worlds import A100, GIB, H100, NOW, T4, apart, busy, cluster, dat
 
 from atoll.federation.capacity import ResourceVector
 from atoll.federation.mesh import Uplink
-from atoll.federation.placement import StorageView, decide, decided_at, outline, recorded_terms, relative_speed
+from atoll.federation.placement import (
+    StorageView,
+    decide,
+    decided_at,
+    outline,
+    recorded_source,
+    recorded_terms,
+    relative_speed,
+)
 from atoll.federation.resources import LabelSelector
 from atoll.federation.resources.cluster import Costs
 
@@ -42,7 +50,7 @@ def test_the_terms_are_the_seconds_of_each_step():
     assert terms.run_seconds == pytest.approx(1000)
     assert terms.money == pytest.approx(2 * 0.5 + (2 * 3.6 + 2 * 0.36) * 1000 / 3600)
     assert terms.money_seconds == pytest.approx(terms.money * 10)
-    assert terms.total_seconds == pytest.approx(terms.staging_seconds + 1000 + terms.money_seconds)
+    assert terms.total_seconds == pytest.approx(1.5 * terms.staging_seconds + 1000 + terms.money_seconds)
 
 
 @pytest.mark.parametrize(("size", "longer"), [(10**9, "wait"), (10**12, "staging")])
@@ -53,7 +61,28 @@ def test_waiting_and_staging_overlap(size, longer):
     made = decided(demand(inputs=(dataset("waves", size, "far"),)), here, cluster("far", node(), is_cordoned=True))
     terms = made.terms
     assert max(terms.wait_seconds, terms.staging_seconds) == getattr(terms, f"{longer}_seconds")
-    assert terms.total_seconds == pytest.approx(getattr(terms, f"{longer}_seconds") + 1000)
+    assert terms.total_seconds == pytest.approx(getattr(terms, f"{longer}_seconds") + 1000 + terms.idle_seconds)
+
+
+def test_a_job_that_ends_a_little_sooner_elsewhere_does_not_make_a_room_stand_idle_for_it():
+    """With 60 s of wait beside the data, 100 s of staging are dearer than waiting; 20 s are not."""
+    full = cluster("full", node(used=ResourceVector(8000)), occupations=(busy("lab/r-1", 60, cpus=8),))
+    for seconds, selected in ((20, "free"), (39, "free"), (41, "full"), (100, "full")):
+        near = demand(inputs=(dataset("waves", seconds * 125 * 10**6, "full"),))
+        made = decided(near, full, cluster("free", node()))
+        assert made.selected == selected
+        assert made.verdict("free").terms.idle_seconds == pytest.approx(seconds / 2)
+        assert made.verdict("free").terms.done_seconds == pytest.approx(seconds + 1000)
+
+
+@pytest.mark.parametrize("wait", [10, 60, 99, 101, 500])
+def test_a_longer_wait_never_makes_a_cluster_look_better(wait):
+    """The price of staging is the same however long the wait is: totals order clusters as their waits do."""
+    far, inputs = cluster("far", node(), is_cordoned=True), (dataset("waves", 125 * 10**8, "far"),)
+    later = cluster("here", node(used=ResourceVector(8000)), occupations=(busy("lab/r-1", wait, cpus=8),))
+    sooner = cluster("here", node(used=ResourceVector(8000)), occupations=(busy("lab/r-1", wait - 10, cpus=8),))
+    totals = [decided(demand(inputs=inputs), here, far).terms.total_seconds for here in (sooner, later)]
+    assert totals == sorted(totals)
 
 
 def test_an_input_comes_from_the_replica_that_is_cheapest_per_byte():
@@ -169,9 +198,14 @@ def test_the_record_is_the_documented_json():
                 "cluster": "onprem", "isFeasible": True, "relativeSpeed": 1.0, "reasons": [], "notes": [],
                 "terms": {
                     "waitSeconds": 0.0, "stagingSeconds": 0.0, "runSeconds": 1000.0, "money": 0.0,
-                    "moneySeconds": 0.0, "totalSeconds": 1000.0,
+                    "moneySeconds": 0.0, "idleSeconds": 0.0, "totalSeconds": 1000.0,
                 },
-                "staging": [{"dataset": "lab/waves", "bytes": 5, "source": "lab", "seconds": 0.0}],
+                "staging": [
+                    {
+                        "dataset": "lab/waves", "bytes": 5, "source": "lab", "seconds": 0.0,
+                        "rate": {"bytesPerSecond": 125_000_000, "rateSource": "declared", "sharing": 0},
+                    }
+                ],
             },
             {
                 "cluster": "lab", "isFeasible": False, "staging": [], "notes": [],
@@ -184,6 +218,17 @@ def test_the_record_is_the_documented_json():
         "omitted": {},
         "diagnosis": [],
     }  # fmt: skip
+
+
+def test_where_an_input_comes_from_can_be_read_back():
+    """By cluster and dataset; a record that people wrote, or one that does not say, names nobody."""
+    made = decided(demand(inputs=(dataset("waves", 5, "far"),)), cluster("a", node()), cluster("far", is_cordoned=True))
+    record = made.to_dict()
+    assert recorded_source(record, "a", "lab/waves") == "far"
+    assert recorded_source(record, "a", "lab/other") is recorded_source(record, "far", "lab/waves") is None
+    forged = [{}, {"clusters": 7}, {"clusters": [7]}, {"clusters": [{"cluster": "a", "staging": "x"}]}]
+    forged.append({"clusters": [{"cluster": "a", "staging": [{"dataset": "lab/waves", "source": 7}]}]})
+    assert [recorded_source(each, "a", "lab/waves") for each in forged] == [None] * len(forged)
 
 
 def test_recorded_terms_are_found_by_cluster():
@@ -338,13 +383,13 @@ def test_rules_about_where_data_may_be_are_never_advised_away(wanted, view):
 
 
 def test_what_would_be_sooner_is_said_even_when_the_job_is_placed():
-    """A cordoned cluster that holds the data would save the staging; the record says how much."""
+    """A cordoned cluster that holds the data would save the staging and its price; the record says how much."""
     holder, here = cluster("holder", node(), is_cordoned=True), cluster("here", node())
     made = decided(demand(inputs=(dataset("waves", 125 * 10**8, "holder"),)), holder, here)
     assert made.selected == "here"
     (suggestion,) = made.diagnosis
     assert suggestion.message == "uncordon holder"
-    assert suggestion.saves_seconds == pytest.approx(100)
+    assert suggestion.saves_seconds == pytest.approx(100 + 50)
 
 
 def test_the_cheapest_change_comes_first():

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.sandbox.controllers.job_indexes import INDEX, read_indexes, write_indexes
-from atoll.sandbox.controllers.job_plan import JobPlan, plan
+from atoll.federation.tasks import Tasks
+from atoll.sandbox.controllers.job_indexes import INDEX, indexes_in, written
+from atoll.sandbox.controllers.job_plan import MOST_ENDED_PODS, JobPlan, forgotten, plan
 
 Json = dict[str, Any]
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -46,7 +47,7 @@ def test_an_index_that_fails_ends_no_other() -> None:
 def test_the_job_fails_when_nothing_but_failed_indexes_is_left() -> None:
     over = step(job(), pod(0, "Failed"), pod(1, "Succeeded"), pod(2, "Succeeded"))
     assert said(over)["Failed"] == ("FailedIndexes", "Job has failed indexes")
-    assert (over.status["failedIndexes"], over.status["completedIndexes"]) == ("0", "1-2")
+    assert (over.status["failedIndexes"], over.status["completedIndexes"]) == ("0", "1,2")
 
 
 def test_an_index_is_tried_again_as_often_as_it_may_and_the_others_do_not_wait_for_it() -> None:
@@ -71,11 +72,25 @@ def test_more_failed_indexes_than_allowed_end_the_job() -> None:
     assert over.delete == ("p2",)
 
 
-@pytest.mark.parametrize("text", ["", "0", "0-2,5", "3,5,7-9"])
+@pytest.mark.parametrize("text", ["", "0", "0-2,5", "3,5,7-9", "3,4", "0,1,3,4,6-8"])
 def test_indexes_are_written_as_kubernetes_writes_them(text: str) -> None:
-    assert write_indexes(read_indexes(text)) == text
+    assert written(indexes_in({"completedIndexes": text}, "completedIndexes")) == text
 
 
 @given(indexes=st.sets(st.integers(0, 300)))
 def test_any_set_of_indexes_comes_back(indexes: set[int]) -> None:
-    assert read_indexes(write_indexes(indexes)) == indexes
+    assert {*indexes_in({"failedIndexes": written(Tasks.of(indexes))}, "failedIndexes")} == indexes
+
+
+def test_indexes_that_the_status_calls_completed_from_the_start_never_run() -> None:
+    given = {**job(completions=10_000, parallelism=3), "status": {"completedIndexes": "0-4999,5001", "succeeded": 5001}}
+    begun = step(given)
+    assert (begun.create, begun.status["completedIndexes"]) == ((5000, 5002, 5003), "0-4999,5001")
+
+
+def test_a_job_forgets_its_oldest_ended_pods_and_failed_ones_last() -> None:
+    ended = [pod(index, "Succeeded") for index in range(MOST_ENDED_PODS)] + [pod(7777, "Failed"), pod(8888, "Running")]
+    assert forgotten(ended) == [], "none is counted yet"
+    for each in ended:
+        each["metadata"]["finalizers"] = []
+    assert [each["metadata"]["name"] for each in forgotten(ended)] == ["p0"]

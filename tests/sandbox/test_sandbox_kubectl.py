@@ -86,9 +86,10 @@ def test_a_drained_node_loses_its_pods_to_the_others(site: Kubectl, drained: str
     site("rollout", "status", "deployment/web", "--timeout=30s")
     site("drain", drained, "--ignore-daemonsets", "--force", "--delete-emptydir-data", "--timeout=45s")
     site("rollout", "status", "deployment/web", "--timeout=30s")
+    there = ("pods", "--all-namespaces", "--field-selector", f"spec.nodeName={drained}")
+    stays = {"cilium-0", "clustermesh-apiserver"}
+    eventually(lambda: {pod["metadata"]["name"] for pod in site.objects(*there)} == stays, what="the end of the others")
     assert {pod["spec"]["nodeName"] for pod in site.pods("app=web")} == {"gpu-b"}
-    left = site.objects("pods", "--all-namespaces", "--field-selector", f"spec.nodeName={drained}")
-    assert {pod["metadata"]["name"] for pod in left} == {"cilium-0", "clustermesh-apiserver"}
 
 
 def test_what_is_not_served_is_not_advertised(site: Kubectl) -> None:

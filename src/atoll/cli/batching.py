@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from atoll.cli import jobs, kinds, submitting
+from atoll.cli import jobs, kinds, replaying, submitting
 from atoll.cli.api import Api
 from atoll.cli.output import hint, say
-from atoll.cli.slurm.job import NUMBER_LABEL, Batch, Surroundings, prepare
+from atoll.cli.slurm.job import ARRAY_ANNOTATION, NUMBER_LABEL, Batch, Surroundings, prepare
 from atoll.cli.slurm.options import OPTIONS
 from atoll.cli.slurm.script import MAX_SCRIPT_BYTES, Given, read_script, read_variables, wrapped
 from atoll.cli.slurm.site import Site, features_of, partitions_of
@@ -78,7 +78,9 @@ def with_names(api: Api, batch: Batch) -> Batch:
     path = kinds.atoll("Job").collection(batch.around.namespace)
     found = api.get(path, {"labelSelector": f"{NUMBER_LABEL} in ({numbers})"})["items"]
     metadata = [each["metadata"] for each in found]
-    return batch.knowing({int(each["labels"][NUMBER_LABEL]): each["name"] for each in metadata})
+    numbered = {int(each["labels"][NUMBER_LABEL]): each for each in metadata}
+    arrays = {number: (each.get("annotations") or {}).get(ARRAY_ANNOTATION, "") for number, each in numbered.items()}
+    return batch.knowing({number: each["name"] for number, each in numbered.items()}).beside(arrays)
 
 
 def submit(api: Api, batch: Batch, *, dry_run: bool, follow: bool) -> int:
@@ -90,8 +92,9 @@ def submit(api: Api, batch: Batch, *, dry_run: bool, follow: bool) -> int:
     batch = with_names(api, batch)
     is_dry, namespace = dry_run or batch.asks_for("test-only"), batch.around.namespace
     drawn, name = _create(api, batch, dry_run=is_dry)
+    manifest = batch.manifest_of(drawn)
     if is_dry:
-        hint(f"job.atoll.dev/{name} can be submitted (dry run)")
+        hint(f"job.atoll.dev/{name} can be submitted (dry run): {replaying.outlook(api, namespace, manifest)}")
         return 0
     say(str(drawn) if batch.asks_for("parsable") else f"Submitted batch job {drawn}")
     sys.stdout.flush()  # who reads the number does not wait for the job

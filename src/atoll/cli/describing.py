@@ -10,6 +10,7 @@ from atoll.cli.output import say, to_yaml
 from atoll.cli.tables import print_table
 from atoll.federation.errors import NotFound
 from atoll.federation.resources import Cluster
+from atoll.federation.tasks import Tasks
 
 # Bookkeeping of the API machinery that says nothing to a person.
 _HIDDEN = frozenset({"managedFields", "uid", "resourceVersion", "selfLink", "name", "namespace"})
@@ -30,7 +31,7 @@ def describe(api: Api, query: Query) -> None:
     if found["kind"] == "Cluster":
         describe_cluster(Cluster.model_validate(found))
     else:
-        _section("Status", status)
+        _section("Status", _with_short_lists(status))
     if decided:
         say(f"Decision:   see 'atoll job explain {spec.get('job', metadata['name'])} -n {metadata['namespace']}'")
     if conditions:
@@ -44,6 +45,15 @@ def _shown(metadata: Json) -> Json:
     annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key != _LAST_APPLIED}
     kept = {key: value for key, value in metadata.items() if key not in _HIDDEN and key != "annotations"}
     return {**kept, "annotations": annotations} if annotations else kept
+
+
+def _with_short_lists(status: Json) -> Json:
+    """Shorten the numbers of tasks, of which there may be a hundred thousand; -o json has them all."""
+    array = status.get("array")
+    if not isinstance(array, dict):
+        return status
+    short = {key: Tasks.parse(str(array[key])).shown() for key in ("succeededTasks", "failedTasks") if array.get(key)}
+    return {**status, "array": {**array, **short}}
 
 
 def _section(title: str, content: Any) -> None:

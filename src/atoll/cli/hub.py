@@ -123,8 +123,9 @@ def _named(server: str, ca_file: Path | None) -> Context:
     known = next(_known(address), Context("", address))
     ca = trusted_ca(address, ca_file)
     token = os.environ.get(TOKEN_VARIABLE, "").strip()
-    credentials = Credentials(ca=ca, token=token) if token else replace(known.credentials, ca=ca)
-    return replace(known, credentials=credentials)
+    if token:  # whoever the context is of, this is asked by the token's user
+        return replace(known, name="", credentials=Credentials(ca=ca, token=token))
+    return replace(known, credentials=replace(known.credentials, ca=ca))
 
 
 def trusted_ca(address: str, ca_file: Path | None) -> bytes:

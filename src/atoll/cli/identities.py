@@ -1,5 +1,6 @@
 """Who the hub takes a caller for: its answer read, and said in words."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +10,12 @@ import orjson
 from atoll.cli import kinds
 from atoll.cli.api import Api
 from atoll.cli.choosing import HubChoice
-from atoll.cli.hub import find, open_context
+from atoll.cli.hub import SERVER_VARIABLE, TOKEN_VARIABLE, find, open_context
 from atoll.cli.options import Output
 from atoll.cli.output import say, to_yaml
 from atoll.federation.errors import Forbidden, NotFound
 from atoll.federation.resources.rolebinding import RoleBinding
+from atoll.local.kubeconfig import Context
 from atoll.local.pki import ADMIN_GROUP
 
 _REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
@@ -90,11 +92,21 @@ def show(choice: HubChoice, output: Output) -> None:
     if output is Output.TABLE:
         for line in describe(identity):
             say(line)
-        say(f"hub: {context.server}{f' (context {context.name})' if context.name else ''}")
+        say(f"hub: {context.server}{_source(choice, context)}")
         return
     answer = {**identity.wire(), "server": context.server, "context": context.name}
     as_json = orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode
     say(as_json() if output is Output.JSON else to_yaml(answer).rstrip())
+
+
+def _source(choice: HubChoice, context: Context) -> str:
+    """Say what decided who asks: a context's name, or the variables that go before it."""
+    if context.name:
+        return f" (context {context.name})"
+    used = [f"${TOKEN_VARIABLE}"] if os.environ.get(TOKEN_VARIABLE) else []
+    if not (choice.server or choice.home):
+        used.insert(0, f"${SERVER_VARIABLE}")
+    return f" ({' and '.join(used)})" if used else ""
 
 
 def _bindings(api: Api) -> list[RoleBinding]:

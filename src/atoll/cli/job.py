@@ -1,16 +1,16 @@
 """`atoll job`: run work where its data is, see why it went there, read what it prints, wait for it, stop it."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from atoll.cli import job_changing
 from atoll.cli.choosing import HubChoice, chooses_hub
-from atoll.cli.listings import show_all
+from atoll.cli.job_run import run
 from atoll.cli.options import (
     AllNamespaces,
-    DryRun,
-    LossPolicy,
+    Command,
+    JobName,
     Namespace,
     Output,
     OutputFormat,
@@ -20,72 +20,10 @@ from atoll.cli.options import (
 )
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: work that the hub places where it finishes first.")
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The job.")]
-Command = Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What the container runs.")]
 Timeout = Annotated[str, typer.Option("--timeout", help="Longest wait, such as 90s or 2h.")]
 
 
-@app.command()
-@chooses_hub
-def run(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter to typer
-    command: Command,
-    queue: Annotated[str, typer.Option("--queue", help="Queue to wait in.")],
-    name: Annotated[
-        str | None, typer.Option("--name", help="Name of the job; default: run- and what the hub adds.")
-    ] = None,
-    namespace: Namespace = "default",
-    inputs: Annotated[
-        list[str], typer.Option("--input", metavar="DATASET:PATH", help="Mount a dataset, read-only.")
-    ] = [],  # noqa: B006 - typer copies the default of a list option
-    outputs: Annotated[
-        list[str], typer.Option("--output", metavar="DATASET:PATH", help="Keep PATH as a dataset.")
-    ] = [],  # noqa: B006 - as above
-    gpus: Annotated[int, typer.Option("--gpus", min=0, help="GPUs.")] = 0,
-    gpu_models: Annotated[
-        list[str], typer.Option("--gpu-model", metavar="MODEL", help="A GPU model that will do; best first.")
-    ] = [],  # noqa: B006 - as above
-    cpu: Annotated[str, typer.Option("--cpu", help="CPUs to request, such as 500m or 4.")] = "100m",
-    memory: Annotated[str, typer.Option("--memory", help="Memory to request, such as 2Gi.")] = "128Mi",
-    expected: Annotated[
-        str | None,
-        typer.Option("--expected", help="How long it probably runs, such as 20m; without it, an hour."),
-    ] = None,
-    loss_policy: Annotated[
-        LossPolicy,
-        typer.Option(help="If its cluster is lost or drained: stay there, move when it has stopped, or run beside it."),
-    ] = LossPolicy.WAIT,
-    priority: Annotated[int, typer.Option("--priority", help="Higher goes first within the queue.")] = 0,
-    image: Annotated[
-        str, typer.Option("--image", help="Container image; the sandbox runs the command without it.")
-    ] = "python:3.13-slim",
-    wait: Annotated[bool, typer.Option("--wait", help="Return when it has finished; exit 3 if it failed.")] = False,
-    follow: Annotated[bool, typer.Option("--follow", help="Print its log until it has finished.")] = False,
-    dry_run: DryRun = False,
-    *,
-    hub: HubChoice,
-) -> None:
-    """Submit a command as a job.
-
-    \b
-    Example:
-      atoll job run --name count -n seismology --queue seismology.interactive \\
-        --input shots.2026-11-22:/data --follow -- sh -c 'ls -lR /data'
-    """
-    from atoll.cli import jobs, submitting
-    from atoll.cli.hub import connect
-    from atoll.cli.output import say
-
-    request = submitting.Request(
-        name=name, queue=queue, command=tuple(command), inputs=tuple(inputs), outputs=tuple(outputs), gpus=gpus,
-        gpu_models=tuple(gpu_models), cpu=cpu, memory=memory, expected=expected, priority=priority, image=image,
-        loss_policy=str(loss_policy),
-    )  # fmt: skip
-    manifest = submitting.job_manifest(request, namespace)
-    with connect(hub) as api:
-        made = submitting.submit(api, manifest, dry_run=dry_run)
-        say(f"job.atoll.dev/{made} created{' (dry run)' if dry_run else ''}")
-        if (wait or follow) and not dry_run:
-            raise typer.Exit(jobs.see_through(api, namespace, made, with_log=follow))
+app.command()(run)
 
 
 @app.command("list")
@@ -93,24 +31,28 @@ def run(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter 
 def list_(
     namespace: Namespace = "default",
     all_namespaces: AllNamespaces = False,
+    user: Annotated[str, typer.Option("--user", metavar="me|NAME", help="Only jobs that this user submitted.")] = "",
     output: OutputFormat = Output.TABLE,
     watch: Watch = False,
     *,
     hub: HubChoice,
 ) -> None:
-    """Show the jobs.
+    """Show the jobs; -o wide has whose they are.
 
     \b
-    Example:
+    Examples:
       atoll job list -A -w
+      atoll job list -A --user me
     """
-    show_all("jobs", "" if all_namespaces else namespace, output=output, watch=watch, hub=hub)
+    from atoll.cli import jobs
+
+    jobs.show_list("" if all_namespaces else namespace, user, output=output, watch=watch, hub=hub)
 
 
 @app.command()
 @chooses_hub
 def explain(
-    name: Name,
+    name: JobName,
     namespace: Namespace = "default",
     output: RecordFormat = RecordOutput.TABLE,
     *,
@@ -132,29 +74,87 @@ def explain(
 @app.command()
 @chooses_hub
 def logs(
-    name: Name,
+    name: JobName,
     namespace: Namespace = "default",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has finished.")] = False,
     tail: Annotated[int | None, typer.Option("--tail", min=0, help="Only the last lines.")] = None,
+    task: Annotated[
+        int | None, typer.Option("--task", min=0, help="Of an array: only this task; sbatch's index.")
+    ] = None,
     *,
     hub: HubChoice,
 ) -> None:
-    """Print what a job's newest run printed, wherever it runs.
+    """Print what a job's newest run printed, wherever it runs; of a task, the newest run that had it.
+
+    Pods that are stopped are removed, by cancel and requeue too, and their output with them: -f keeps it, and goes on
+    from attempt to attempt.
 
     \b
-    Example:
+    Examples:
       atoll job logs picks -n seismology -f
+      atoll job logs sweep -n seismology --task 7
     """
     from atoll.cli import jobs
     from atoll.cli.hub import connect
 
     with connect(hub) as api:
-        jobs.print_log(api, namespace, name, follow=follow, tail=tail)
+        jobs.print_log(api, namespace, name, follow=follow, tail=tail, task=task)
 
 
 @app.command()
 @chooses_hub
-def wait(name: Name, namespace: Namespace = "default", timeout: Timeout = "1h", *, hub: HubChoice) -> None:
+def top(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The job; default: all that run.")] = None,
+    namespace: Namespace = "default",
+    all_namespaces: AllNamespaces = False,
+    output: RecordFormat = RecordOutput.TABLE,
+    *,
+    hub: HubChoice,
+) -> None:
+    """Show what the pods of jobs use at this moment, of what they asked for.
+
+    \b
+    Example:
+      atoll job top -A
+    """
+    from atoll.cli import top as top_
+    from atoll.cli.hub import connect
+
+    with connect(hub) as api:
+        raise typer.Exit(top_.show(api, "" if all_namespaces and not name else namespace, name, Output(output)))
+
+
+@app.command("exec")
+@chooses_hub
+def exec_(
+    name: JobName,
+    command: Command,
+    namespace: Namespace = "default",
+    pod: Annotated[str | None, typer.Option("--pod", help="Which pod of the run; default: its first.")] = None,
+    container: Annotated[str | None, typer.Option("--container", "-c", help="Which container of the pod.")] = None,
+    stdin: Annotated[bool, typer.Option("--stdin", "-i", help="Pass on what is typed here.")] = False,
+    terminal: Annotated[bool, typer.Option("--tty", "-t", help="With a terminal, as a shell wants it.")] = False,
+    *,
+    hub: HubChoice,
+) -> None:
+    """Run a command in a container of a job that runs, wherever that is. Its exit code is this command's.
+
+    \b
+    Examples:
+      atoll job exec picks -n seismology -- nvidia-smi
+      atoll job exec picks -n seismology -it -- sh
+    """
+    from atoll.cli import jobs
+    from atoll.cli.hub import connect
+
+    wanted = jobs.RemoteCommand(tuple(command), pod, container, has_stdin=stdin, wants_terminal=terminal)
+    with connect(hub) as api:
+        raise typer.Exit(jobs.execute(api, namespace, name, wanted))
+
+
+@app.command()
+@chooses_hub
+def wait(name: JobName, namespace: Namespace = "default", timeout: Timeout = "1h", *, hub: HubChoice) -> None:
     """Wait until a job has finished. Exit 0 if it succeeded, 3 if it did not or the time is over.
 
     \b
@@ -170,53 +170,5 @@ def wait(name: Name, namespace: Namespace = "default", timeout: Timeout = "1h", 
         raise typer.Exit(jobs.wait(api, namespace, name, timeout_seconds=seconds))
 
 
-@app.command()
-@chooses_hub
-def cancel(name: Name, namespace: Namespace = "default", dry_run: DryRun = False, *, hub: HubChoice) -> None:
-    """Stop a job; its record stays.
-
-    \b
-    Example:
-      atoll job cancel picks -n seismology
-    """
-    from atoll.cli import jobs
-
-    _change(jobs.cancel, name, namespace, dry_run=dry_run, hub=hub)
-
-
-@app.command()
-@chooses_hub
-def hold(name: Name, namespace: Namespace = "default", dry_run: DryRun = False, *, hub: HubChoice) -> None:
-    """Keep a job from being placed until it is released. One that runs already goes on.
-
-    \b
-    Example:
-      atoll job hold picks -n seismology
-    """
-    from atoll.cli import jobs
-
-    _change(jobs.hold, name, namespace, dry_run=dry_run, hub=hub)
-
-
-@app.command()
-@chooses_hub
-def release(name: Name, namespace: Namespace = "default", dry_run: DryRun = False, *, hub: HubChoice) -> None:
-    """Let a job be placed that was held. It keeps its place in the queue.
-
-    \b
-    Example:
-      atoll job release picks -n seismology
-    """
-    from atoll.cli import jobs
-
-    _change(jobs.release, name, namespace, dry_run=dry_run, hub=hub)
-
-
-def _change(change: Callable[..., str], name: str, namespace: str, *, dry_run: bool, hub: HubChoice) -> None:
-    """Have a job changed, and say what came of it."""
-    from atoll.cli.hub import connect
-    from atoll.cli.output import say
-
-    with connect(hub) as api:
-        outcome = change(api, namespace, name, dry_run=dry_run)
-    say(f"job.atoll.dev/{name} {outcome}{' (dry run)' if dry_run else ''}")
+for changing in (job_changing.cancel, job_changing.requeue, job_changing.hold, job_changing.release):
+    app.command()(changing)

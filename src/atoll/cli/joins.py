@@ -38,6 +38,7 @@ class Joining:
     state: str = "claim"
     storage_class: str = ""
     cilium_exec: bool = False
+    job_exec: bool = False
     heartbeat_seconds: float | None = None
     on_host: bool = False
     timeout: str = "3m"
@@ -86,6 +87,7 @@ def _plan(api: Api, wanted: Joining) -> Installation:
         image=wanted.image or f"atoll:{__version__}",
         state=_state(wanted.state, wanted.storage_class),
         cilium_exec=wanted.cilium_exec,
+        job_exec=wanted.job_exec,
         heartbeat_seconds=wanted.heartbeat_seconds,
     )
 

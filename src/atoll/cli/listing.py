@@ -12,6 +12,7 @@ from atoll.cli.output import hint, print_objects, table_rows
 from atoll.cli.tables import TablePrinter
 from atoll.federation.capacity import parse_duration
 from atoll.federation.errors import InvalidInput
+from atoll.federation.resources.submitter import SUBMITTER
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Query:
     name: str = ""
     namespace: str = ""
     selector: str = ""
+    submitter: str = ""
 
     @classmethod
     def of(cls, kind: str, name: str | None, *, namespace: str, selector: str = "") -> Self:
@@ -65,6 +67,22 @@ class Query:
         """The selector as the API's query."""
         return {"labelSelector": self.selector} if self.selector else {}
 
+    def chosen(self, answer: Json) -> Json:
+        """Leave out of a list or a table what is not of the submitter; field selectors know no annotations."""
+        if not self.submitter:
+            return answer
+        kept: Json = {
+            name: [each for each in answer[name] or () if self.is_of(each.get("object", each))]
+            for name in ("rows", "items")
+            if name in answer
+        }
+        return {**answer, **kept}
+
+    def is_of(self, obj: Json) -> bool:
+        """Tell whether an object is the submitter's; everything is nobody's in particular."""
+        annotations = (obj.get("metadata") or {}).get("annotations") or {}
+        return not self.submitter or annotations.get(SUBMITTER) == self.submitter
+
 
 def show(api: Api, query: Query, output: Output, *, watch: bool = False, show_managed_fields: bool = False) -> None:
     """Print what is there now, and if asked each change from then on, until interrupted."""
@@ -77,7 +95,7 @@ def show(api: Api, query: Query, output: Output, *, watch: bool = False, show_ma
         else:
             hint(f"no {query.ref.plural} found{_where(query)}")
     else:
-        answer = api.get(query.path, query.parameters)
+        answer = query.chosen(api.get(query.path, query.parameters))
         print_objects(answer, output, query.ref, show_managed_fields=show_managed_fields)
     if watch:
         _follow(api, query, output, printer=printer, show_managed_fields=show_managed_fields)
@@ -91,16 +109,19 @@ def _follow(api: Api, query: Query, output: Output, *, printer: TablePrinter | N
     for event in api.watch(collection, {**query.parameters, **selector, **since}, as_table=as_table):
         if event["type"] not in ("ADDED", "MODIFIED", "DELETED"):
             continue
+        if not as_table and not query.is_of(event["object"]):
+            continue
         if not as_table:
             print_objects(event["object"], output, query.ref, show_managed_fields=show_managed_fields)
             continue
         headers, rows = _table(event["object"], query, output)
-        printer = printer or TablePrinter(headers)
-        printer.print(rows)
+        if rows:
+            printer = printer or TablePrinter(headers)
+            printer.print(rows)
 
 
 def _table(answer: Json, query: Query, output: Output) -> tuple[list[str], list[list[object]]]:
-    headers, rows = table_rows(answer, wide=output is Output.WIDE, with_namespace=query.shows_namespace)
+    headers, rows = table_rows(query.chosen(answer), wide=output is Output.WIDE, with_namespace=query.shows_namespace)
     return headers, _oldest_first(headers, rows) if query.ref.plural == kinds.EVENTS.plural else rows
 
 

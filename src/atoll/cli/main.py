@@ -26,10 +26,13 @@ from atoll.cli import (
     sandbox,
     sbatch,
     token,
+    whatif,
 )
+from atoll.cli.mistyped import Root
 
 app = typer.Typer(
     name="atoll",
+    cls=Root,
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode=None,  # plain help starts in half the time and greps well
@@ -70,6 +73,7 @@ app.add_typer(dataset.app, name="dataset")
 app.add_typer(mesh.app, name="mesh")
 app.add_typer(policy.app, name="policy")
 app.add_typer(token.app, name="token")
+app.add_typer(whatif.app, name="whatif")
 listings.register(app)
 processes.register(app)
 

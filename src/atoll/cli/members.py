@@ -37,6 +37,9 @@ def join(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter
     state: Annotated[str, typer.Option(help="Where the agent keeps its key: claim, empty or host:/FOLDER.")] = "claim",
     state_storage_class: Annotated[str, typer.Option(metavar="CLASS", help="StorageClass of that claim.")] = "",
     cilium_exec: Annotated[bool, typer.Option("--cilium-exec", help="See the mesh by pods/exec in Cilium.")] = False,
+    job_exec: Annotated[
+        bool, typer.Option("--job-exec", help="Let people run commands in pods of their runs (pods/exec).")
+    ] = False,
     heartbeat_seconds: Annotated[float | None, typer.Option(min=0.1, help="How often the hub hears from it.")] = None,
     timeout: Annotated[str, typer.Option(help="With --context: how long to wait until it is heard.")] = "3m",
     no_wait: NoWait = False,
@@ -63,8 +66,9 @@ def join(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter
 
     wanted = joins.Joining(
         name, Access(context, kubeconfig), hub_url=hub_url, image=image, state=state,
-        storage_class=state_storage_class, cilium_exec=cilium_exec, heartbeat_seconds=heartbeat_seconds,
-        on_host=systemd, timeout=timeout, is_waited_for=not no_wait, dry_run=dry_run,
+        storage_class=state_storage_class, cilium_exec=cilium_exec, job_exec=job_exec,
+        heartbeat_seconds=heartbeat_seconds, on_host=systemd, timeout=timeout,
+        is_waited_for=not no_wait, dry_run=dry_run,
     )  # fmt: skip
     with connect(hub) as api:
         joins.join(api, wanted, output)

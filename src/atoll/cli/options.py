@@ -49,6 +49,25 @@ class ObjectOutput(StrEnum):
     NAME = "name"
 
 
+class AccountOutput(StrEnum):
+    """What `-o` takes where there are accounts, which may go to a file."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
+
+
+class By(StrEnum):
+    """What `--by` takes: what is told apart in accounts."""
+
+    RUN = "run"
+    JOB = "job"
+    USER = "user"
+    QUEUE = "queue"
+    DAY = "day"
+
+
 class LossPolicy(StrEnum):
     """What `--loss-policy` takes: what becomes of a job whose cluster is lost or drained."""
 
@@ -73,3 +92,6 @@ HomeFolder = Annotated[
 NoContext = Annotated[
     bool, typer.Option("--no-context", help="Leave the kubeconfig alone: add no context, make none current.")
 ]
+
+JobName = Annotated[str, typer.Argument(metavar="NAME", help="The job.")]
+Command = Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What the container runs.")]

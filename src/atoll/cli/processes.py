@@ -99,6 +99,9 @@ def serve(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
     queue_half_life: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="After which what a queue held counts half against it.")
     ] = 86_400.0,
+    accounts_keep: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="How long it is kept what runs took.")
+    ] = 400 * 86_400.0,
     log_level: LogLevel = "info",
 ) -> None:
     """Serve the API, schedule, reconcile.
@@ -115,7 +118,7 @@ def serve(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
         nats_url=nats, state_dir=state_dir, host=host, port=port, member_nats_url=member_nats,
         data_command=tuple(shlex.split(data_command)), log_level=log_level,
         heartbeat_timeout_seconds=heartbeat_timeout, run_lease_seconds=run_lease, nats=nats_files(nats_keys, nats_ca),
-        queue_half_life_seconds=queue_half_life,
+        queue_half_life_seconds=queue_half_life, accounts_keep_seconds=accounts_keep,
         tls=tls_files(tls_cert, tls_key, client_ca=client_ca), insecure_http=insecure_http, no_auth=no_auth,
         oidc=oidc_settings(
             oidc_issuer, oidc_audience, keys=oidc_jwks, ca=oidc_ca,
@@ -137,6 +140,9 @@ def agent(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
     cilium_socket: Annotated[Path | None, typer.Option(help="The Cilium agent's socket.")] = None,
     cilium_exec: Annotated[
         bool, typer.Option("--cilium-exec", help="Without a socket: ask Cilium by commands in its pods (pods/exec).")
+    ] = False,
+    job_exec: Annotated[
+        bool, typer.Option("--job-exec", help="Let people run commands in the pods of their runs (pods/exec).")
     ] = False,
     connect_to: ConnectTo = None,
     heartbeat_seconds: Annotated[float, typer.Option(min=0.1, help="How often the hub hears from it.")] = 10.0,
@@ -160,7 +166,7 @@ def agent(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
     enrolment = EnrolmentSettings(nats, hub, hub_ca, enrolment_token_file, Routes.parse(connect_to or ()))
     settings = MemberSettings(
         cluster=cluster, enrolment=enrolment, kubeconfig=kubeconfig, context=context, state_dir=state_dir,
-        cilium_socket=cilium_socket, cilium_exec=cilium_exec, heartbeat_seconds=heartbeat_seconds,
+        cilium_socket=cilium_socket, cilium_exec=cilium_exec, job_exec=job_exec, heartbeat_seconds=heartbeat_seconds,
     )  # fmt: skip
     _run(main.run(settings), log_level)
 

@@ -1,22 +1,27 @@
-"""What `queue usage` prints: per queue its jobs and shares, and per resource what it is sure of, may hold and holds."""
+"""What `queue usage` prints: per queue its jobs and shares, what it is sure of, may hold and holds, and its budgets.
+
+A queue is owed what it is guaranteed and does not hold, while a job waits in it that room would let start.
+"""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from atoll.cli import kinds
+from atoll.cli.accounts import amount
 from atoll.cli.api import Api
 from atoll.cli.options import Output
 from atoll.cli.output import say, to_yaml
 from atoll.cli.tables import print_table
 from atoll.federation.capacity import format_bytes, format_millicores
 from atoll.federation.errors import NotFound
-from atoll.federation.queueing import lineage, past_at
+from atoll.federation.queueing import lineage, past_at, written
 from atoll.federation.resources import Queue
 from atoll.federation.resources.queue import HeldAmounts
 
 JOB_HEADERS = ("NAME", "WEIGHT", "FAIR", "SHARE", "RUNNING", "WAITING")
 RESOURCE_HEADERS = ("NAME", "RESOURCE", "GUARANTEED", "LIMIT", "USED", "BORROWED", "AVERAGE")
+BUDGET_HEADERS = ("NAME", "PERIOD", "OF", "SPENT", "EXPECTED", "BUDGET", "RENEWS")
 _BASE = ("cpu", "memory", "gpus")
 
 
@@ -38,7 +43,12 @@ def show(api: Api, name: str | None, output: Output) -> None:
         print_table(JOB_HEADERS, [_job_row(record) for record in records])
         say("")
         print_table(RESOURCE_HEADERS, [row for record in records for row in _resource_rows(record)])
+        if budgets := [row for record in records for row in _budget_rows(record)]:
+            say("")
+            print_table(BUDGET_HEADERS, budgets)
         for record in records:
+            if owed := [written(path, amount) for path, amount in record["owed"].items() if amount]:
+                say(f"queue/{record['name']} is owed {', '.join(owed)}")
             if record["problem"]:
                 say(f"queue/{record['name']}: {record['problem']}")
 
@@ -56,22 +66,31 @@ def usage(queues: list[Queue], name: str | None, now: datetime) -> list[dict[str
 def _record(queue: Queue, now: datetime) -> dict[str, Any]:
     spec, status = queue.spec, queue.status
     given = {**spec.quota.guaranteed.amounts(), **spec.limits}
-    problem = next((each.message for each in status.conditions if each.type == "Sound" and each.status != "True"), "")
+    told = {"Sound", "WithinBudget"}
+    problems = [each.message for each in status.conditions if each.type in told and each.status != "True"]
+    used = _amounts(status.used, given)
+    eager = status.pending > status.barred
+    sure = spec.quota.guaranteed.amounts()
     return {
         "name": queue.metadata.name,
         "parent": spec.parent,
         "weight": spec.weight,
-        "guaranteed": spec.quota.guaranteed.amounts(),
+        "guaranteed": sure,
         "limit": spec.limits,
         "maxRunningJobs": spec.max_running_jobs,
-        "used": _amounts(status.used, given),
+        "used": used,
+        "owed": {path: max(0, amount - used[path]) for path, amount in sure.items()} if eager else {},
         "borrowed": _amounts(status.borrowed, given),
         "average": dict(zip(_BASE, past_at(status, now), strict=True)),
         "share": status.share,
         "fairShare": status.fair_share,
         "running": status.running,
         "waiting": status.pending,
-        "problem": problem,
+        "budgets": [
+            {**standing.wire(), "limits": budget.amounts}
+            for budget, standing in zip(spec.budgets, status.budgets, strict=False)
+        ],
+        "problem": "; ".join(problems),
     }
 
 
@@ -98,6 +117,14 @@ def _resource_rows(record: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             *exact, average = (column.get(path) for column in columns)
             cells = (*(_cell(path, amount) for amount in exact), _rounded(path, average))
             yield (record["name"], path.removeprefix("gpuModels."), *cells)
+
+
+def _budget_rows(record: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Give a row per amount that a budget limits."""
+    for budget in record["budgets"]:
+        for name, limit in budget["limits"].items():
+            spent, expected = (amount(budget[column].get(name, 0)) for column in ("spent", "expected"))
+            yield (record["name"], budget["period"], name, spent, expected, f"{limit:g}", budget["renewsAt"][:10])
 
 
 def _cell(path: str, amount: int | None) -> str:

@@ -16,11 +16,19 @@ Clusters = Annotated[
     int | None,
     typer.Option("--clusters", min=1, max=50, help="How many; default: as many as last time, at first 4."),
 ]
+Kinds = Annotated[
+    str | None,
+    typer.Option("--kinds", help="Kinds of workloads that simulated operators run, with commas; '' for none."),
+]
 
 
 @app.command()
 def up(
-    home: HomeFolder = None, clusters: Clusters = None, foreground: Foreground = False, no_context: NoContext = False
+    home: HomeFolder = None,
+    clusters: Clusters = None,
+    kinds: Kinds = None,
+    foreground: Foreground = False,
+    no_context: NoContext = False,
 ) -> None:
     """Start NATS, a hub, simulated clusters with their agents, and a lab gateway.
 
@@ -32,18 +40,21 @@ def up(
     KubeEdge clusters with a node that is offline, in turn. After `down` it grows by an `up` with more, and it does not
     shrink. Each agent is a process of some 90 MB.
 
+    Beside Jobs the clusters run JobSets, MPIJobs, PyTorchJobs and RayJobs; --kinds chooses others.
+
     \b
     Examples:
       atoll sandbox up && atoll get clusters
       atoll sandbox up --clusters 8
+      atoll sandbox up --kinds PyTorchJob,LeaderWorkerSet
     """
     from atoll.cli import sandboxes
 
     place = sandboxes.home_of(home)
     if foreground:
-        sandboxes.run_here(place, clusters, with_context=not no_context)
+        sandboxes.run_here(place, clusters, kinds=kinds, with_context=not no_context)
     else:
-        sandboxes.start(place, clusters, with_context=not no_context)
+        sandboxes.start(place, clusters, kinds=kinds, with_context=not no_context)
 
 
 @app.command()

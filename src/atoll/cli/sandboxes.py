@@ -21,6 +21,7 @@ from atoll.local.stack import Stack
 from atoll.local.state import State
 from atoll.sandbox.control import Control
 from atoll.sandbox.federation import compose, sandbox, seconds_to_start, supervisor_command
+from atoll.sandbox.kinds.operated import USUAL, check_kinds
 from atoll.sandbox.state import ClusterState, read_state
 
 # What comes before the wait for the clusters: NATS and the hub.
@@ -32,33 +33,41 @@ def home_of(folder: str | None) -> Home:
     return Home.at(folder) if folder else Home(default_home() / "sandbox")
 
 
-def run_here(home: Home, clusters: int | None, *, with_context: bool) -> None:
+def run_here(home: Home, clusters: int | None, *, kinds: str | None, with_context: bool) -> None:
     """Run the federation in this process until told to end.
 
     Raises:
-        InvalidInput: this home cannot have so many clusters.
+        InvalidInput: this home cannot have so many clusters, or no operator of a kind is simulated.
     """
-    foreground.run(Stack(home, "sandbox"), compose(sandbox(home, clusters)), with_context=with_context)
+    federation = sandbox(home, clusters, kinds=_kinds(kinds))
+    foreground.run(Stack(home, "sandbox"), compose(federation), with_context=with_context)
 
 
-def start(home: Home, clusters: int | None, *, with_context: bool) -> State:
+def start(home: Home, clusters: int | None, *, kinds: str | None, with_context: bool) -> State:
     """Start the federation in the background and wait until it is ready; interrupted, it is stopped again.
 
     One that runs or starts already is waited for and told of instead.
 
     Raises:
-        InvalidInput: this home cannot have so many clusters. Conflict: it runs with fewer.
+        InvalidInput: this home cannot have so many clusters, or no operator of a kind is simulated.
+        Conflict: it runs with fewer.
     """
     running = home.read_state() if home.is_running() else None
     if running is not None and running.kind == "sandbox" and running.phase in ("Starting", "Ready"):
         return _greet(home, running, clusters, with_context=with_context)
-    count = len(sandbox(home, clusters).specs)
-    command = (*supervisor_command(home), "--clusters", str(count))
+    wanted = _kinds(kinds)
+    count = len(sandbox(home, clusters, kinds=wanted).specs)
+    command = (*supervisor_command(home), "--clusters", str(count), "--kinds", ",".join(wanted))
     with signals_raise(tell_interrupted), detach.launched(command, home, outlives_us=True) as supervisor:
         seconds = seconds_to_start(count) + _START_SECONDS
         state = detach.wait_ready(supervisor, home, on_step=hint, seconds=seconds)
     _tell_ready(home, state, with_context=with_context)
     return state
+
+
+def _kinds(given: str | None) -> tuple[str, ...]:
+    """Read a list of kinds; the usual ones if none was given, no kind if it is empty."""
+    return USUAL if given is None else check_kinds(filter(None, (name.strip() for name in given.split(","))))
 
 
 def _greet(home: Home, running: State, clusters: int | None, *, with_context: bool) -> State:

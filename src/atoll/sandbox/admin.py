@@ -18,7 +18,7 @@ Owns the routes; each changes one thing that the simulation reads. JSON in, JSON
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import orjson
@@ -113,7 +113,8 @@ class Admin:
     async def _start_cluster(self, request: Request) -> Response:
         body = await _body(request, {}, {"meshed": bool})
         taken = {spec.mesh_id for spec in self._sandbox.settings.clusters}
-        spec = generated(request.path_params["name"], taken)
+        kinds = self._sandbox.settings.clusters[0].kinds
+        spec = replace(generated(request.path_params["name"], taken), kinds=kinds)
         site = await self._sandbox.start_cluster(spec, is_meshed=body.get("meshed", False))
         return _json(asdict(site.state))
 

@@ -19,6 +19,7 @@ from atoll.kubeapi.custom_resources import CustomResources
 from atoll.kubeapi.gc import GarbageCollector
 from atoll.kubeapi.http import create_app
 from atoll.kubeapi.http.access import Access
+from atoll.kubeapi.resource import ResourceType
 from atoll.kubeapi.storage import MemoryStorage
 from atoll.kubeapi.store import Store
 from atoll.sandbox.access import Accounts, Rbac
@@ -28,10 +29,12 @@ from atoll.sandbox.controllers.deployment import DeploymentController
 from atoll.sandbox.controllers.job import JobController
 from atoll.sandbox.controllers.namespaces import NamespaceController
 from atoll.sandbox.controllers.nodes import Heartbeats
+from atoll.sandbox.controllers.operator import Operator
 from atoll.sandbox.controllers.scheduler import Scheduler
 from atoll.sandbox.controllers.volumes import VolumeController
 from atoll.sandbox.events import Recorder, expire
 from atoll.sandbox.kinds.catalog import EXTENSIONS, registry
+from atoll.sandbox.kinds.operated import adapters_of, operated
 from atoll.sandbox.kubelet.account import Surroundings
 from atoll.sandbox.kubelet.kubelet import Kubelet
 from atoll.sandbox.kubelet.pod import Machinery
@@ -40,6 +43,7 @@ from atoll.sandbox.kubelet.starting import Starter
 from atoll.sandbox.kubelet.volumes import Volumes
 from atoll.sandbox.podexec import PodExec
 from atoll.sandbox.podlog import PodLogs
+from atoll.sandbox.podmetrics import PodMetrics
 from atoll.sandbox.seeding import seed
 from atoll.sandbox.spec import ClusterSpec
 
@@ -56,6 +60,7 @@ class SimulatedCluster:
     capacity: Capacity
     heartbeats: Heartbeats
     starter: Starter
+    operated: tuple[ResourceType, ...]
     app: Starlette
     secure_app: Starlette
 
@@ -76,7 +81,8 @@ async def simulated(
         isolation, reason: how containers see their mounts, from probe_isolation().
         surroundings: what pods are given to reach their API server and the world; whose tokens are known is ours.
     """
-    store = Store(registry(), MemoryStorage(), clock=clock, require_namespaces=True)
+    served = tuple(operated(adapter) for adapter in adapters_of(spec.kinds))
+    store = Store(registry(served), MemoryStorage(), clock=clock, require_namespaces=True)
     launcher, accounts = Launcher(isolation), Accounts()
     pods = folder / "pods"
     shutil.rmtree(pods, ignore_errors=True)  # left behind by a sandbox that was killed
@@ -88,8 +94,8 @@ async def simulated(
     await store.start()
     try:
         await seed(store, spec, clock, isolation=f"{isolation}: {reason}" if reason else isolation)
-        apps = _apps(spec, store, kubelet, Access(accounts, Rbac(store)))
-        cluster = SimulatedCluster(spec, store, kubelet, capacity, heartbeats, starter, *apps)
+        apps = _apps(spec, store, kubelet, access=Access(accounts, Rbac(store)), clock=clock)
+        cluster = SimulatedCluster(spec, store, kubelet, capacity, heartbeats, starter, served, *apps)
         async with _running(cluster, clock):
             yield cluster
     finally:
@@ -98,10 +104,13 @@ async def simulated(
         await asyncio.to_thread(shutil.rmtree, pods, ignore_errors=True)
 
 
-def _apps(spec: ClusterSpec, store: Store, kubelet: Kubelet, access: Access) -> tuple[Starlette, Starlette]:
+def _apps(
+    spec: ClusterSpec, store: Store, kubelet: Kubelet, *, access: Access, clock: Clock
+) -> tuple[Starlette, Starlette]:
     """Make the API for everybody on this machine, and the one for who shows an account."""
     version = {"major": "1", "minor": spec.version.split(".")[1], "gitVersion": spec.version, "platform": "sandbox"}
-    routes = [PodLogs(store, kubelet).route(), *PodExec(store, kubelet).routes()]
+    metrics = PodMetrics(store, kubelet, clock)
+    routes = [PodLogs(store, kubelet).route(), *PodExec(store, kubelet).routes(), *metrics.routes()]
     plain = create_app(store, store.registry, version=version, extra_routes=routes)
     return plain, create_app(store, store.registry, version=version, extra_routes=routes, access=access)
 
@@ -116,10 +125,14 @@ async def _running(cluster: SimulatedCluster, clock: Clock) -> AsyncIterator[Non
         JobController(store, clock).controller(),
         DeploymentController(store, clock).controller(),
     )
-    loops = [runtime.run(controller, store) for controller in controllers]
+    adapters = adapters_of(cluster.spec.kinds)
+    operators = [
+        Operator(store, rt, adapter, clock).controller() for rt, adapter in zip(cluster.operated, adapters, strict=True)
+    ]
+    loops = [runtime.run(controller, store) for controller in (*controllers, *operators)]
     loops += [cluster.kubelet.run(), cluster.heartbeats.run(), GarbageCollector(store).run(), expire(store, clock)]
     loops.append(cluster.capacity.report(store, cluster.spec.storage.class_name))
-    loops.append(CustomResources(store, stand_ins=EXTENSIONS).run())
+    loops.append(CustomResources(store, stand_ins=(*EXTENSIONS, *cluster.operated)).run())
     async with asyncio.TaskGroup() as group:  # a loop that fails takes the whole cluster down, loudly
         tasks = [group.create_task(loop, name=f"{name}-loop") for loop in loops]
         try:

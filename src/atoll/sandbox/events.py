@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,6 +24,7 @@ from atoll.sandbox.kinds.catalog import EVENT
 log = structlog.get_logger()
 
 KEPT = timedelta(hours=1)  # kube-apiserver's --event-ttl
+MOST_KEPT = 5_000  # some MB; an array of 10,000 tasks has 30,000 things to say, and etcd's gigabytes are not ours
 _EXPIRE_SECONDS = 60.0
 
 
@@ -86,9 +87,16 @@ async def expire(store: Store, clock: Callable[[], datetime]) -> None:
     """Delete old events until cancelled: nobody else does, and they would fill the memory."""
     while True:
         await asyncio.sleep(_EXPIRE_SECONDS)
-        oldest = timestamp(clock() - KEPT)
-        for event in (await store.list(EVENT)).items:
-            metadata = event["metadata"]
-            if (event.get("lastTimestamp") or metadata["creationTimestamp"]) < oldest:
-                with contextlib.suppress(ApiError):  # it went or was said again
-                    await store.delete(EVENT, metadata["namespace"], metadata["name"])
+        for event in surplus((await store.list(EVENT)).items, timestamp(clock() - KEPT)):
+            with contextlib.suppress(ApiError):  # it went or was said again
+                await store.delete(EVENT, event["metadata"]["namespace"], event["metadata"]["name"])
+
+
+def surplus(events: Iterable[Object], oldest: str) -> Iterator[Object]:
+    """Give the events that were last said before `oldest`, and the oldest of too many."""
+    newest_first = sorted(events, key=_last_said, reverse=True)
+    return (event for place, event in enumerate(newest_first) if place >= MOST_KEPT or _last_said(event) < oldest)
+
+
+def _last_said(event: Object) -> str:
+    return str(event.get("lastTimestamp") or event["metadata"]["creationTimestamp"])

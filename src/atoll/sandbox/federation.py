@@ -6,8 +6,8 @@ A composition root. It uses the hub from outside, by its API; what the processes
 import asyncio
 import shlex
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -30,6 +30,8 @@ from atoll.local.supervisor import ProcessSpec
 from atoll.sandbox.faults.agents import agent_process
 from atoll.sandbox.faults.book import FAULTS_FILE
 from atoll.sandbox.forms import sandbox_clusters
+from atoll.sandbox.kinds.operated import USUAL as USUAL_KINDS
+from atoll.sandbox.kinds.operated import check_kinds
 from atoll.sandbox.readiness import Awaited
 from atoll.sandbox.settings import HUB, NATS, SETTINGS_FILE, SandboxSettings, port_names
 from atoll.sandbox.spec import DEFAULT_CLUSTERS, ClusterSpec
@@ -61,11 +63,15 @@ class Federation:
     timeout_seconds: float = 30.0
 
 
-def sandbox(home: Home, clusters: int | None = None) -> Federation:
+def sandbox(home: Home, clusters: int | None = None, *, kinds: Iterable[str] = USUAL_KINDS) -> Federation:
     """Give the sandbox of a home with so many clusters; None means as many as it had, or the four known ones.
 
+    Args:
+        kinds: of which workloads every cluster has an operator, beside Jobs.
+
     Raises:
-        InvalidInput: there cannot be so many, or it had more: what a cluster that is left out ran would be lost.
+        InvalidInput: there cannot be so many, or it had more: what a cluster that is left out ran would be lost. Or
+            no operator of a kind is simulated.
     """
     before = _size_of(home)
     if clusters is not None and before is not None and clusters < before:
@@ -73,7 +79,9 @@ def sandbox(home: Home, clusters: int | None = None) -> Federation:
             f"--clusters: this sandbox has {before}, and grows but does not shrink: choose another --home, or delete "
             f"{home.root} to begin anew"
         )
-    return Federation(sandbox_clusters(clusters or before or USUAL_CLUSTERS), GATEWAY, has_faults=True)
+    served = check_kinds(kinds)
+    specs = sandbox_clusters(clusters or before or USUAL_CLUSTERS)
+    return Federation(tuple(replace(spec, kinds=served) for spec in specs), GATEWAY, has_faults=True)
 
 
 def seconds_to_start(clusters: int) -> float:
@@ -242,7 +250,7 @@ def _agent_process(home: Home, cluster: ClusterState, hub: LocalHub, heartbeat_s
     name, ways = agent_process(cluster.name), chain(*(("--connect-to", way) for way in cluster.connect_to))
     hold = home.hold_file(name)
     hold.unlink(missing_ok=True)
-    return ProcessSpec(name, atoll("agent", *chain(*arguments.items()), *ways), environment(), hold=hold)
+    return ProcessSpec(name, atoll("agent", *chain(*arguments.items()), "--job-exec", *ways), environment(), hold=hold)
 
 
 def _gateway_process(home: Home, hub: LocalHub, broker_url: str) -> ProcessSpec:

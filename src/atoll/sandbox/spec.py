@@ -100,6 +100,8 @@ class ClusterSpec:
     prices: Prices = Prices()
     residency: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ()
+    """Kinds of workloads that operators of its own run there, by their names in kinds/operated.py."""
     has_kvstoremesh: bool = False
     """Whether its agents read other clusters through a cache, which outlives the link that fills it."""
 

@@ -31,10 +31,11 @@ from atoll.federation.resources.job import FINISHED_JOB_PHASES, GpuDemand, Job, 
 from atoll.federation.resources.mesh import MeshCertificate, MeshFacts, MeshLink, MeshService
 from atoll.federation.resources.policyset import ClusterPolicyStatus, PolicySet, PolicySetSpec, PolicySetStatus
 from atoll.federation.resources.queue import Queue, QueueSpec, QueueStatus
+from atoll.federation.resources.reservation import Reservation, ReservationSpec, ReservationStatus
 from atoll.federation.resources.rolebinding import Role, RoleBinding, RoleBindingSpec, RoleSubject
 from atoll.federation.resources.run import FINISHED_RUN_PHASES, Run, RunInput, RunSpec, RunStatus, Usage, run_prefix
 from atoll.federation.resources.stream import Stream, StreamSpec, StreamStatus
-from atoll.federation.resources.transfer import Transfer, TransferSpec, TransferStatus
+from atoll.federation.resources.transfer import Transfer, TransferSpec, TransferStatus, transfer_name
 from atoll.federation.resources.trigger import Trigger, TriggerSpec, TriggerStatus
 
 __all__ = [
@@ -43,8 +44,10 @@ __all__ = [
     "Dataset", "DatasetSpec", "DatasetStatus", "Gateway", "GatewaySpec", "GatewayStatus", "GpuDemand", "Inventory",
     "Job", "JobSpec", "JobStatus", "Kind", "LabelSelector", "Ledger", "MeshCertificate", "MeshFacts", "MeshLink",
     "MeshService", "Model", "NodeShape", "ObjectMeta", "OwnerReference", "PolicySet", "PolicySetSpec",
-    "PolicySetStatus", "PrintColumn", "Queue", "QueueSpec", "QueueStatus", "Replica", "Resource", "Role",
+    "PolicySetStatus", "PrintColumn", "Queue", "QueueSpec", "QueueStatus", "Replica", "Reservation",
+    "ReservationSpec", "ReservationStatus", "Resource", "Role",
     "RoleBinding", "RoleBindingSpec", "RoleSubject", "Run", "RunInput", "RunSpec", "RunStatus", "SourceLedger",
     "Stream", "StreamLedger", "StreamSpec", "StreamStatus", "Transfer", "TransferSpec", "TransferStatus", "Trigger",
     "TriggerSpec", "TriggerStatus", "Usage", "find", "resolve", "run_prefix",
+    "transfer_name",
 ]  # fmt: skip

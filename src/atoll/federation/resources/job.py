@@ -17,12 +17,18 @@ from atoll.federation.resources.base import (
     Reference,
     Resource,
 )
+from atoll.federation.resources.retry import RetryPolicy
+from atoll.federation.resources.workload import Workload
 
 JobPhase = Literal["Pending", "Placed", "Running", "Committing", "Succeeded", "Failed", "Cancelled"]
 LossPolicy = Literal["Wait", "Failover", "Duplicate"]
 JobEnd = Literal["Succeeded", "Failed", "Finished"]
 Priority = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
 FINISHED_JOB_PHASES: frozenset[str] = frozenset({"Succeeded", "Failed", "Cancelled"})
+MAX_TASKS = 100_000
+"""Tasks of one array: Kubernetes' limit for an Indexed Job whose indexes fail one by one (KEP-3850)."""
+# What an array says of the batch/v1 Job that it becomes.
+_OF_ARRAYS = ("completions", "parallelism", "completionMode", "backoffLimitPerIndex", "maxFailedIndexes")
 
 
 class JobInput(Model):
@@ -48,6 +54,19 @@ class JobDependency(Model):
         default="Succeeded",
         description="How it must have ended. Failed: it failed or was cancelled. Finished: it ended in any way.",
     )
+    per_task: bool = Field(
+        default=False,
+        description="Both jobs are arrays of as many tasks: each task waits for the task of its own number only.",
+    )
+
+
+class JobArray(Model):
+    """The same work for many numbers: the tasks 0 to count - 1, each a pod that knows its number as ATOLL_TASK."""
+
+    count: Annotated[int, Field(ge=1, le=MAX_TASKS)] = Field(description="How many tasks there are.")
+    max_parallel: Annotated[int, Field(ge=1, le=MAX_TASKS)] | None = Field(
+        default=None, description="How many run at once at most; as many as fit if unset."
+    )
 
 
 class GpuDemand(Model):
@@ -65,29 +84,6 @@ class PlacementRules(Model):
     residency: tuple[str, ...] = ()
 
 
-class Workload(Model):
-    """The object that runs in the member, in its own kind's schema; this version adapts batch/v1 Job."""
-
-    api_version: Literal["batch/v1"] = "batch/v1"
-    kind: Literal["Job"] = "Job"
-    spec: dict[str, Any]
-
-    @model_validator(mode="after")
-    def _has_one_container(self) -> "Workload":
-        containers = _at(self.spec, "template", "spec", "containers")
-        if not isinstance(containers, list) or not containers:
-            raise ValueError("spec.template.spec.containers must name at least one container")
-        return self
-
-
-def _at(value: Any, *path: str) -> Any:
-    for step in path:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(step)
-    return value
-
-
 class JobSpec(Model):
     """What a researcher asks for."""
 
@@ -97,6 +93,10 @@ class JobSpec(Model):
     outputs: tuple[JobOutput, ...] = ()
     depends_on: Annotated[tuple[JobDependency, ...], Field(max_length=1000)] = Field(
         default=(), description="Jobs that must have ended before the first run; all of these must hold."
+    )
+    array: JobArray | None = Field(
+        default=None,
+        description="Makes the job an array of tasks. It begins on a cluster where one of them fits.",
     )
     gpu: GpuDemand | None = None
     placement: PlacementRules = PlacementRules()
@@ -110,6 +110,34 @@ class JobSpec(Model):
     )
     retries: Annotated[int, Field(ge=0, le=100)] = Field(
         default=0, description="Further attempts after failures of the work; a lost or drained cluster uses none up."
+    )
+    preemptible: bool = Field(
+        default=True,
+        description="Whether a run may be stopped for work that goes before it; its job then waits again, and no "
+        "retry is used up. False: the job starts only within its queue's guarantee, where others were given one.",
+    )
+    checkpoint_interval: Duration | None = Field(
+        default=None,
+        description="How often the work saves where it is, such as 10m: no more than that is lost when it is stopped.",
+    )
+    retry_policy: RetryPolicy = Field(
+        default=RetryPolicy(), description="When failed attempts are tried again, and which failures are none."
+    )
+    grace_period: Duration | None = Field(
+        default=None,
+        description="How long the pods may take to end after SIGTERM, before SIGKILL. Unset: as the pods say, and "
+        "Kubernetes' 30s where they say nothing.",
+    )
+    stop_grace: Duration | None = Field(
+        default=None,
+        description="Set by cancel and requeue: how long pods that run may take to end, where they were given more.",
+    )
+    requeues: NonNegative = Field(
+        default=0,
+        description="Counted up by requeue: each asks once for the job to be stopped, and placed again.",
+    )
+    if_never_satisfied: Literal["Wait", "Cancel"] = Field(
+        default="Wait", description="What becomes of the job if a dependency can never hold any more."
     )
     held: bool = Field(
         default=False, description="Set by hold: it is not placed until release. What runs already goes on."
@@ -128,6 +156,50 @@ class JobSpec(Model):
             raise ValueError("outputs name the same dataset twice")
         return self
 
+    @model_validator(mode="after")
+    def _array_is_clear(self) -> "JobSpec":
+        if wrong := array_problem(self):
+            raise ValueError(wrong)
+        return self
+
+    @model_validator(mode="after")
+    def _suits_its_workload(self) -> "JobSpec":
+        if wrong := workload_problem(self):
+            raise ValueError(wrong)
+        return self
+
+    @property
+    def is_per_task(self) -> bool:
+        """Whether tasks begin one by one, as those of another array end."""
+        return any(each.per_task for each in self.depends_on)
+
+
+def array_problem(spec: JobSpec) -> str:
+    """Say what of a job contradicts its being an array, or being none; empty if nothing does."""
+    if spec.array is None:
+        return (
+            "array: dependsOn with perTask is for arrays: say how many tasks this one has" if spec.is_per_task else ""
+        )
+    if (spec.workload.api_version, spec.workload.kind) != ("batch/v1", "Job"):
+        return f"array: its tasks are those of a batch/v1 Job, and workload is a {spec.workload.kind}: leave it out"
+    if said := [name for name in _OF_ARRAYS if spec.workload.spec.get(name) is not None]:
+        return f"array: it says itself what workload.spec.{said[0]} says: leave that out"
+    if any(rule.action == "Succeed" for rule in spec.retry_policy.rules):
+        return "retryPolicy.rules: Succeed is for single jobs: the exit code of each task of an array is not known"
+    if spec.is_per_task and spec.outputs:
+        return (
+            "outputs: an array with perTask runs in parts, and a version of a dataset is of one part: write elsewhere"
+        )
+    return ""
+
+
+def workload_problem(spec: JobSpec) -> str:
+    """Say what of a job its kind of workload cannot keep; empty if it keeps all."""
+    adapter = spec.workload.adapter
+    if spec.grace_period is not None and not adapter.has_grace:
+        return f"gracePeriod: a {adapter} has no field for it: leave it out"
+    return ""
+
 
 class DependencyStatus(Model):
     """What has been seen of one dependency. One that has held holds, even once that job is deleted."""
@@ -138,6 +210,36 @@ class DependencyStatus(Model):
         description="Missing: there was never such a job. Never: it ended otherwise, or was deleted before it ended."
     )
     phase: JobPhase | None = Field(default=None, description="Its phase; unset if there is no such job.")
+    per_task: bool = Field(default=False, description="Whether each task waits for its own.")
+    tasks: str | None = Field(
+        default=None, description="With perTask: the tasks that it has let go, such as 0-41,43; Holds when all are."
+    )
+
+
+class ArrayStatus(Model):
+    """How far the tasks of an array are. A task that failed and may be tried again is counted as waiting."""
+
+    progress: str = Field(default="", description="How many have succeeded, of how many, in one word.")
+    total: NonNegative = Field(default=0, description="How many tasks there are.")
+    waiting: NonNegative = Field(default=0, description="Tasks that have not ended, and have no pod now.")
+    running: NonNegative = Field(default=0, description="Tasks that have a pod now.")
+    succeeded: NonNegative = Field(default=0, description="Tasks that have succeeded.")
+    failed: NonNegative = Field(default=0, description="Tasks that have failed in the newest attempt.")
+    succeeded_tasks: str = Field(default="", description="Those that have succeeded, such as 0-41,43.")
+    failed_tasks: str = Field(default="", description="Those that have failed in the newest attempt.")
+
+
+class RequeueStatus(Model):
+    """What became of requests to be placed again."""
+
+    answered: NonNegative = Field(default=0, description="How many of spec.requeues were answered.")
+    failures_after: NonNegative = Field(
+        default=0, description="The attempt after which failures count: the last one before an ended job was requeued."
+    )
+    tasks_after: NonNegative = Field(
+        default=0,
+        description="The attempt after which tasks count: the last one before a job that was done came again.",
+    )
 
 
 class JobStatus(Model):
@@ -156,6 +258,11 @@ class JobStatus(Model):
     dependencies: tuple[DependencyStatus, ...] = Field(
         default=(), description="What the jobs that this one depends on have come to, until its first run."
     )
+    retry_at: datetime | None = Field(
+        default=None, description="When the next attempt may begin, while the job waits for that after a failure."
+    )
+    array: ArrayStatus | None = Field(default=None, description="How far the tasks of an array are.")
+    requeue: RequeueStatus = Field(default=RequeueStatus(), description="What became of requests to be placed again.")
     observed_generation: int | None = None
     decision: dict[str, Any] | None = Field(
         default=None,

@@ -12,7 +12,9 @@ from pydantic import Field, model_validator
 
 from atoll.federation.capacity import parse_bytes, parse_millicores
 from atoll.federation.resources.base import Condition, DnsSubdomain, Model, NonNegative, Quantity, Resource
+from atoll.federation.resources.budget import Budget, BudgetStatus
 from atoll.federation.resources.job import Priority
+from atoll.federation.resources.submitter import Submitters
 
 
 class QuotaAmounts(Model):
@@ -50,11 +52,42 @@ class QueueQuota(Model):
     )
 
 
+class UserQuota(Model):
+    """What the jobs of one user may hold at once in a queue and the queues below it."""
+
+    limit: QuotaAmounts = Field(default=QuotaAmounts(), description="Unlimited where nothing is said.")
+    max_running_jobs: NonNegative | None = Field(
+        default=None, description="Jobs of one user that may run at once; unlimited if unset."
+    )
+
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether it says nothing."""
+        return self.max_running_jobs is None and not self.limit.amounts()
+
+
 class PriorityRange(Model):
     """Which priorities the jobs of a queue may have."""
 
     lowest: Priority | None = Field(default=None, description="The lowest priority that is allowed.")
     highest: Priority | None = Field(default=None, description="The highest priority that is allowed.")
+
+
+class QueuePreemption(Model):
+    """Whose running work gives way to this queue's waiting jobs when there is no room."""
+
+    within_queue: Literal["Never", "LowerPriority"] = Field(
+        default="Never", description="LowerPriority: runs of lower priority of this queue and the queues below it."
+    )
+    across_queues: Literal["Never", "LowerPriority"] = Field(
+        default="Never",
+        description="LowerPriority: runs of lower priority of all queues under the same top, unless a guarantee of "
+        "theirs covers them.",
+    )
+    reclaim: Literal["Never", "Borrowed"] = Field(
+        default="Borrowed",
+        description="Borrowed: what others hold beyond their guarantee gives way to jobs that are within this one's.",
+    )
 
 
 class QueueSpec(Model):
@@ -71,8 +104,21 @@ class QueueSpec(Model):
     max_running_jobs: NonNegative | None = Field(
         default=None, description="Jobs that may run at once in it and the queues below it; unlimited if unset."
     )
+    per_user: UserQuota = Field(default=UserQuota(), description="What each user may hold of it at once.")
+    budgets: Annotated[tuple[Budget, ...], Field(max_length=16)] = Field(
+        default=(), description="What may be spent in it and the queues below it in each period; all of them hold."
+    )
+    submitters: Submitters = Field(
+        default=Submitters(),
+        description="Who may submit jobs to it and the queues below it, beside whom the queues above name; everybody "
+        "whose role allows it if no queue of the line names anybody.",
+    )
     priorities: PriorityRange = Field(
         default=PriorityRange(), description="A job whose priority is outside of this range waits until it is changed."
+    )
+    preemption: QueuePreemption = Field(
+        default=QueuePreemption(),
+        description="When runs are stopped for jobs of this queue. Only runs of preemptible jobs ever are.",
     )
 
     @property
@@ -125,6 +171,11 @@ class QueueStatus(Model):
     """What the jobs of the queue, and of those below it, do and hold now."""
 
     pending: NonNegative = 0
+    barred: NonNegative = Field(
+        default=0,
+        description="Those of pending that no room would let start: held, waiting for other jobs, beyond a budget, or "
+        "asking for more than their queue may ever hold or any cluster has.",
+    )
     running: NonNegative = 0
     used_gpus: NonNegative = 0
     used: HeldAmounts = Field(default=HeldAmounts(), description="What its runs hold.")
@@ -136,6 +187,7 @@ class QueueStatus(Model):
         default=0.0, description="The part of the federation that its weight, and those above it, would give it."
     )
     past: PastUse | None = Field(default=None, description="What it held on average; unset before it held anything.")
+    budgets: tuple[BudgetStatus, ...] = Field(default=(), description="How each budget of the spec stands, in order.")
     conditions: tuple[Condition, ...] = ()
     observed_generation: int | None = None
 

@@ -10,6 +10,11 @@ from atoll.federation.resources.base import ClusterName, Condition, DnsSubdomain
 TransferPhase = Literal["Pending", "Copying", "Succeeded", "Failed"]
 
 
+def transfer_name(dataset: str, version: int, destination: str) -> str:
+    """Name the Transfer that brings a version to a cluster: the same for everybody who needs it there."""
+    return f"{dataset}.v{version}.{destination}"
+
+
 class TransferSpec(Model):
     """What is copied, from where, to where."""
 

@@ -5,9 +5,12 @@ Owns the list of kinds and the short names by which the sandbox's rooms import t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from atoll.kubeapi.resource import Registry, ResourceType
 from atoll.sandbox.kinds.core import CONFIG_MAP, EVENT, LEASE, NAMESPACE, NODE, SECRET, SERVICE, SERVICE_ACCOUNT
 from atoll.sandbox.kinds.mesh import ENDPOINT_SLICE, SERVICE_EXPORT
+from atoll.sandbox.kinds.metrics import POD_METRICS
 from atoll.sandbox.kinds.network import (
     CILIUM_CIDR_GROUP,
     CILIUM_CLUSTER_POLICY,
@@ -38,14 +41,14 @@ KINDS: tuple[ResourceType, ...] = (
     *(DEPLOYMENT, JOB, LEASE, ENDPOINT_SLICE),
     *(STORAGE_CLASS, CSI_DRIVER, CSI_CAPACITY),
     *(ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING),
-    *(NETWORK_POLICY, *EXTENSIONS),
+    *(NETWORK_POLICY, POD_METRICS, *EXTENSIONS),
 )
 
 
-def registry() -> Registry:
-    """Return a registry of all kinds for one cluster's API server."""
+def registry(more: Iterable[ResourceType] = ()) -> Registry:
+    """Return a registry of all kinds for one cluster's API server, and of those that its operators bring."""
     kinds = Registry()
-    for rt in KINDS:
+    for rt in (*KINDS, *more):
         kinds.register(rt)
     return kinds
 
@@ -75,6 +78,7 @@ __all__ = [
     "NETWORK_POLICY",
     "NODE",
     "POD",
+    "POD_METRICS",
     "ROLE",
     "ROLE_BINDING",
     "SECRET",

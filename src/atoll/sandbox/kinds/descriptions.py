@@ -29,6 +29,7 @@ KINDS: Mapping[str, str] = {
     "PersistentVolume": "A volume of the cluster; here it is a folder of this machine.",
     "PersistentVolumeClaim": "A pod's wish for a volume.",
     "Pod": "Containers that run together on a node; here they are processes of this machine.",
+    "PodMetrics": "What the containers of a pod use, measured when it is asked for.",
     "Role": "What those who are bound to it may do in one namespace.",
     "RoleBinding": "Who has a Role, or a ClusterRole, in one namespace.",
     "Secret": "Settings that pods read and others should not.",
