@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scheduler_world import NOW, cluster, job, queue, run, shape, snapshot
 from timeline import GRACE_SECONDS, Timeline
@@ -154,6 +154,7 @@ def test_whoever_is_stopped_comes_back_and_everything_ends(drawn, guess):
 # --- promises
 
 
+@example(1, [82], True)  # whose ends fall between the microseconds of a promise
 @settings(max_examples=3, deadline=None)
 @given(st.integers(1, 3), st.lists(st.integers(20, 200), min_size=1, max_size=5), st.booleans())
 def test_a_large_job_starts_within_a_bound_although_small_ones_keep_coming(size, takes, is_said):

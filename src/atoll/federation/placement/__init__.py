@@ -40,6 +40,7 @@ from atoll.federation.placement.reservations import Keeping, amount, keepings, p
 from atoll.federation.placement.speeds import relative_speed
 from atoll.federation.placement.table import ClusterTable
 from atoll.federation.placement.views import ClusterView, Occupation, StorageView, view_of_cluster
+from atoll.federation.placement.waiting import seconds_until_free
 
 __all__ = [
     "Candidate", "Case", "Choice", "Claim", "Claims", "ClusterTable", "ClusterTerms", "ClusterView", "Cost",
@@ -47,5 +48,6 @@ __all__ = [
     "PodDemand", "Pods", "Prospect", "Reason", "StagedInput", "StorageView", "Suggestion", "Verdict", "amount",
     "broken", "cheapest", "choose", "cost", "could_hold", "decide", "decided_at", "demand_of_job",
     "duration_of_job", "has_room", "input_keys", "is_room_sure", "keepings", "outline", "pieces", "pods_of_job",
-    "recorded_claim", "recorded_source", "recorded_terms", "relative_speed", "view_of_cluster",
+    "recorded_claim", "recorded_source", "recorded_terms", "relative_speed", "seconds_until_free",
+    "view_of_cluster",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any, Literal
 
 from atoll.federation.placement import Claim, Demand, Pods, recorded_claim
@@ -134,12 +135,17 @@ class Ahead:
 def promise(party: Party, demand: Demand, ahead: Ahead, old: Made | None, now: datetime) -> Promise:
     """Promise a job room. How far it may slip is said once, and holds wherever the job goes after that."""
     wait = min(ahead.wait_seconds, _MOST_WAIT_SECONDS)
-    starts_at = now + timedelta(seconds=wait)
+    starts_at = moment(now, wait)
     latest_at = starts_at + timedelta(seconds=max(_LEAST_SLIP_SECONDS, _SLIP_PART * wait))
     return Promise(
         party=party, pods=demand.pods, seconds=ahead.seconds, kind="Waiting", cluster=ahead.cluster,
         starts_at=starts_at, latest_at=latest_at if old is None else min(latest_at, old.latest_at),
     )  # fmt: skip
+
+
+def moment(now: datetime, seconds: float) -> datetime:
+    """Give the moment in so many seconds, and no earlier one: just before a run ends, its room is not there."""
+    return now + timedelta(milliseconds=ceil(seconds * 1000))
 
 
 def preempting(kept: Promise, victims: tuple[str, ...], now: datetime) -> Promise:

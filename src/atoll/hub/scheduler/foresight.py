@@ -5,8 +5,9 @@ turns go on, promises to those who wait. Pure; the promises are handed on from c
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from math import isinf
 from typing import Any
 
 from atoll.federation.placement import (
@@ -16,11 +17,12 @@ from atoll.federation.placement import (
     Occupation,
     Openness,
     keepings,
+    seconds_until_free,
 )
 from atoll.federation.queueing import Party, QueueTree
 from atoll.federation.resources import Job, Queue, Reservation, Run
 from atoll.hub.scheduler.brief import Block
-from atoll.hub.scheduler.claiming import Ahead, Heads, Made, Promise, Promises, preempting, promise
+from atoll.hub.scheduler.claiming import Ahead, Heads, Made, Promise, Promises, moment, preempting, promise
 from atoll.hub.scheduler.preempting import Eviction, Stopping, Taker
 from atoll.hub.scheduler.reserving import reserved_use
 from atoll.hub.scheduler.stoppable import Stoppable, is_asked_in_vain
@@ -74,9 +76,20 @@ class Foresight:
         return cycle
 
     def _bind(self, standing: Promise) -> None:
-        self.claims.add(standing.claim(self.seen.now))
+        self.claims.add(self._as_of_now(standing).claim(self.seen.now))
         if standing.kind == "Preempting":
             self._hold(standing.party)
+
+    def _as_of_now(self, standing: Promise) -> Promise:
+        """Expect the room that a job waits for when it will be there by now: runs take longer than was expected.
+
+        At an earlier moment there is none to be left to it, and everybody might start in what it waits for.
+        """
+        view = next((view for view in self.seen.views if view.name == standing.cluster), None)
+        if view is None or standing.kind != "Waiting":
+            return standing
+        seconds = seconds_until_free(standing.pods, view)
+        return standing if isinf(seconds) else replace(standing, starts_at=moment(self.seen.now, seconds))
 
     def _hold(self, party: Party) -> None:
         """Count in the queues what runs are being stopped for: it is asked for once."""
