@@ -5,8 +5,8 @@ PYTHON ?= $(or $(shell for python in python3 python3.14 python3.13 python3.12 py
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done),python3)
 VENV := .venv
 BIN := $(VENV)/bin
-# One more than two cores: the tests wait for processes as long as they compute.
-TEST_PROCESSES ?= 3
+# Two more than two cores: the tests wait for processes as long as they compute.
+TEST_PROCESSES ?= 4
 
 .PHONY: demo test lint format clean
 .DEFAULT_GOAL := demo
@@ -15,7 +15,7 @@ demo: $(VENV)/.installed-demo
 	$(BIN)/atoll demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -n $(TEST_PROCESSES)
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

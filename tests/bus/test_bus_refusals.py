@@ -19,10 +19,10 @@ async def test_credentials_that_have_ended_are_refused_by_name_and_cost_next_to_
     before = sum(os.times()[:2])
     try:
         with pytest.raises(Refused, match="does not take the credentials of agent x"):
-            await Bus.connect(server.url, name="agent x", login=Login(lambda: ended), wait_seconds=1)
+            await Bus.connect(server.url, name="agent x", login=Login(lambda: ended), wait_seconds=10)
     finally:
         server.kill9()
-    assert sum(os.times()[:2]) - before < 0.5
+    assert sum(os.times()[:2]) - before < 2, "not in a tight loop"
     with pytest.raises(Unavailable, match="no NATS server answered") as raised:
         await Bus.connect(server.url, name="agent x", login=Login(lambda: ended), wait_seconds=0.5)
     assert not isinstance(raised.value, Refused)

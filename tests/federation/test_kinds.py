@@ -77,7 +77,7 @@ BAD = {
         "unknown field",
     ),
     "a missing field": (manifest("Job", queue=None), "spec.queue", "is required"),
-    "a wrong type": (manifest("Job", priority="high"), "spec.priority", "'high': input should be a valid integer"),
+    "a wrong type": (manifest("Job", priority="high"), "spec.priority", "'high': must be a whole number"),
     "a number out of range": (
         manifest("Job", retries=101),
         "spec.retries",

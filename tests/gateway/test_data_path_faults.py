@@ -29,8 +29,8 @@ from atoll.edge.sink.verify import verify
 from atoll.federation.bus.connection import Bus
 
 pytestmark = pytest.mark.faults
-# More on demand: ATOLL_FAULT_SEEDS="3 4 5" pytest tests/gateway/test_data_path_faults.py
-SEEDS = [int(seed) for seed in os.environ.get("ATOLL_FAULT_SEEDS", "1 2").split()]
+# More on demand: ATOLL_FAULT_SEEDS="2 3 4" pytest tests/gateway/test_data_path_faults.py
+SEEDS = [int(seed) for seed in os.environ.get("ATOLL_FAULT_SEEDS", "1").split()]
 TOPICS = [f"lab/i{number}/data" for number in range(5)]
 
 

@@ -28,7 +28,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     ),
     "a wrong type": (
         manifest("Queue", "q", {"weight": "heavy"}),
-        {"spec.weight": "'heavy': input should be a valid integer"},
+        {"spec.weight": "'heavy': must be a whole number"},
     ),
     "a bad quantity": (
         manifest("Job", "j", job_spec(gpu={"memory": "40 gigs"}), LAB),

@@ -70,7 +70,11 @@ async def test_a_completed_dataset_releases_exactly_one_job_whose_output_becomes
         picks = await hub.status(f"{API}/namespaces/{LAB}/datasets/picks.anmo.1")
         assert (picks["version"], picks["complete"], picks["producedBy"]) == (1, True, "picks-anmo.1-v1-1")
         assert (await hub.status(path_of(trigger)))["fired"] == 1
-        assert f"service/{LAB}" in member.orders, "the namespace has a sink and a mover where its data is"
+
+        async def has_service() -> bool:
+            return f"service/{LAB}" in member.orders
+
+        assert await eventually(has_service), "the namespace has a sink and a mover where its data is"
 
 
 async def test_deleting_a_triggered_job_does_not_bring_it_back(hub: HubClient, bus: Bus) -> None:

@@ -91,7 +91,7 @@ async def test_policies_are_back_after_an_outage_that_outgrew_every_backoff(
     await hub.order(POLICY_KEY, policy_order(DENY, ALLOW, CILIUM))
     await hub.reported(POLICY_KEY, PolicyReport, is_applied)
     await cluster.stop()
-    await asyncio.sleep(14)
+    await asyncio.sleep(9)
     await cluster.start_empty()
     await eventually(lambda: is_held(cluster), within_seconds=30)
     await hub.reported(POLICY_KEY, PolicyReport, is_applied)
