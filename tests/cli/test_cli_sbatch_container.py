@@ -182,10 +182,10 @@ def test_a_script_may_end_in_peace_when_its_time_is_over(start: Start) -> None:
 
 def test_signals_reach_the_tasks_of_srun(start: Start) -> None:
     text = "#!/bin/bash\n#SBATCH -n 2\ntrap 'kill -TERM $step; wait $step; exit 4' TERM\n"
-    text += f"srun sh -c \"trap 'echo bye; exit' TERM; echo ready; {LOOP}\" &\nstep=$!\nwait $step\n"
+    text += f"srun sh -c \"trap 'echo bye; exit' TERM; echo ready; {LOOP}\" &\nstep=$!\necho known\nwait $step\n"
     process = start(text)
     assert process.stdout is not None
-    assert [process.stdout.readline() for _ in range(2)] == ["ready\n", "ready\n"]
+    assert sorted(process.stdout.readline() for _ in range(3)) == ["known\n", "ready\n", "ready\n"]
     process.send_signal(signal.SIGTERM)
     assert ended(process)[:2] == (4, "bye\nbye\n")
 

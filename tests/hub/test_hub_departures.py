@@ -1,5 +1,6 @@
 """Clusters and gateways leave a running hub, whoever deletes them: in order, at once where asked, and for good."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
@@ -9,7 +10,7 @@ from typing import Any
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.data_messages import GatewayReport
 from atoll.federation.bus.farewell import FarewellOrder, FarewellReport
-from atoll.federation.bus.subjects import OBSERVED_STREAM, observed_prefix
+from atoll.federation.bus.subjects import DESIRED_PREFIX, DESIRED_STREAM, OBSERVED_STREAM, observed_prefix
 from atoll.hub.controllers.departure_plan import FORCE_ANNOTATION
 from hub.support import API, HubClient, Member, eventually, job_spec, joined, manifest, now, running_hub
 
@@ -179,6 +180,33 @@ async def test_whoever_deletes_a_cluster_is_told_of_streams_that_have_it_as_home
         (event,) = [each for each in events if each["reason"] == "HomeLeaves"]
         assert event["type"] == "Warning"
         assert event["message"].startswith("stream lab/anmo has edge as home")
+
+
+async def test_a_stream_without_its_home_is_ordered_of_nobody_until_a_cluster_of_that_name_is_there(
+    bus: Bus, nats_server: Any, tmp_path: Path
+) -> None:
+    """Two controllers that write and take back one order would go on for ever."""
+    async with running_hub(nats_server.url, tmp_path) as hub:
+        spec = {"gateway": "far", "topics": ["a/#"], "dataset": "anmo", "home": "edge"}
+        edge, gateway = manifest("Cluster", "edge"), manifest("Gateway", "far", {"site": "lab"})
+        await hub.apply(manifest("Namespace", LAB), edge, gateway, manifest("Stream", "anmo", spec, LAB))
+
+        async def is_ordered() -> bool:
+            return any(path.topic == "stream" for path in hub.hub.context.desired.of_member("cluster", "edge"))
+
+        async def is_quiet() -> bool:
+            before = await table.last_revision()
+            await asyncio.sleep(0.5)
+            return await table.last_revision() == before
+
+        table = bus.table(DESIRED_STREAM, DESIRED_PREFIX)
+        assert await eventually(is_ordered)
+        await hub.http.delete(EDGE)
+        await is_gone(hub)
+        assert await eventually(is_quiet)
+        assert not await is_ordered()
+        await hub.apply(edge)
+        assert await eventually(is_ordered)
 
 
 async def test_a_gateway_leaves_with_all_that_it_was_told_and_has_told(

@@ -9,7 +9,7 @@ from atoll.federation.bus.data_messages import DatasetReport, GatewayReport, Str
 from atoll.federation.bus.log import LogTrimmer
 from atoll.federation.bus.subjects import lab_stream
 from atoll.federation.errors import NotFound
-from atoll.federation.resources import Stream, StreamStatus
+from atoll.federation.resources import Cluster, Stream, StreamStatus
 from atoll.hub.controllers.context import Context
 from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, RequeueAfter, Source, own_key
 from atoll.hub.members import Path
@@ -46,12 +46,14 @@ class StreamController:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._homes: set[str | None] = set()
 
     def sources(self) -> Sequence[Source]:
-        """Watch streams, the ledgers of gateways, and what sinks report."""
+        """Watch streams, new clusters, the ledgers of gateways, and what sinks report."""
         context = self._context
         return (
             Objects(context.client, Stream, own_key),
+            Objects(context.client, Cluster, self._streams_at),
             Messages(context.observed, self._streams_of),
             Messages(context.desired, _ordered),
         )
@@ -71,17 +73,32 @@ class StreamController:
         context, (namespace, name) = self._context, key
         stream = await context.client.get(Stream, namespace, name)
         rest = f"stream/{namespace}/{name}"
-        home = stream.spec.home if stream is not None else None
+        home = await self._home_of(stream) if stream is not None else None
         for path in list(context.desired.everywhere("cluster", rest)):
             if path.member != home:
                 await context.desired.remove(path)
         if stream is None:
             return DONE
         created = await self._log_created(stream.spec.gateway)
-        order = StreamOrder(namespace=namespace, name=name, spec=stream.spec, log_created=created)
-        await context.desired.put(Path("cluster", stream.spec.home, rest), order)
+        if home is not None:
+            order = StreamOrder(namespace=namespace, name=name, spec=stream.spec, log_created=created)
+            await context.desired.put(Path("cluster", home, rest), order)
         await context.client.update_status(stream.model_copy(update={"status": self._status(stream)}))
         return DONE if created else RequeueAfter(_LOG_SECONDS)
+
+    async def _home_of(self, stream: Stream) -> str | None:
+        """Name the cluster that keeps the files; None while there is none of that name, which would forget its order
+        (departures.py) as soon as it has it."""
+        home = await self._context.client.get(Cluster, None, stream.spec.home)
+        return None if home is None else stream.spec.home
+
+    async def _streams_at(self, cluster: Cluster) -> Iterable[Key]:
+        """Map a cluster that is new to the streams that have it as home; its heartbeats mean nothing to them."""
+        if cluster.metadata.uid in self._homes:
+            return []
+        self._homes.add(cluster.metadata.uid)
+        streams = [s for s in await self._context.client.list(Stream) if s.spec.home == cluster.metadata.name]
+        return [(stream.metadata.namespace or "", stream.metadata.name) for stream in streams]
 
     async def _log_created(self, gateway: str) -> str:
         """Tell which log a sink is to read, so that its position means nothing in another; empty if there is none."""
