@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 from atoll.federation.errors import InvalidInput, NotFound, Unavailable
-from atoll.policies.bundle import Bundle, GitSource, load_bundle
+from atoll.policies.bundle import Bundle, GitSource, SignatureRefused, load_bundle
+from atoll.policies.git import Signers
 
 POLICY = """\
 apiVersion: networking.k8s.io/v1
@@ -281,3 +283,63 @@ async def test_hooks_of_the_users_configuration_do_not_run(repository, tmp_path,
     repository.commit({"a.yaml": named("a")})
     assert names(await load(repository, tmp_path)) == ["a"]
     assert not (tmp_path / "hacked").exists()
+
+
+class SshSigner:
+    """Somebody with an SSH key who signs commits."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.key = folder / name
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(self.key)], check=True)
+
+    @property
+    def public(self) -> str:
+        return self.key.with_suffix(".pub").read_text().strip()
+
+    def sign(self, repository: Any) -> str:
+        """Sign the newest commit; give its id."""
+        repository.git("config", "gpg.format", "ssh")
+        repository.git("config", "user.signingKey", str(self.key))
+        repository.git("commit", "--amend", "--quiet", "--no-edit", "--gpg-sign")
+        return str(repository.git("rev-parse", "HEAD"))
+
+
+async def load_signed(repository: Any, tmp_path: Path, *keys: str, gpg: tuple[str, ...] = ()) -> Bundle:
+    source = GitSource(str(repository.path), "main", signers=Signers(keys, gpg))
+    return await load_bundle(source, tmp_path / "mirrors")
+
+
+async def test_a_commit_counts_if_one_of_the_signers_has_signed_it(repository: Any, tmp_path: Path) -> None:
+    ada, eve = SshSigner(tmp_path, "ada"), SshSigner(tmp_path, "eve")
+    repository.commit({"a.yaml": named("a")})
+    with pytest.raises(SignatureRefused, match="its signature does not count"):
+        await load_signed(repository, tmp_path, ada.public)
+    signed = ada.sign(repository)
+    assert (await load_signed(repository, tmp_path, eve.public, ada.public)).commit == signed
+    with pytest.raises(SignatureRefused):
+        await load_signed(repository, tmp_path, eve.public)
+    repository.commit({"b.yaml": named("b")})  # unsigned again, on top of a signed one
+    with pytest.raises(SignatureRefused):
+        await load_signed(repository, tmp_path, ada.public)
+
+
+async def test_a_commit_signed_by_pgp_counts_and_a_key_that_is_none_signs_nothing(
+    repository: Any, tmp_path: Path
+) -> None:
+    home = tmp_path / "g"
+    home.mkdir(mode=0o700)
+    gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]
+    subprocess.run([*gpg, "--quick-generate-key", "ada@example.org", "ed25519", "sign", "never"], check=True)
+    try:
+        key = subprocess.run([*gpg, "--armor", "--export"], check=True, capture_output=True, text=True).stdout
+        repository.commit({"a.yaml": named("a")})
+        repository.git("config", "user.signingKey", "ada@example.org")
+        environment = {**os.environ, "GNUPGHOME": str(home)}
+        amend = ["git", "commit", "--amend", "--quiet", "--no-edit", "--gpg-sign"]
+        subprocess.run(amend, cwd=repository.path, check=True, env=environment)
+        bundle = await load_signed(repository, tmp_path, gpg=(key,))
+        assert names(bundle) == ["a"]
+        with pytest.raises(SignatureRefused):
+            await load_signed(repository, tmp_path, gpg=("-----BEGIN PGP PUBLIC KEY BLOCK-----\nnonsense",))
+    finally:
+        subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False)

@@ -8,12 +8,10 @@ from atoll.cli.ages import age
 from atoll.cli.api import Api
 from atoll.cli.options import Output
 from atoll.cli.output import hint, plural, print_objects, say
+from atoll.cli.policy_files import read_folder
 from atoll.cli.tables import print_table
 from atoll.federation.errors import InvalidInput
 from atoll.federation.resources import ClusterPolicyStatus, PolicySet
-from atoll.policies.manifest import parse_file
-
-_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
 
 def validate(path: Path) -> None:
@@ -22,16 +20,13 @@ def validate(path: Path) -> None:
     Raises:
         InvalidInput: something is wrong; `problems` has each with file, line, field and reason.
     """
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES)
-    parsed = [parse_file(file.read_text(encoding="utf-8", errors="replace"), str(file)) for file in files]
-    problems = [problem for one in parsed for problem in one.problems]
-    if problems:
-        raise InvalidInput(f"{plural(len(problems), 'problem')} found:", problems)
-    manifests = [manifest for one in parsed for manifest in one.manifests]
+    folder = read_folder(path)
+    manifests, tests = folder.manifests, folder.scenarios
     if not manifests:
         raise InvalidInput(f"{path}: no policy found")
     verb = "is" if len(manifests) == 1 else "are"
-    say(f"{plural(len(manifests), 'policy')} in {plural(len(files), 'file')} {verb} valid")
+    beside = f", and {plural(len(tests), 'policy test')} can be run" if tests else ""
+    say(f"{plural(len(manifests), 'policy')} in {plural(folder.files, 'file')} {verb} valid{beside}")
 
 
 def show_status(api: Api, name: str | None, output: Output) -> bool:

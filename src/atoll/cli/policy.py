@@ -1,16 +1,43 @@
 """`atoll policy`: check policies before they are committed, and see where they hold."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from atoll.cli.choosing import HubChoice, chooses_hub
-from atoll.cli.options import ObjectFormat, ObjectOutput, Output
+from atoll.cli.options import ObjectFormat, ObjectOutput, Output, RecordFormat, RecordOutput
 
 app = typer.Typer(no_args_is_help=True, help="Network policies: valid before Git, held after it.")
 Folder = Annotated[Path, typer.Argument(metavar="PATH", help="File or folder with policy manifests.", exists=True)]
+From = Annotated[str, typer.Argument(metavar="FROM", help="Who opens the connection.")]
+To = Annotated[str, typer.Argument(metavar="TO", help="Who takes it.")]
+Port = Annotated[str, typer.Argument(metavar="PORT", help="Such as 443, 53/UDP or 8/ICMP (its type).")]
+Among = Annotated[Path, typer.Option("--in", metavar="PATH", help="Folder of policies and tests.", exists=True)]
 Name = Annotated[str | None, typer.Argument(metavar="NAME", help="One policy set; all of them without it.")]
+
+
+class GraphForm(StrEnum):
+    """What `graph -o` takes."""
+
+    TABLE = "table"
+    MERMAID = "mermaid"
+    SVG = "svg"
+
+
+class PlanOutput(StrEnum):
+    """What `plan -o` takes."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
+Against = Annotated[str | None, typer.Option("--against", metavar="COMMIT", help="Branch, tag or commit.")]
+OfSet = Annotated[str | None, typer.Option("--policyset", metavar="NAME", help="The clusters of this policy set.")]
+PlanForm = Annotated[PlanOutput, typer.Option("--output", "-o", help="Form of the output.")]
+Form = Annotated[GraphForm, typer.Option("--output", "-o", help="How it is drawn.")]
 
 
 @app.command()
@@ -24,6 +51,97 @@ def validate(path: Folder) -> None:
     from atoll.cli import policies
 
     policies.validate(path)
+
+
+@app.command()
+def test(path: Folder, output: RecordFormat = RecordOutput.TABLE) -> None:
+    """Run the policy tests (*.policytest.yaml) beside the policies, without a hub or a cluster.
+
+    Exit 3 if a flow is not as expected, or if a stated cluster cannot enforce a policy.
+
+    \b
+    Example:
+      atoll policy test policies/
+    """
+    from atoll.cli import policy_trials
+
+    if not policy_trials.run_tests(path, output):
+        raise typer.Exit(3)
+
+
+@app.command()
+def explain(source: From, destination: To, port: Port, path: Among = Path()) -> None:
+    """Say whether a connection is allowed, and by which rules on both sides; exit 3 if it is not.
+
+    FROM and TO are workloads that a policy test in the folder states.
+
+    \b
+    Example:
+      atoll policy explain trainer catalog 443 --in policies/
+    """
+    from atoll.cli import policy_trials
+
+    if not policy_trials.explain_flow(path, source, destination, port):
+        raise typer.Exit(3)
+
+
+@app.command()
+def graph(path: Folder, form: Form = GraphForm.TABLE) -> None:
+    """Draw who may talk to whom among the workloads that the policy tests state: table, Mermaid or SVG.
+
+    \b
+    Example:
+      atoll policy graph policies/ -o mermaid
+    """
+    from atoll.cli import policy_trials
+
+    policy_trials.draw(path, form)
+
+
+@app.command()
+def lint(path: Folder, output: RecordFormat = RecordOutput.TABLE) -> None:
+    """Find what is valid and hardly meant: shadowed allows, dropped labels, one-sided mesh rules; exit 3 if any.
+
+    \b
+    Example:
+      atoll policy lint policies/
+    """
+    from atoll.cli import policy_trials
+
+    if not policy_trials.lint_folder(path, output):
+        raise typer.Exit(3)
+
+
+@app.command()
+@chooses_hub
+def plan(
+    path: Folder,
+    against: Against = None,
+    policyset: OfSet = None,
+    output: PlanForm = PlanOutput.TABLE,
+    *,
+    hub: HubChoice,
+) -> None:
+    """Say what a folder of policies would change: objects in each cluster, and verdicts among stated workloads.
+
+    It is compared with the commit HEAD, with --against, or with the commit that --policyset has in force. The clusters
+    are those of the policy tests beside the policies, or with --policyset those of the hub. Exit 3 if anything changes.
+
+    \b
+    Example:
+      atoll policy plan policies/ --against main -o markdown
+    """
+    from atoll.cli import policy_planning
+
+    if policyset is None:
+        is_different = policy_planning.show_plan(path, against, output)
+    else:
+        from atoll.cli.hub import connect
+
+        with connect(hub) as api:
+            is_different = policy_planning.show_plan(path, against, output, api=api, policyset=policyset)
+    if is_different:
+        raise typer.Exit(3)
 
 
 @app.command()

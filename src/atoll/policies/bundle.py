@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from atoll.federation.errors import InvalidInput, NotFound
 from atoll.policies.features import DEFAULT_FEATURES, Features
-from atoll.policies.git import Entry, Git, mirror_lock, public_url
+from atoll.policies.git import NOBODY, Entry, Git, Signers, mirror_lock, public_url
 from atoll.policies.manifest import Manifest, Parsed, Problem, parse_file
 from atoll.policies.validation.shapes import INVALID, NOT_SUPPORTED, REQUIRED, TOO_LONG, TOO_MANY, show
 
@@ -37,12 +37,20 @@ _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 class GitSource:
     """Where policies are: a repository (https, ssh, file URL or absolute path), a branch, tag or commit, a folder.
 
-    The revision HEAD means the repository's default branch; the path "." the whole repository.
+    The revision HEAD means the repository's default branch; the path "." the whole repository. With `signers` the
+    commit must be signed by one of them.
     """
 
     repository: str
     revision: str = "HEAD"
     path: str = "."
+    signers: Signers = NOBODY
+
+
+class SignatureRefused(InvalidInput):
+    """The commit is not signed by anybody whose signature counts."""
+
+    reason = "SignatureRefused"
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,7 @@ async def load_bundle(
     Raises:
         InvalidInput: the source itself is malformed.
         NotFound: the repository has no such revision or folder.
+        SignatureRefused: the commit is not signed by one of the signers.
         Unavailable: the repository cannot be reached now (retryable).
     """
     check_source(source)
@@ -88,6 +97,8 @@ async def load_bundle(
         git = Git(mirror, timeout_seconds)
         await git.prepare()
         commit = await _commit(git, source)
+        if source.signers and (why := await git.verify(commit, source.signers)):
+            raise SignatureRefused(f"commit {commit[:12]} is not rolled out: its signature does not count: {why}")
         entries = await git.list_files(commit, _folder(source.path))
         chosen, problems, tests = _choose(entries, source.path)
         contents = await git.read_files([entry.object_id for entry in chosen])

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import re
+import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,22 @@ class Entry:
     def is_submodule(self) -> bool:
         """Say whether it is a reference to another repository's commit."""
         return self.mode == "160000"
+
+
+@dataclass(frozen=True)
+class Signers:
+    """Whose signatures count: SSH public keys as in an authorized_keys file, OpenPGP public keys in armour."""
+
+    ssh_keys: tuple[str, ...] = ()
+    gpg_keys: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Say whether a signature is asked for at all."""
+        return bool(self.ssh_keys or self.gpg_keys)
+
+
+# No signature is asked for.
+NOBODY = Signers()
 
 
 @contextlib.asynccontextmanager
@@ -131,6 +148,23 @@ class Git:
         author, _, seconds = fields.decode(errors="replace").strip().rpartition("\x00")
         return author, int(seconds)
 
+    async def verify(self, commit: str, allowed: Signers) -> str:
+        """Say why a commit's signature does not count; empty if one of those allowed has signed it."""
+        with tempfile.TemporaryDirectory(prefix="signers-") as folder:
+            home = Path(folder)
+            lines = "".join(f'* namespaces="git" {key}\n' for key in allowed.ssh_keys)
+            (home / "allowed").write_text(lines)
+            environment = {"GNUPGHOME": folder}
+            try:
+                for number, key in enumerate(allowed.gpg_keys):
+                    (home / f"{number}.asc").write_text(key)
+                    await _import_key(home, home / f"{number}.asc", self._timeout_seconds)
+                settings = ("-c", f"gpg.ssh.allowedSignersFile={home / 'allowed'}")
+                await self._run(*settings, "verify-commit", commit, more=environment)
+            except _GitFailed as error:
+                return _cause(error.stderr) if error.stderr else "it is not signed"
+        return ""
+
     async def list_files(self, commit: str, folder: str) -> list[Entry]:
         """List all entries below a folder ("" is the root), links and submodules included; NotFound if it is none."""
         tree = f"{commit}:{folder}"
@@ -158,29 +192,50 @@ class Git:
             position = end + 1 + size + 1
         return contents
 
-    async def _run(self, *arguments: str, stdin: bytes = b"", inside: bool = True) -> bytes:
+    async def _run(
+        self, *arguments: str, stdin: bytes = b"", inside: bool = True, more: Mapping[str, str] | None = None
+    ) -> bytes:
         command = ["git", *_NO_HOOKS, *(("--git-dir", str(self._mirror)) if inside else ()), *arguments]
-        try:
-            process = await _start(command)
-        except FileNotFoundError as error:
-            raise Unavailable("git is not installed; install it to read policies from Git") from error
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                out, err = await process.communicate(stdin)
-        except TimeoutError as error:
-            raise Unavailable(f"git {arguments[0]} took longer than {self._timeout_seconds:g} s") from error
-        finally:
-            await _end(process)
-        if process.returncode:
-            raise _GitFailed(arguments[0], err.decode(errors="replace").strip())
-        return out
+        return await _ask(command, f"git {arguments[0]}", self._timeout_seconds, stdin=stdin, more=more)
+
+
+async def _ask(
+    command: Sequence[str],
+    name: str,
+    timeout_seconds: float,
+    *,
+    stdin: bytes = b"",
+    more: Mapping[str, str] | None = None,
+) -> bytes:
+    """Run a program to its end and give what it printed."""
+    try:
+        process = await _start(command, more or {})
+    except FileNotFoundError as error:
+        raise Unavailable(f"{command[0]} is not installed; install it to read policies from Git") from error
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            out, err = await process.communicate(stdin)
+    except TimeoutError as error:
+        raise Unavailable(f"{name} took longer than {timeout_seconds:g} s") from error
+    finally:
+        await _end(process)
+    if process.returncode:
+        raise _GitFailed(name, err.decode(errors="replace").strip())
+    return out
+
+
+async def _import_key(home: Path, key: Path, timeout_seconds: float) -> None:
+    """Put an OpenPGP key into a keyring of its own; what is no key is left out, and then signs nothing."""
+    command = ("gpg", "--homedir", str(home), "--batch", "--quiet", "--no-autostart", "--import", str(key))
+    with contextlib.suppress(_GitFailed):
+        await _ask(command, "gpg", timeout_seconds)
 
 
 class _GitFailed(AtollError):
-    """git ended with an error; never leaves this module unexplained."""
+    """git or gpg ended with an error; never leaves this module unexplained."""
 
-    def __init__(self, verb: str, stderr: str) -> None:
-        super().__init__(f"git {verb} failed: {stderr[-500:]}")
+    def __init__(self, program: str, stderr: str) -> None:
+        super().__init__(f"{program} failed: {stderr[-500:]}")
         self.stderr = stderr
 
 
@@ -191,7 +246,7 @@ def _environment(outer: Mapping[str, str]) -> dict[str, str]:
     return kept | ssh | _SETTINGS
 
 
-async def _start(command: Sequence[str]) -> asyncio.subprocess.Process:
+async def _start(command: Sequence[str], more: Mapping[str, str]) -> asyncio.subprocess.Process:
     """Start git in a session of its own; if cancelled meanwhile, end all of it: asyncio ends the first process only."""
     starting = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
@@ -199,7 +254,7 @@ async def _start(command: Sequence[str]) -> asyncio.subprocess.Process:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=_environment(os.environ),
+            env={**_environment(os.environ), **more},
             start_new_session=True,
         )
     )

@@ -19,6 +19,16 @@ _DROPPED = re.compile(
 )
 
 
+_KEPT = re.compile(
+    r"io\.cilium\.k8s\.(policy\.(cluster|serviceaccount)$|namespace\.labels\.)|io\.kubernetes\.pod\.namespace$"
+)
+
+
+def is_dropped(key: str) -> bool:
+    """Tell whether Cilium keeps a pod's label out of its identity by default, so that no selector can see it."""
+    return _DROPPED.match(key) is not None and _KEPT.match(key) is None
+
+
 @dataclass(frozen=True)
 class PortName:
     """A container port that has a name."""

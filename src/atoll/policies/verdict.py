@@ -131,6 +131,17 @@ class World:
         always = enforcement == "always" or party.reserved == "init"
         return Stance(rules, closed=always or any(rule.default_deny for rule in rules))
 
+    def boundaries(self, protocol: Protocol) -> frozenset[int]:
+        """Give the ports at which some rule's word on a protocol may change; between two of them it does not."""
+        spans = (
+            traffic
+            for rules in self._rules.values()
+            for rule in rules
+            for traffic in rule.traffic or ()
+            if isinstance(traffic, Ports) and protocol in traffic.protocols
+        )
+        return frozenset(edge for span in spans for edge in (span.first, span.last + 1))
+
     def selects(self, rule: Rule, party: Party) -> bool:
         """Say whether a rule's peers include a party."""
         if rule.peers is None:

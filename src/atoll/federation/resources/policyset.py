@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from atoll.federation.resources.base import (
     ClusterName,
@@ -21,7 +21,28 @@ RepositoryUrl = Annotated[
     StringConstraints(pattern=r"^(https://|ssh://|file:///|/|[A-Za-z0-9_.]+@[A-Za-z0-9.-]+:)[^\s]*$", max_length=2048),
 ]
 Revision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=255)]
+# One line of an authorized_keys file without options; a line break would smuggle in another signer.
+SshKey = Annotated[
+    str,
+    StringConstraints(pattern=r"^(sk-)?(ssh|ecdsa)-[A-Za-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\r\n]*)?$", max_length=8192),
+]
+PgpKey = Annotated[
+    str, StringConstraints(pattern=r"^\s*-----BEGIN PGP PUBLIC KEY BLOCK-----[\s\S]*$", max_length=262_144)
+]
 PolicyPhase = Literal["Pending", "Applied", "Drifted", "Unenforceable", "Failed", "Unreachable"]
+
+
+class SignedBy(Model):
+    """Whose signatures of commits count. A commit that none of them has signed is not rolled out."""
+
+    ssh_keys: tuple[SshKey, ...] = Field(default=(), description="SSH public keys, as in an authorized_keys file.")
+    gpg_keys: tuple[PgpKey, ...] = Field(default=(), description="OpenPGP public keys in ASCII armour.")
+
+    @model_validator(mode="after")
+    def _names_somebody(self) -> "SignedBy":
+        if not self.ssh_keys and not self.gpg_keys:
+            raise ValueError("names nobody: give sshKeys or gpgKeys, or leave signedBy out")
+        return self
 
 
 class GitSource(Model):
@@ -31,6 +52,9 @@ class GitSource(Model):
     revision: Revision = Field(default="main", description="Branch, tag or commit.")
     path: Annotated[str, StringConstraints(pattern=r"^[^/\s-][^\s]*$|^\.$")] = "."
     interval: Duration = "30s"
+    signed_by: SignedBy | None = Field(
+        default=None, description="Whose signature a commit must have; unset: commits need none."
+    )
 
 
 class PolicyTargets(Model):

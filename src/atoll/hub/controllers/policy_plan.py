@@ -11,7 +11,7 @@ from atoll.federation.bus.messages import DriftRecord, PolicyOrder, PolicyReport
 from atoll.federation.resources import Cluster, ClusterPolicyStatus, PolicySet
 from atoll.federation.resources.policyset import PolicyPhase
 from atoll.policies.bundle import Bundle
-from atoll.policies.compile import Compiled, Target
+from atoll.policies.compile import Compiled
 from atoll.policies.stamp import ORIGIN_ANNOTATION, stamp
 
 _REFUSALS_SHOWN = 3
@@ -26,28 +26,6 @@ class ClusterView:
     refused: tuple[str, ...]
     report: PolicyReport | None
     old: ClusterPolicyStatus | None
-
-
-def target_of(cluster: Cluster, clusters: Sequence[Cluster]) -> Target:
-    """Describe a cluster to the compiler; its peers are the clusters that are in a mesh as it is."""
-    inventory, mesh = cluster.status.inventory, cluster.spec.mesh
-    peers = {
-        _mesh_name(other): dict(other.metadata.labels)
-        for other in clusters
-        if mesh is not None and other.spec.mesh is not None and other.metadata.name != cluster.metadata.name
-    }
-    return Target(
-        cluster=_mesh_name(cluster),
-        labels=dict(cluster.metadata.labels),
-        cni=inventory.cni.lower() if inventory is not None else "",
-        cilium_version=inventory.cni_version if inventory is not None else "",
-        peers=peers,
-    )
-
-
-def _mesh_name(cluster: Cluster) -> str:
-    mesh = cluster.spec.mesh
-    return mesh.name if mesh is not None and mesh.name else cluster.metadata.name
 
 
 def compile_order(

@@ -16,11 +16,13 @@ from atoll.federation.errors import AtollError
 from atoll.federation.resources import Cluster, ClusterPolicyStatus, PolicySet, PolicySetStatus
 from atoll.hub.conditions import with_condition
 from atoll.hub.controllers.context import Context
-from atoll.hub.controllers.policy_plan import ClusterView, compile_order, healed, plan_cluster, target_of
+from atoll.hub.controllers.policy_plan import ClusterView, compile_order, healed, plan_cluster
 from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, RequeueAfter, Source, own_key
 from atoll.hub.members import Path
-from atoll.policies.bundle import Bundle, GitSource, load_bundle
+from atoll.policies.bundle import Bundle, GitSource, SignatureRefused, load_bundle
 from atoll.policies.compile import Compiled, Target, compile_for
+from atoll.policies.git import NOBODY, Signers
+from atoll.policies.targets import target_of
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +103,8 @@ class PolicySetController:
     async def _read(self, policyset: PolicySet) -> Reading:
         """Give the last reading while it is young enough, else read again."""
         spec, name = policyset.spec.source, policyset.metadata.name
-        source = GitSource(spec.repository, spec.revision, spec.path)
+        signers = Signers(spec.signed_by.ssh_keys, spec.signed_by.gpg_keys) if spec.signed_by is not None else NOBODY
+        source = GitSource(spec.repository, spec.revision, spec.path, signers)
         known = self._readings.get(name)
         is_young = known is not None and self._due_seconds(policyset, known) > 0.05
         if known is not None and known.source == source and is_young:
@@ -115,6 +118,8 @@ class PolicySetController:
         now = self._context.clock()
         try:
             bundle = await load_bundle(source, self._context.policies_dir)
+        except SignatureRefused as error:
+            return Reading(source, last, now, error.reason, str(error))
         except AtollError as error:
             log.info("a policy repository could not be read", repository=source.repository, reason=error.reason)
             return Reading(source, last, now, "SourceUnreadable", str(error))
@@ -129,7 +134,9 @@ class PolicySetController:
         if not policyset.status.commit:
             return None
         try:
-            return await load_bundle(replace(source, revision=policyset.status.commit), self._context.policies_dir)
+            # It was accepted by the signers of its day.
+            accepted = replace(source, revision=policyset.status.commit, signers=NOBODY)
+            return await load_bundle(accepted, self._context.policies_dir)
         except AtollError:
             return None
 

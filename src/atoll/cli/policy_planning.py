@@ -1,0 +1,147 @@
+"""What `policy plan` does: compare a folder of policies with a commit, on stated or on the hub's clusters."""
+
+import asyncio
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from atoll.cli import kinds
+from atoll.cli.api import Api
+from atoll.cli.output import hint, plural, say
+from atoll.cli.policy_files import PolicyFolder, merged, modelled, read_folder
+from atoll.cli.tables import print_table
+from atoll.federation.errors import InvalidInput
+from atoll.federation.resources import Cluster, PolicySet
+from atoll.policies.bundle import GitSource, load_bundle
+from atoll.policies.compile import Target
+from atoll.policies.manifest import Manifest
+from atoll.policies.targets import target_of
+from atoll.policies.trials.fleet import targets_of
+from atoll.policies.trials.plan import FlowChange, Plan, make_plan, to_markdown
+
+
+def show_plan(path: Path, against: str | None, output: str, *, api: Api | None = None, policyset: str = "") -> bool:
+    """Print what the folder would change; tell whether it changes anything.
+
+    Args:
+        path: the folder of policies as it should be.
+        against: branch, tag or commit to compare with; None is the commit that the set has in force, else HEAD.
+        output: table, markdown or json.
+        api: the hub that knows the clusters of `policyset`; without one the clusters are those of the policy tests.
+        policyset: the set whose clusters are meant.
+
+    Raises:
+        InvalidInput: a file cannot be read, or there is neither a set nor a policy test that states clusters.
+        NotFound: the repository has no such commit or folder.
+    """
+    folder = read_folder(path)
+    stated = merged(folder, path) if folder.scenarios else None
+    in_force = ""
+    if api is not None:
+        targets, in_force = _of_hub(api, policyset)
+    elif stated is not None:
+        targets = targets_of(stated.clusters)
+    else:
+        raise InvalidInput(f"{path}: no policy test states clusters; write one, or name a set by --policyset")
+    before = _manifests_of(path, against or in_force or "HEAD")
+    parties = {
+        name: party
+        for name, party in (stated.parties if stated is not None else {}).items()
+        if getattr(party, "cluster", "") in ("", *targets)
+    }
+    namespaces = stated.namespaces if stated is not None else {}
+    plan = modelled(lambda: make_plan(before, folder.manifests, targets, parties, namespaces))
+    _print(plan, output, folder)
+    return bool(plan.clusters or plan.flows)
+
+
+def _of_hub(api: Api, policyset: str) -> tuple[dict[str, Target], str]:
+    """Give the clusters that a set means, as the compiler sees them, and the commit in force."""
+    wanted = PolicySet.model_validate(api.get(kinds.atoll("PolicySet").path(None, policyset)))
+    listed = api.get(kinds.atoll("Cluster").collection()).get("items", [])
+    clusters = [Cluster.model_validate(item) for item in listed]
+    chosen = [one for one in clusters if wanted.spec.targets.clusters.matches(one.metadata.labels)]
+    targets = (target_of(one, clusters) for one in chosen if one.status.inventory is not None)
+    return {target.cluster: target for target in targets}, wanted.status.commit
+
+
+def _manifests_of(path: Path, revision: str) -> tuple[Manifest, ...]:
+    """Read the folder as it is in a commit of the repository that it lies in."""
+    root = Path(_git(path, "rev-parse", "--show-toplevel"))
+    commit = _git(path, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    source = GitSource(str(root), commit, path.resolve().relative_to(root.resolve()).as_posix())
+    with tempfile.TemporaryDirectory(prefix="atoll-plan-") as mirrors:
+        bundle = asyncio.run(load_bundle(source, Path(mirrors)))
+    if bundle.problems:
+        wrong = plural(len(bundle.problems), "problem")
+        hint(f"commit {bundle.commit[:12]} has {wrong}: the manifests with one count as absent")
+    return bundle.manifests
+
+
+def _git(path: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(path if path.is_dir() else path.parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise InvalidInput("git is not installed; install it to compare with a commit") from error
+    if done.returncode:
+        why = done.stderr.strip().splitlines()
+        raise InvalidInput(f"{path}: {why[-1] if why else f'the repository has no {arguments[-1]}'}")
+    return done.stdout.strip()
+
+
+def _print(plan: Plan, output: str, folder: PolicyFolder) -> None:
+    if output == "json":
+        say(orjson.dumps(_wire(plan), option=orjson.OPT_INDENT_2).decode())
+        return
+    if output == "markdown":
+        say(to_markdown(plan).rstrip())
+        return
+    rows = [
+        (change.cluster, word, name)
+        for change in plan.clusters
+        for word, names in _by_word(change.__dict__).items()
+        for name in names
+    ]
+    if rows:
+        print_table(("CLUSTER", "WHAT", "OBJECT"), rows)
+    if plan.flows:
+        say("")
+        print_table(("FROM", "TO", "BEFORE", "AFTER"), (_flow(flow) for flow in plan.flows))
+    if not rows and not plan.flows:
+        say("nothing changes")
+    if folder.scenarios:
+        hint(f"{plural(len(plan.flows), 'verdict')} of {plural(plan.pairs, 'pair')} of stated workloads would change")
+
+
+def _by_word(change: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    words = {"added": "add", "changed": "change", "removed": "remove", "unenforceable": "CANNOT ENFORCE"}
+    return {word: change[name] for name, word in words.items()}
+
+
+def _flow(flow: FlowChange) -> tuple[str, ...]:
+    return flow.after.source, flow.after.destination, flow.before.ports, flow.after.ports
+
+
+def _wire(plan: Plan) -> dict[str, Any]:
+    return {
+        "clusters": [
+            {name: list(value) if isinstance(value, tuple) else value for name, value in change.__dict__.items()}
+            for change in plan.clusters
+        ],
+        "flows": [
+            {
+                "from": flow.after.source,
+                "to": flow.after.destination,
+                "before": [str(span) for span in flow.before.spans],
+                "after": [str(span) for span in flow.after.spans],
+                "opens": flow.opens,
+            }
+            for flow in plan.flows
+        ],
+        "pairs": plan.pairs,
+    }

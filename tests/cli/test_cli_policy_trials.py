@@ -1,0 +1,118 @@
+"""`atoll policy test|explain|graph|lint`: a pull request is checked with no hub and no cluster."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from clitool import Cli
+
+POLICY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: web}
+spec:
+  podSelector: {matchLabels: {app: server}}
+  ingress: [{from: [{podSelector: {matchLabels: {app: portal}}}], ports: [{port: 443}]}]
+"""
+TEST = """
+apiVersion: atoll.dev/v1alpha1
+kind: PolicyTest
+metadata: {name: web}
+workloads:
+  portal: {namespace: web, labels: {app: portal}}
+  server: {namespace: web, labels: {app: server}}
+  stranger: {namespace: other}
+flows:
+  - {from: portal, to: server, port: 443, expect: Allow}
+  - {from: stranger, to: server, port: [443, 80], expect: Deny, why: only the portal may call}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    (folder / "web.yaml").write_text(POLICY)
+    (folder / "web.policytest.yaml").write_text(TEST)
+    return folder
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path / "home")
+
+
+def test_tests_that_pass_exit_0_and_show_what_was_asked(cli: Cli, folder: Path) -> None:
+    out = cli.ok("policy", "test", str(folder))
+    assert out.startswith("ok  web") and "3 of 3 flows as expected" in out
+    assert [line.split() for line in out.splitlines() if line.startswith("  stranger")] == [
+        ["stranger", "443/TCP", "-"],
+        ["stranger", "80/TCP", "-"],
+    ]
+    assert "1 policy in 1 file is valid, and 1 policy test can be run" in cli.ok("policy", "validate", str(folder))
+
+
+def test_a_broken_promise_exits_3_and_names_the_line_the_reason_and_the_rule(cli: Cli, folder: Path) -> None:
+    (folder / "web.yaml").write_text(POLICY.replace("app: portal", "app: nobody"))
+    done = cli("policy", "test", str(folder))
+    assert done.returncode == 3
+    assert "web.policytest.yaml:10: portal -> server 443/TCP is denied" in done.stdout
+    assert "ingress: denied, policies select it" in done.stdout
+    told = json.loads(cli("policy", "test", str(folder), "-o", "json").stdout)
+    assert [flow["got"] for flow in told[0]["flows"]] == ["Deny", "Deny", "Deny"] and told[0]["passed"] is False
+
+
+def test_explain_names_the_rules_of_both_sides_and_exits_by_the_verdict(cli: Cli, folder: Path) -> None:
+    out = cli.ok("policy", "explain", "portal", "server", "443", "--in", str(folder))
+    assert out.startswith("allowed: portal -> server 443/TCP") and "web.yaml:7 NetworkPolicy web/web" in out
+    assert cli("policy", "explain", "stranger", "server", "443", "--in", str(folder)).returncode == 3
+    unknown = cli("policy", "explain", "ghost", "server", "443", "--in", str(folder))
+    assert unknown.returncode == 1 and "'ghost'" in unknown.stderr and "portal, server, stranger" in unknown.stderr
+
+
+def test_the_graph_is_a_table_mermaid_or_svg(cli: Cli, folder: Path) -> None:
+    table = cli.ok("policy", "graph", str(folder))
+    assert ["portal", "server", "443/TCP"] in [line.split() for line in table.splitlines()]
+    assert cli.ok("policy", "graph", str(folder), "-o", "mermaid").startswith("flowchart LR")
+    assert cli.ok("policy", "graph", str(folder), "-o", "svg").startswith("<svg")
+
+
+def test_lint_exits_3_with_findings_and_0_without(cli: Cli, folder: Path) -> None:
+    assert cli.ok("policy", "lint", str(folder)) == ""
+    (folder / "ghost.yaml").write_text(POLICY.replace("name: web", "name: ghost").replace("app: server", "app: ghost"))
+    done = cli("policy", "lint", str(folder))
+    assert done.returncode == 3 and "ghost.yaml:7" in done.stdout and "SelectsNothing" in done.stdout
+
+
+def test_a_folder_without_tests_says_what_a_test_is_called(cli: Cli, folder: Path) -> None:
+    (folder / "web.policytest.yaml").unlink()
+    done = cli("policy", "test", str(folder))
+    assert done.returncode == 1 and "training.policytest.yaml" in done.stderr
+
+
+def test_a_plan_compares_the_folder_with_a_commit_and_writes_markdown(cli: Cli, folder: Path) -> None:
+    git = ("git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@t")
+    for command in (("init", "-q"), ("add", "."), ("commit", "-qm", "first")):
+        subprocess.run([*git, *command], check=True)
+    unchanged = cli("policy", "plan", str(folder))
+    assert (unchanged.returncode, unchanged.stdout) == (0, "nothing changes\n")
+    (folder / "web.yaml").write_text(POLICY.replace("port: 443", "port: 8443"))
+    done = cli("policy", "plan", str(folder))
+    assert done.returncode == 3
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["CLUSTER", "WHAT", "OBJECT"],
+        ["local", "change", "NetworkPolicy", "web/web"],
+        [],
+        ["FROM", "TO", "BEFORE", "AFTER"],
+        ["portal", "server", "443/TCP", "8443/TCP"],
+    ]
+    markdown = cli("policy", "plan", str(folder), "--against", "HEAD", "-o", "markdown").stdout
+    assert "| opens | portal | server | 443/TCP | 8443/TCP |" in markdown
+    unknown = cli("policy", "plan", str(folder), "--against", "--upload-pack=x")
+    assert unknown.returncode == 1 and "no --upload-pack=x" in unknown.stderr
+
+
+def test_a_plan_outside_a_repository_says_so(cli: Cli, folder: Path) -> None:
+    done = cli("policy", "plan", str(folder))
+    assert done.returncode == 1 and "not a git repository" in done.stderr
