@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,50 @@ def test_a_plan_compares_the_folder_with_a_commit_and_writes_markdown(cli: Cli, 
 def test_a_plan_outside_a_repository_says_so(cli: Cli, folder: Path) -> None:
     done = cli("policy", "plan", str(folder))
     assert done.returncode == 1 and "not a git repository" in done.stderr
+
+
+def test_a_set_without_clusters_completes_is_rolled_back_and_follows_git_again(hub: Cli, folder: Path) -> None:
+    """With targets that match nothing every commit is complete at once, so the commands are all that is tested."""
+    git = ("git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@t")
+    commits = []
+    for command in (("init", "-q", "--initial-branch=main"), ("add", "."), ("commit", "-qm", "first")):
+        subprocess.run([*git, *command], check=True)
+    commits.append(commit_of(folder))
+    source = {"repository": str(folder), "interval": "1s"}
+    spec = {"source": source, "targets": {"clusters": {"matchLabels": {"no": "cluster"}}}}
+    policyset = {"apiVersion": "atoll.dev/v1alpha1", "kind": "PolicySet", "metadata": {"name": "rolled"}, "spec": spec}
+    hub.ok("apply", "-f", "-", stdin=json.dumps(policyset))
+    wait_for_complete(hub, commits[0])
+    none = hub("policy", "rollback", "rolled")
+    assert none.returncode == 1 and "no other commit was complete before" in none.stderr
+    (folder / "web.yaml").write_text(POLICY.replace("port: 443", "port: 8443"))
+    (folder / "web.policytest.yaml").unlink()
+    subprocess.run([*git, "commit", "-qam", "second"], check=True)
+    commits.append(commit_of(folder))
+    wait_for_complete(hub, commits[1])
+    refused = hub("policy", "approve", "rolled")
+    assert refused.returncode == 1 and "does not wait for anybody" in refused.stderr
+    assert hub("policy", "rollback", "rolled", "--to", "abc").returncode == 1
+    assert commits[0][:12] in hub.ok("policy", "rollback", "rolled")
+    wait_for_complete(hub, commits[0])
+    assert "is pinned" in hub("policy", "status", "rolled").stderr
+    assert hub.ok("policy", "resume", "rolled") == "policyset/rolled: follows main again\n"
+    wait_for_complete(hub, commits[1])
+    assert hub("policy", "resume", "rolled").returncode == 1
+    hub.ok("delete", "policyset", "rolled")
+
+
+def commit_of(folder: Path) -> str:
+    done = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def wait_for_complete(hub: Cli, commit: str) -> None:
+    """Wait until a commit is what the set's rollout has completed."""
+    end = time.monotonic() + 30
+    while True:
+        rollout = json.loads(hub.ok("get", "policyset", "rolled", "-o", "json")).get("status", {}).get("rollout", {})
+        if (rollout.get("phase"), rollout.get("commit")) == ("Complete", commit):
+            return
+        assert time.monotonic() < end, rollout
+        time.sleep(0.1)

@@ -177,3 +177,62 @@ async def test_a_deleted_set_and_a_cluster_that_is_no_longer_meant_lose_their_or
     await ordered(member, commit)
     await hub.http.delete(SET)
     assert await eventually(is_withdrawn)
+
+
+async def test_a_commit_goes_by_waves_waits_for_a_person_is_pinned_back_and_outlives_the_hub(
+    nats_server: Any, tmp_path: Path, bus: Bus, member: Member, repository: Repository
+) -> None:
+    waves = [
+        {"name": "canary", "clusters": {"matchLabels": {"wave": "canary"}}},
+        {"name": "rest", "approval": True},
+    ]
+    spec = policyset(repository)["spec"] | {"rollout": {"waves": waves}}
+    first = repository.commit(one=POLICY.replace("NAME", "one"))
+    canary = manifest("Cluster", "cloud")
+    canary["metadata"]["labels"] = {"wave": "canary"}
+    async with joined(bus, "cloud") as cloud, running_hub(nats_server.url, tmp_path) as hub:
+        await hub.apply(manifest("Cluster", "onprem"), canary)
+        for name in ("onprem", "cloud"):
+            await hub.phase(f"{API}/clusters/{name}", "Ready")
+        await hub.apply(manifest("PolicySet", "base", spec))
+        await hold(cloud, first)
+        await rollout(hub, "AwaitingApproval")
+        assert "policyset/base" not in member.orders
+        await approve(hub, first)
+        await hold(member, first)
+        await rollout(hub, "Complete")
+        second = repository.commit(two=POLICY.replace("NAME", "two"))
+        await hold(cloud, second)
+        await rollout(hub, "AwaitingApproval")  # what was approved is the first commit, not this one
+    async with joined(bus, "cloud") as cloud, running_hub(nats_server.url, tmp_path) as hub:
+        assert (await rollout(hub, "AwaitingApproval"))["commit"] == second
+        assert PolicyOrder.decode(member.orders["policyset/base"]).commit == first
+        await hub.http.patch(SET, json={"spec": {"pinnedCommit": first}}, headers=MERGE)
+        await hold(cloud, first)
+        await hold(member, first)
+        await rollout(hub, "Complete")
+
+
+MERGE = {"Content-Type": "application/merge-patch+json"}
+
+
+async def hold(member: Member, commit: str) -> None:
+    """Wait until a member is ordered a commit, and say that it holds it."""
+    order = await ordered(member, commit)
+    report = PolicyReport(name="base", commit=commit, phase="Applied", objects=len(order.manifests), at=now())
+    await member.report("policyset/base", report)
+
+
+async def approve(hub: HubClient, commit: str) -> None:
+    change = {"metadata": {"annotations": {"atoll.dev/approved-commit": commit}}}
+    await hub.http.patch(SET, json=change, headers=MERGE)
+
+
+async def rollout(hub: HubClient, phase: str) -> dict[str, Any]:
+    async def check() -> dict[str, Any] | None:
+        found = (await hub.status(SET)).get("rollout") or {}
+        return found if found.get("phase") == phase else None
+
+    found = await eventually(check)
+    assert found is not None
+    return found

@@ -343,3 +343,24 @@ async def test_a_commit_signed_by_pgp_counts_and_a_key_that_is_none_signs_nothin
             await load_signed(repository, tmp_path, gpg=("-----BEGIN PGP PUBLIC KEY BLOCK-----\nnonsense",))
     finally:
         subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False)
+
+
+async def test_policy_tests_that_fail_keep_a_commit_from_being_valid(repository: Any, tmp_path: Path) -> None:
+    expected = """\
+apiVersion: atoll.dev/v1alpha1
+kind: PolicyTest
+metadata: {name: prod}
+workloads: {a: {namespace: prod}, b: {namespace: prod}}
+flows:
+  - {from: a, to: b, port: 80, expect: WORD, why: as agreed}
+"""
+    # A policy without policyTypes closes ingress.
+    repository.commit({"a.yaml": named("a"), "prod.policytest.yaml": expected.replace("WORD", "Deny")})
+    bundle = await load(repository, tmp_path)
+    assert bundle.is_valid and bundle.policy_tests == ("prod.policytest.yaml",)
+    repository.commit({"prod.policytest.yaml": expected.replace("WORD", "Allow")})
+    (problem,) = (await load(repository, tmp_path)).problems
+    assert str(problem) == "prod.policytest.yaml:6: a -> b 80/TCP is denied (as agreed)"
+    repository.commit({"prod.policytest.yaml": expected.replace("WORD", "Perhaps")})
+    (problem,) = (await load(repository, tmp_path)).problems
+    assert problem.field == "flows[0].expect"

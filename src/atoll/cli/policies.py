@@ -40,6 +40,9 @@ def show_status(api: Api, name: str | None, output: Output) -> bool:
         print_table(("POLICYSET", "CLUSTER", "PHASE", "COMMIT", "OBJECTS", "HEALED", "PROVEN", "MESSAGE"), _rows(sets))
     else:
         hint("no policy set found")
+    for one in sets if output is Output.TABLE else []:
+        for line in _rollout(one):
+            hint(line)
     problems = [problem for one in sets for problem in _source_problems(one)]
     for problem in problems:
         hint(problem)
@@ -60,6 +63,15 @@ def _drift(held: ClusterPolicyStatus) -> str:
     if not held.last_drift:
         return ""
     return f"drift: {held.last_drift}" if held.phase == "Drifted" else f"drift put back: {held.last_drift}"
+
+
+def _rollout(one: PolicySet) -> Iterator[str]:
+    """Tell how far the newest commit is, unless it is everywhere."""
+    name, rollout, pinned = one.metadata.name, one.status.rollout, one.spec.pinned_commit
+    if pinned is not None:
+        yield f"policyset/{name}: commit {pinned[:12]} is pinned; 'atoll policy resume {name}' follows Git again"
+    if rollout is not None and rollout.phase != "Complete":
+        yield f"policyset/{name}: {rollout.phase}: commit {rollout.commit[:12]}: {rollout.message}"
 
 
 def _source_problems(one: PolicySet) -> list[str]:

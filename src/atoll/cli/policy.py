@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from atoll.cli.choosing import HubChoice, chooses_hub
-from atoll.cli.options import ObjectFormat, ObjectOutput, Output, RecordFormat, RecordOutput
+from atoll.cli.options import DryRun, ObjectFormat, ObjectOutput, Output, RecordFormat, RecordOutput
 
 app = typer.Typer(no_args_is_help=True, help="Network policies: valid before Git, held after it.")
 Folder = Annotated[Path, typer.Argument(metavar="PATH", help="File or folder with policy manifests.", exists=True)]
@@ -15,6 +15,8 @@ From = Annotated[str, typer.Argument(metavar="FROM", help="Who opens the connect
 To = Annotated[str, typer.Argument(metavar="TO", help="Who takes it.")]
 Port = Annotated[str, typer.Argument(metavar="PORT", help="Such as 443, 53/UDP or 8/ICMP (its type).")]
 Among = Annotated[Path, typer.Option("--in", metavar="PATH", help="Folder of policies and tests.", exists=True)]
+SetName = Annotated[str, typer.Argument(metavar="NAME", help="The policy set.")]
+ToCommit = Annotated[str | None, typer.Option("--to", metavar="COMMIT", help="The whole id of a commit.")]
 Name = Annotated[str | None, typer.Argument(metavar="NAME", help="One policy set; all of them without it.")]
 
 
@@ -162,3 +164,53 @@ def status(name: Name = None, output: ObjectFormat = ObjectOutput.TABLE, *, hub:
         held = policies.show_status(api, name, Output(output))
     if not held:
         raise typer.Exit(3)
+
+
+@app.command()
+@chooses_hub
+def approve(name: SetName, dry_run: DryRun = False, *, hub: HubChoice) -> None:
+    """Let the commit that waits into the wave that asks for it.
+
+    \b
+    Example:
+      atoll policy approve seismology
+    """
+    from atoll.cli import policy_changes
+    from atoll.cli.hub import connect
+
+    with connect(hub) as api:
+        policy_changes.approve(api, name, dry_run=dry_run)
+
+
+@app.command()
+@chooses_hub
+def rollback(name: SetName, to: ToCommit = None, dry_run: DryRun = False, *, hub: HubChoice) -> None:
+    """Put an earlier commit in force everywhere at once, and keep it there until 'policy resume'.
+
+    Without --to it is the last commit that all clusters held before the newest one.
+
+    \b
+    Example:
+      atoll policy rollback seismology
+    """
+    from atoll.cli import policy_changes
+    from atoll.cli.hub import connect
+
+    with connect(hub) as api:
+        policy_changes.rollback(api, name, to, dry_run=dry_run)
+
+
+@app.command()
+@chooses_hub
+def resume(name: SetName, dry_run: DryRun = False, *, hub: HubChoice) -> None:
+    """Follow Git again after a rollback; the newest commit begins with the first wave.
+
+    \b
+    Example:
+      atoll policy resume seismology
+    """
+    from atoll.cli import policy_changes
+    from atoll.cli.hub import connect
+
+    with connect(hub) as api:
+        policy_changes.resume(api, name, dry_run=dry_run)

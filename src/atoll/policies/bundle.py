@@ -7,7 +7,7 @@ link of a foreign repository touches this machine. It must not judge policies: `
 import asyncio
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -16,6 +16,8 @@ from atoll.federation.errors import InvalidInput, NotFound
 from atoll.policies.features import DEFAULT_FEATURES, Features
 from atoll.policies.git import NOBODY, Entry, Git, Signers, mirror_lock, public_url
 from atoll.policies.manifest import Manifest, Parsed, Problem, parse_file
+from atoll.policies.trials.scenario import TEST_SUFFIXES, parse_scenarios
+from atoll.policies.trials.trial import problems_of
 from atoll.policies.validation.shapes import INVALID, NOT_SUPPORTED, REQUIRED, TOO_LONG, TOO_MANY, show
 
 # A policy file that a person can review is far below this; above it the parser would hold the event loop for seconds.
@@ -24,7 +26,6 @@ LARGEST_FILE_BYTES = 1024 * 1024
 MOST_FILES = 20_000
 LARGEST_BUNDLE_BYTES = 64 * 1024 * 1024
 _POLICY_SUFFIXES = (".yaml", ".yml", ".json")
-_TEST_SUFFIXES = (".policytest.yaml", ".policytest.yml")
 _KUSTOMIZATIONS = frozenset({"kustomization.yaml", "kustomization.yml", "Kustomization"})
 
 _SCHEMES = ("https://", "ssh://", "file:///")
@@ -57,8 +58,8 @@ class SignatureRefused(InvalidInput):
 class Bundle:
     """The policies of one commit.
 
-    With any problem, a bundle must not be rolled out: a policy that cannot be read may be the one that forbids.
-    `policy_tests` names the files that state expected verdicts; they are no policies.
+    With any problem, a bundle must not be rolled out: a policy that cannot be read may be the one that forbids, and a
+    policy test that fails says that the policies are not what they are meant to be. `policy_tests` names the tests.
     """
 
     commit: str
@@ -101,13 +102,18 @@ async def load_bundle(
             raise SignatureRefused(f"commit {commit[:12]} is not rolled out: its signature does not count: {why}")
         entries = await git.list_files(commit, _folder(source.path))
         chosen, problems, tests = _choose(entries, source.path)
-        contents = await git.read_files([entry.object_id for entry in chosen])
+        contents = await git.read_files([entry.object_id for entry in (*chosen, *tests)])
         author, seconds = await git.describe(commit)
     paths = [entry.path for entry in chosen]
     # In a thread: thousands of files take seconds, and the caller's loop serves others meanwhile.
-    manifests, wrong = await asyncio.to_thread(_read_all, paths, contents, features)
+    manifests, wrong = await asyncio.to_thread(_read_all, paths, contents[: len(chosen)], features)
+    problems += wrong
+    if not problems:
+        stated = zip(tests, contents[len(chosen) :], strict=True)
+        problems += await asyncio.to_thread(_failures, {entry.path: text for entry, text in stated}, manifests)
     committed_at = datetime.fromtimestamp(seconds, UTC)
-    return Bundle(commit, author, committed_at, manifests, tuple(sorted([*problems, *wrong])), tests)
+    names = tuple(entry.path for entry in tests)
+    return Bundle(commit, author, committed_at, manifests, tuple(sorted(problems)), names)
 
 
 def check_source(source: GitSource) -> None:
@@ -154,28 +160,28 @@ async def _commit(git: Git, source: GitSource) -> str:
     return found
 
 
-def _choose(entries: Iterable[Entry], folder: str) -> tuple[list[Entry], list[Problem], tuple[str, ...]]:
-    """Pick the policy files; whatever would be passed over although it may hold policies becomes a problem."""
+def _choose(entries: Iterable[Entry], folder: str) -> tuple[list[Entry], list[Problem], list[Entry]]:
+    """Pick policies and policy tests; whatever would be passed over although it may hold policies is a problem."""
     chosen: list[Entry] = []
     problems: list[Problem] = []
-    tests: list[str] = []
+    tests: list[Entry] = []
     total = 0
     for entry in entries:
         name = PurePosixPath(entry.path).name
         if wrong := _unreadable(entry, name):
             problems.append(Problem(entry.path, 1, "", *wrong))
-        elif name.endswith(_TEST_SUFFIXES):
-            tests.append(entry.path)
+        elif name.endswith(TEST_SUFFIXES):
+            tests.append(entry)
         elif name.endswith(_POLICY_SUFFIXES):
             total += entry.size
             chosen.append(entry)
     if len(chosen) > MOST_FILES or total > LARGEST_BUNDLE_BYTES:
         message = f"{len(chosen)} policy files with {total} bytes are too many; split the folder into policy sets"
-        return [], [Problem(folder, 1, "", TOO_MANY, message)], ()
+        return [], [Problem(folder, 1, "", TOO_MANY, message)], []
     if not chosen and not problems:
         # An empty folder is more likely a slip of the path than the wish to remove every policy.
         problems.append(Problem(folder, 1, "", REQUIRED, "holds no policy file (*.yaml, *.yml, *.json)"))
-    return chosen, problems, tuple(tests)
+    return chosen, problems, tests
 
 
 def _unreadable(entry: Entry, name: str) -> tuple[str, str] | None:
@@ -196,6 +202,16 @@ def _read_all(
     parsed = [_read(path, content, features) for path, content in zip(paths, contents, strict=True)]
     manifests = tuple(manifest for file in parsed for manifest in file.manifests)
     return manifests, tuple(problem for file in parsed for problem in file.problems)
+
+
+def _failures(tests: Mapping[str, bytes], manifests: Sequence[Manifest]) -> list[Problem]:
+    """Run the policy tests; give what is wrong with them, and each expectation that does not hold."""
+    found: list[Problem] = []
+    for path, content in tests.items():
+        parsed = parse_scenarios(content.decode(errors="replace"), path)
+        found += parsed.problems
+        found += [problem for scenario in parsed.scenarios for problem in problems_of(scenario, manifests)]
+    return found
 
 
 def _read(path: str, content: bytes, features: Features) -> Parsed:

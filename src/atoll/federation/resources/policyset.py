@@ -14,6 +14,7 @@ from atoll.federation.resources.base import (
     NonNegative,
     Resource,
 )
+from atoll.federation.resources.policyset_rollout import RolloutSpec, RolloutStatus
 
 RepositoryUrl = Annotated[
     str,
@@ -29,6 +30,7 @@ SshKey = Annotated[
 PgpKey = Annotated[
     str, StringConstraints(pattern=r"^\s*-----BEGIN PGP PUBLIC KEY BLOCK-----[\s\S]*$", max_length=262_144)
 ]
+CommitId = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
 PolicyPhase = Literal["Pending", "Applied", "Drifted", "Unenforceable", "Failed", "Unreachable"]
 
 
@@ -68,6 +70,12 @@ class PolicySetSpec(Model):
 
     source: GitSource
     targets: PolicyTargets = PolicyTargets()
+    rollout: RolloutSpec = RolloutSpec()
+    pinned_commit: CommitId | None = Field(
+        default=None,
+        description="This commit is in force everywhere at once, whatever the branch says: set by "
+        "'atoll policy rollback', taken away by 'atoll policy resume'.",
+    )
     mode: Literal["Enforce", "ObserveOnly"] = "Enforce"
 
 
@@ -91,6 +99,7 @@ class PolicySetStatus(Model):
     commit: str = ""
     committed_at: datetime | None = None
     manifests: NonNegative = 0
+    rollout: RolloutStatus | None = Field(default=None, description="How far the newest commit has come; unset: never.")
     clusters: tuple[ClusterPolicyStatus, ...] = ()
     conditions: tuple[Condition, ...] = ()
     observed_generation: int | None = None

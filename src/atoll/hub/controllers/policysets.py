@@ -1,50 +1,25 @@
 """PolicySets: a Git folder becomes an order per cluster, and what agents hold becomes PolicySet.status.
 
-Owns PolicyOrder and PolicySet.status. Reading Git is slow and may fail: what was read last stays in force, and an
-unreachable repository is a condition. The decisions are in policy_plan.py.
+Owns PolicyOrder and PolicySet.status. What was read last stays in force, and an unreachable repository is a condition.
+Git is read by policy_source.py; the decisions are in policy_plan.py and policy_rollout.py.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-
-import structlog
+from datetime import datetime
 
 from atoll.federation.bus.messages import PolicyOrder, PolicyReport
-from atoll.federation.capacity import parse_duration
-from atoll.federation.errors import AtollError
 from atoll.federation.resources import Cluster, ClusterPolicyStatus, PolicySet, PolicySetStatus
+from atoll.federation.resources.policyset_rollout import APPROVED_ANNOTATION, RolloutSpec, RolloutStatus
 from atoll.hub.conditions import with_condition
 from atoll.hub.controllers.context import Context
 from atoll.hub.controllers.policy_plan import ClusterView, compile_order, healed, plan_cluster
+from atoll.hub.controllers.policy_rollout import Place, Step, next_step
+from atoll.hub.controllers.policy_source import PolicyReader, Reading
 from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, RequeueAfter, Source, own_key
 from atoll.hub.members import Path
-from atoll.policies.bundle import Bundle, GitSource, SignatureRefused, load_bundle
+from atoll.policies.bundle import Bundle
 from atoll.policies.compile import Compiled, Target, compile_for
-from atoll.policies.git import NOBODY, Signers
 from atoll.policies.targets import target_of
-
-log = structlog.get_logger(__name__)
-
-# Below this, a busy repository is fetched all the time; the interval of a set may not be shorter.
-_SHORTEST_POLL_SECONDS = 1.0
-_PROBLEMS_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The newest good bundle of a set, and how the newest attempt to read went."""
-
-    source: GitSource
-    bundle: Bundle | None
-    read_at: datetime
-    reason: str = "Read"
-    message: str = ""
-
-    @property
-    def is_fresh(self) -> bool:
-        """Whether the newest attempt gave the bundle."""
-        return self.reason == "Read"
 
 
 class PolicySetController:
@@ -54,7 +29,7 @@ class PolicySetController:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._readings: dict[str, Reading] = {}
+        self._reader = PolicyReader(context)
         self._compiled: dict[tuple[str, str], tuple[str, Target, Compiled]] = {}
 
     def sources(self) -> Sequence[Source]:
@@ -75,18 +50,22 @@ class PolicySetController:
         context, name = self._context, key[1]
         policyset = await context.client.get(PolicySet, None, name)
         if policyset is None:
-            self._readings.pop(name, None)
+            self._reader.forget(name)
             self._compiled = {key: value for key, value in self._compiled.items() if key[0] != name}
             await self._withdraw(name, keep=frozenset())
             return DONE
-        reading = await self._read(policyset)
+        reading = await self._reader.read(policyset)
         clusters = await context.client.list(Cluster)
         staying = [cluster for cluster in clusters if cluster.metadata.deletion_timestamp is None]
         chosen = [cluster for cluster in staying if policyset.spec.targets.clusters.matches(cluster.metadata.labels)]
         await self._withdraw(name, keep=frozenset(cluster.metadata.name for cluster in chosen))
-        views = [await self._order(policyset, cluster, clusters, reading.bundle) for cluster in chosen]
-        await self._write_status(policyset, reading, views)
-        return RequeueAfter(self._due_seconds(policyset, reading))
+        step = await self._step(policyset, reading, chosen, clusters)
+        commits = step.commits if step is not None else {}
+        views = [await self._order(policyset, one, clusters, commits.get(one.metadata.name, "")) for one in chosen]
+        self._reader.keep(name, frozenset(view.order.commit for view in views if view.order is not None))
+        await self._write_status(policyset, reading, views, step.status if step is not None else None)
+        due = self._reader.due_seconds(policyset, reading)
+        return RequeueAfter(min(due, step.due_seconds) if step is not None and step.due_seconds is not None else due)
 
     async def _withdraw(self, name: str, *, keep: frozenset[str]) -> None:
         """Take the set back from clusters that are not meant: their agents prune what it had put there."""
@@ -94,69 +73,49 @@ class PolicySetController:
             if path.member not in keep:
                 await self._context.desired.remove(path)
 
-    # --- reading
-
-    def _due_seconds(self, policyset: PolicySet, reading: Reading) -> float:
-        interval = timedelta(seconds=max(_SHORTEST_POLL_SECONDS, parse_duration(policyset.spec.source.interval)))
-        return max(0.05, (reading.read_at + interval - self._context.clock()).total_seconds())
-
-    async def _read(self, policyset: PolicySet) -> Reading:
-        """Give the last reading while it is young enough, else read again."""
-        spec, name = policyset.spec.source, policyset.metadata.name
-        signers = Signers(spec.signed_by.ssh_keys, spec.signed_by.gpg_keys) if spec.signed_by is not None else NOBODY
-        source = GitSource(spec.repository, spec.revision, spec.path, signers)
-        known = self._readings.get(name)
-        is_young = known is not None and self._due_seconds(policyset, known) > 0.05
-        if known is not None and known.source == source and is_young:
-            return known
-        last = known.bundle if known is not None and known.source.repository == source.repository else None
-        reading = await self._read_again(source, last or await self._remembered(source, policyset))
-        self._readings[name] = reading
-        return reading
-
-    async def _read_again(self, source: GitSource, last: Bundle | None) -> Reading:
-        now = self._context.clock()
-        try:
-            bundle = await load_bundle(source, self._context.policies_dir)
-        except SignatureRefused as error:
-            return Reading(source, last, now, error.reason, str(error))
-        except AtollError as error:
-            log.info("a policy repository could not be read", repository=source.repository, reason=error.reason)
-            return Reading(source, last, now, "SourceUnreadable", str(error))
-        if not bundle.is_valid:
-            shown = "; ".join(str(problem) for problem in bundle.problems[:_PROBLEMS_SHOWN])
-            message = f"commit {bundle.commit[:12]} has {len(bundle.problems)} problems and is not rolled out: {shown}"
-            return Reading(source, last, now, "InvalidPolicies", message)
-        return Reading(source, bundle, now)
-
-    async def _remembered(self, source: GitSource, policyset: PolicySet) -> Bundle | None:
-        """After a restart, find the commit that is in force in the mirror on disk; that needs no network."""
-        if not policyset.status.commit:
-            return None
-        try:
-            # It was accepted by the signers of its day.
-            accepted = replace(source, revision=policyset.status.commit, signers=NOBODY)
-            return await load_bundle(accepted, self._context.policies_dir)
-        except AtollError:
-            return None
-
     # --- ordering
 
+    async def _step(
+        self, policyset: PolicySet, reading: Reading, chosen: Sequence[Cluster], clusters: Sequence[Cluster]
+    ) -> Step | None:
+        """Decide how far the newest commit goes now; None before anything was read."""
+        if reading.bundle is None:
+            return None
+        # What somebody has pinned is in force everywhere at once: a rollback must not wait for waves.
+        spec = policyset.spec.rollout if policyset.spec.pinned_commit is None else RolloutSpec()
+        places = []
+        for cluster in chosen:
+            row = plan_cluster(await self._view(policyset, cluster, clusters, ""))
+            places.append(Place(cluster.metadata.name, cluster.metadata.labels, _heard_since(cluster), row))
+        approved = policyset.metadata.annotations.get(APPROVED_ANNOTATION, "")
+        commit, now = reading.bundle.commit, self._context.clock()
+        return next_step(spec, policyset.status.rollout, commit, places, approved=approved, now=now)
+
     async def _order(
-        self, policyset: PolicySet, cluster: Cluster, clusters: Sequence[Cluster], bundle: Bundle | None
+        self, policyset: PolicySet, cluster: Cluster, clusters: Sequence[Cluster], commit: str
     ) -> ClusterView:
-        """Order what a cluster shall hold; without a bundle or an inventory, what stands there stays."""
+        """Order what a cluster shall hold; with no commit, bundle or inventory, what stands there stays."""
+        view = await self._view(policyset, cluster, clusters, commit)
+        if view.order is not None:
+            path = Path("cluster", cluster.metadata.name, f"policyset/{policyset.metadata.name}")
+            await self._context.desired.put(path, view.order)
+        return view
+
+    async def _view(
+        self, policyset: PolicySet, cluster: Cluster, clusters: Sequence[Cluster], commit: str
+    ) -> ClusterView:
+        """Give a cluster with the order that it should have: of a commit, or of the one that it was given before."""
         context, name, member = self._context, policyset.metadata.name, cluster.metadata.name
         path = Path("cluster", member, f"policyset/{name}")
-        standing = context.desired.read(PolicyOrder, path)
+        order = context.desired.read(PolicyOrder, path)
         refused: tuple[str, ...] = ()
+        bundle = await self._reader.bundle(policyset, commit or (order.commit if order is not None else ""))
         if bundle is not None and cluster.status.inventory is not None:
             compiled = self._compile(name, bundle, target_of(cluster, clusters))
-            order = compile_order(policyset, bundle, compiled=compiled, standing=standing)
-            await context.desired.put(path, order)
-            standing, refused = order, tuple(str(item) for item in compiled.unenforceable)
+            order = compile_order(policyset, bundle, compiled=compiled, standing=order)
+            refused = tuple(str(item) for item in compiled.unenforceable)
         old = next((row for row in policyset.status.clusters if row.cluster == member), None)
-        return ClusterView(cluster, standing, refused, context.observed.read(PolicyReport, path), old)
+        return ClusterView(cluster, order, refused, context.observed.read(PolicyReport, path), old)
 
     def _compile(self, name: str, bundle: Bundle, target: Target) -> Compiled:
         """Compile once per commit and target: clusters report often, and change seldom."""
@@ -169,7 +128,13 @@ class PolicySetController:
 
     # --- reporting
 
-    async def _write_status(self, policyset: PolicySet, reading: Reading, views: Sequence[ClusterView]) -> None:
+    async def _write_status(
+        self,
+        policyset: PolicySet,
+        reading: Reading,
+        views: Sequence[ClusterView],
+        rollout: RolloutStatus | None,
+    ) -> None:
         context, old, bundle = self._context, policyset.status, reading.bundle
         rows = tuple(plan_cluster(view) for view in sorted(views, key=lambda view: view.cluster.metadata.name))
         is_held = bool(rows) and all(row.phase == "Applied" for row in rows)
@@ -195,6 +160,7 @@ class PolicySetController:
                 "committed_at": bundle.committed_at if bundle is not None else old.committed_at,
                 "manifests": len(bundle.manifests) if bundle is not None else old.manifests,
                 "clusters": rows,
+                "rollout": rollout or old.rollout,
                 "conditions": conditions,
                 "observed_generation": policyset.metadata.generation,
             }
@@ -207,11 +173,29 @@ class PolicySetController:
         events, old = self._context.events, policyset.status
         if status.commit != old.commit:
             await events.record(policyset, "CommitRead", f"commit {status.commit[:12]}: {status.manifests} manifests")
+        if (news := _rollout_news(old.rollout, status.rollout)) is not None:
+            is_warning = news.phase != "AwaitingApproval"
+            await events.record(policyset, f"Rollout{news.phase}", news.message, is_warning=is_warning)
         for message in healed(old.clusters, status.clusters):
             await events.record(policyset, "DriftHealed", message, is_warning=True)
         was = next((condition for condition in old.conditions if condition.type == "SourceReady"), None)
         if not reading.is_fresh and (was is None or was.message != reading.message):
             await events.record(policyset, reading.reason, reading.message, is_warning=True)
+
+
+def _rollout_news(old: RolloutStatus | None, new: RolloutStatus | None) -> RolloutStatus | None:
+    """Give what somebody must hear of: a commit that waits for a person, has halted or was taken back."""
+    if new is None or new.phase not in ("Halted", "RolledBack", "AwaitingApproval"):
+        return None
+    return new if old is None or (old.phase, old.message) != (new.phase, new.message) else None
+
+
+def _heard_since(cluster: Cluster) -> datetime | None:
+    """Tell since when a cluster is heard; None while it is not, or sleeps."""
+    if cluster.status.is_silent:
+        return None
+    ready = next((one for one in cluster.status.conditions if one.type == "Ready" and one.status == "True"), None)
+    return ready.last_transition_time if ready is not None else None
 
 
 def _readiness(is_held: bool, reading: Reading) -> str:

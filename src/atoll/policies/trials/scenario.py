@@ -5,11 +5,12 @@ Owns the format and its errors, each with its line. It must not know what polici
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from atoll.federation.resources.base import ClusterName, DnsLabel, DnsSubdomain, Labels, Model
 from atoll.policies.identity import Address, Endpoint, Entity, Party, PortName
@@ -185,7 +186,7 @@ class _Reader:
         try:
             text = PolicyTestText.model_validate(self.document.value)
         except ValidationError as error:
-            for item in error.errors():
+            for item in _innermost(error.errors()):
                 self._note(_path(item["loc"]), _REASONS.get(item["type"], INVALID), _sentence(item["msg"]))
             return None
         parties = dict(self._parties(text))
@@ -260,6 +261,14 @@ class _Reader:
 
 _REASONS = {"missing": REQUIRED, "extra_forbidden": NOT_SUPPORTED, "literal_error": NOT_SUPPORTED}
 _REASONS |= dict.fromkeys(("dict_type", "list_type", "string_type", "int_type", "bool_type", "tuple_type"), WRONG_TYPE)
+
+
+def _innermost(errors: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
+    """Leave out what follows from another one: a list whose only item is wrong counts as empty."""
+    for error in errors:
+        inside = (other["loc"] for other in errors if other is not error)
+        if not any(location[: len(error["loc"])] == error["loc"] for location in inside):
+            yield error
 
 
 def _path(location: tuple[str | int, ...]) -> str:

@@ -4,10 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from atoll.policies.identity import Address, Endpoint, Party
-from atoll.policies.manifest import Manifest
+from atoll.policies.manifest import Manifest, Problem
+from atoll.policies.rules import Unsupported
 from atoll.policies.trials.fleet import Fleet, targets_of
 from atoll.policies.trials.scenario import Expectation, Scenario
 from atoll.policies.verdict import Flow, Side, Verdict
+
+FAILED = "PolicyTestFailed"
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,19 @@ def _name(party: Party) -> str:
     return party.address if isinstance(party, Address) else party.name
 
 
-def failures(results: Sequence[TrialResult]) -> int:
-    """Count what is not as expected."""
-    return sum(sum(not outcome.holds for outcome in result.outcomes) + len(result.unenforceable) for result in results)
+def problems_of(scenario: Scenario, manifests: Sequence[Manifest]) -> list[Problem]:
+    """Run a test; give what is not as expected as problems of its file."""
+    try:
+        result = run_trial(scenario, manifests)
+    except Unsupported as error:
+        return [Problem(scenario.path, 1, "", FAILED, f"cannot be judged offline: {error}")]
+    found = [Problem(scenario.path, 1, "", FAILED, f"cannot be enforced: {item}") for item in result.unenforceable]
+    return found + [_problem(scenario, outcome) for outcome in result.outcomes if not outcome.holds]
+
+
+def _problem(scenario: Scenario, outcome: Outcome) -> Problem:
+    expected = outcome.expectation
+    word = "allowed" if outcome.verdict.allowed else "denied"
+    why = f" ({expected.why})" if expected.why else ""
+    message = f"{expected.source} -> {expected.destination} {expected.port}/{expected.protocol} is {word}{why}"
+    return Problem(scenario.path, expected.line, "", FAILED, message)

@@ -1,0 +1,180 @@
+"""How far a commit of a policy set may go now: from what the clusters hold to the next step. Pure.
+
+Owns waves. A cluster that is silent or asleep never holds a rollout up: its order stands, and it follows when it comes
+back. A commit that fails in a wave goes no further, and is taken back unless the set says otherwise.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from atoll.federation.capacity import parse_duration
+from atoll.federation.resources import ClusterPolicyStatus
+from atoll.federation.resources.policyset_rollout import RolloutSpec, RolloutStatus
+
+_REST = "rest"
+_SHOWN = 3
+# Nothing more becomes of a commit in these: a new one begins anew.
+_RESTING = ("Complete", "Halted", "RolledBack")
+
+
+@dataclass(frozen=True)
+class Place:
+    """One cluster on the way: its labels, since when it is heard (None: it is silent), and its row in the status."""
+
+    cluster: str
+    labels: Mapping[str, str]
+    heard_since: datetime | None
+    row: ClusterPolicyStatus | None
+
+    def holds(self, commit: str) -> bool:
+        """Say whether it has proven that it holds a commit."""
+        return self.row is not None and self.row.commit == commit and self.row.phase in ("Applied", "Drifted")
+
+    def fails(self, commit: str) -> bool:
+        """Say whether it can be seen that it will not come to hold a commit that it was given."""
+        row = self.row
+        return row is not None and (row.phase == "Unenforceable" or (row.phase == "Failed" and row.commit == commit))
+
+
+@dataclass(frozen=True)
+class Step:
+    """What follows: the status, the commit each cluster is given, and when to look again if nothing is heard.
+
+    A cluster that `commits` does not name keeps its order.
+    """
+
+    status: RolloutStatus
+    commits: Mapping[str, str]
+    due_seconds: float | None = None
+
+
+def next_step(
+    spec: RolloutSpec, old: RolloutStatus | None, commit: str, places: Sequence[Place], *, approved: str, now: datetime
+) -> Step:
+    """Decide how far a commit goes.
+
+    Args:
+        spec: the waves.
+        old: what was decided last; None if nothing was.
+        commit: the newest commit that may be rolled out.
+        places: the clusters that the set means.
+        approved: the commit that somebody has let into waves that ask for it.
+        now: the time.
+    """
+    status = _begun(old, commit, now)
+    look: _Look | None = None
+    while status.phase not in _RESTING and (look is None or look.again):
+        look = _look(spec, status, places, approved=approved, now=now)
+        status = look.status
+    return Step(status, _given(spec, status, places), look.due_seconds if look is not None else None)
+
+
+def wave_of(spec: RolloutSpec, labels: Mapping[str, str]) -> int:
+    """Give the index of a cluster's wave; the number of waves if none selects it."""
+    chosen = (index for index, wave in enumerate(spec.waves) if wave.clusters.matches(dict(labels)))
+    return next(chosen, len(spec.waves))
+
+
+def _begun(old: RolloutStatus | None, commit: str, now: datetime) -> RolloutStatus:
+    """Begin with a commit that is new; one that was rolled back is not new."""
+    if old is None:
+        old = RolloutStatus()
+    if commit in (old.commit, old.refused):
+        return old
+    return RolloutStatus(commit=commit, good=old.good, previous=old.previous, phase="Rolling", wave_began_at=now)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One look at the wave that is under way; `again`: the next wave can be looked at at once."""
+
+    status: RolloutStatus
+    due_seconds: float | None = None
+    again: bool = False
+
+
+def _look(spec: RolloutSpec, status: RolloutStatus, places: Sequence[Place], *, approved: str, now: datetime) -> _Look:
+    index = status.wave
+    name = spec.waves[index].name if index < len(spec.waves) else _REST
+    status = status.model_copy(update={"wave_name": name})
+    if _awaits(spec, status, approved):
+        message = f"wave {name} waits for 'atoll policy approve' of commit {status.commit[:12]}"
+        return _Look(status.model_copy(update={"phase": "AwaitingApproval", "message": message}))
+    if status.phase == "AwaitingApproval":
+        status = status.model_copy(update={"phase": "Rolling", "wave_began_at": now})
+    mine = [p for p in places if p.heard_since is not None and wave_of(spec, p.labels) == index]
+    missing = [place for place in mine if not place.holds(status.commit)]
+    if not missing:
+        return _held(spec, status, now)
+    patience = {place.cluster: _patience(spec, status, place, now) for place in missing}
+    failed = [place for place in missing if place.fails(status.commit) or patience[place.cluster] <= 0]
+    if failed and spec.waves:
+        return _Look(_failed(spec, status, failed))
+    message = f"wave {name} waits for {_names([place.cluster for place in missing])} to hold it"
+    update = {"phase": "Rolling", "message": message, "wave_held_at": None}
+    due = min((left for left in patience.values() if left > 0), default=None)
+    return _Look(status.model_copy(update=update), due)
+
+
+def _patience(spec: RolloutSpec, status: RolloutStatus, place: Place, now: datetime) -> float:
+    """Give the seconds that a cluster has left to hold the commit: since the wave began, or since it came back."""
+    since = max(filter(None, (status.wave_began_at, place.heard_since)), default=now)
+    return (since + timedelta(seconds=parse_duration(spec.stall_after)) - now).total_seconds()
+
+
+def _awaits(spec: RolloutSpec, status: RolloutStatus, approved: str) -> bool:
+    """Tell whether the wave may not begin yet; its clusters then have no order of this commit."""
+    asks = status.wave < len(spec.waves) and spec.waves[status.wave].approval
+    return asks and approved != status.commit
+
+
+def _held(spec: RolloutSpec, status: RolloutStatus, now: datetime) -> _Look:
+    """Wait out the wave's time, then go to the next wave or be complete."""
+    index, since = status.wave, status.wave_held_at or now
+    if index >= len(spec.waves):
+        previous = status.good if status.good != status.commit else status.previous
+        complete = {"phase": "Complete", "good": status.commit, "previous": previous, "refused": "", "message": ""}
+        return _Look(status.model_copy(update={**complete, "wave_held_at": since}))
+    left = (since + timedelta(seconds=parse_duration(spec.waves[index].wait)) - now).total_seconds()
+    if left > 0:
+        message = f"wave {status.wave_name} holds it; the next one begins when it has for {spec.waves[index].wait}"
+        return _Look(status.model_copy(update={"phase": "Waiting", "message": message, "wave_held_at": since}), left)
+    update = {"phase": "Rolling", "wave": index + 1, "wave_began_at": now, "wave_held_at": None, "message": ""}
+    return _Look(status.model_copy(update=update), again=True)
+
+
+def _failed(spec: RolloutSpec, status: RolloutStatus, failed: Sequence[Place]) -> RolloutStatus:
+    why = "; ".join(_reason(place) for place in failed[:_SHOWN])
+    message = f"wave {status.wave_name}: {why}"
+    if spec.on_failure == "Halt" or not status.good:
+        return status.model_copy(update={"phase": "Halted", "message": message})
+    message = f"commit {status.commit[:12]} was taken back to {status.good[:12]}: {message}"
+    return status.model_copy(
+        update={"phase": "RolledBack", "refused": status.commit, "commit": status.good, "message": message}
+    )
+
+
+def _reason(place: Place) -> str:
+    row = place.row
+    said = f"{row.phase}: {row.message}" if row is not None and row.message else "does not hold it in time"
+    return f"{place.cluster} {said}"
+
+
+def _given(spec: RolloutSpec, status: RolloutStatus, places: Iterable[Place]) -> dict[str, str]:
+    """Give the commit of each cluster whose turn has come; of a new one among the others what was complete last."""
+    if status.phase in ("Complete", "RolledBack"):
+        return {place.cluster: status.commit for place in places}
+    begun = status.wave if status.phase != "AwaitingApproval" else status.wave - 1
+    given = {}
+    for place in places:
+        if wave_of(spec, place.labels) <= begun:
+            given[place.cluster] = status.commit
+        elif status.good and (place.row is None or not place.row.commit):
+            given[place.cluster] = status.good
+    return given
+
+
+def _names(clusters: Sequence[str]) -> str:
+    more = f" and {len(clusters) - _SHOWN} more" if len(clusters) > _SHOWN else ""
+    return ", ".join(clusters[:_SHOWN]) + more

@@ -1,0 +1,115 @@
+"""The policies of a set as Git has them: read again when it is time, and by commit while one is in force.
+
+Owns readings. Git is slow and may be away: what was read last is given on, and why the newest attempt failed.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from atoll.federation.capacity import parse_duration
+from atoll.federation.errors import AtollError
+from atoll.federation.resources import PolicySet
+from atoll.hub.controllers.context import Context
+from atoll.policies.bundle import Bundle, GitSource, SignatureRefused, load_bundle
+from atoll.policies.git import NOBODY, Signers
+
+log = structlog.get_logger(__name__)
+
+# Below this, a busy repository is fetched all the time; the interval of a set may not be shorter.
+_SHORTEST_POLL_SECONDS = 1.0
+_LEAST_SECONDS = 0.05
+_PROBLEMS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The newest good bundle of a set, and how the newest attempt to read went."""
+
+    source: GitSource
+    bundle: Bundle | None
+    read_at: datetime
+    reason: str = "Read"
+    message: str = ""
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the newest attempt gave the bundle."""
+        return self.reason == "Read"
+
+
+class PolicyReader:
+    """Reads the repositories of policy sets."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._readings: dict[str, Reading] = {}
+        self._by_commit: dict[str, dict[str, Bundle]] = {}
+
+    def forget(self, name: str) -> None:
+        """Drop what was read for a set."""
+        self._readings.pop(name, None)
+        self._by_commit.pop(name, None)
+
+    def due_seconds(self, policyset: PolicySet, reading: Reading) -> float:
+        """Give the seconds until the repository is looked at again."""
+        interval = timedelta(seconds=max(_SHORTEST_POLL_SECONDS, parse_duration(policyset.spec.source.interval)))
+        return max(_LEAST_SECONDS, (reading.read_at + interval - self._context.clock()).total_seconds())
+
+    async def read(self, policyset: PolicySet) -> Reading:
+        """Give the last reading while it is young enough, else read again."""
+        source, name = source_of(policyset), policyset.metadata.name
+        known = self._readings.get(name)
+        if known is not None and known.source == source and self.due_seconds(policyset, known) > _LEAST_SECONDS:
+            return known
+        last = known.bundle if known is not None and known.source.repository == source.repository else None
+        reading = await self._read_again(source, last or await self.bundle(policyset, policyset.status.commit))
+        self._readings[name] = reading
+        return reading
+
+    async def bundle(self, policyset: PolicySet, commit: str) -> Bundle | None:
+        """Give the policies of a commit that was accepted before; None if it is not to be had.
+
+        It is in the mirror on disk, so that no network is needed; its signers are those of its day.
+        """
+        name = policyset.metadata.name
+        known, reading = self._by_commit.setdefault(name, {}), self._readings.get(name)
+        if not commit:
+            return None
+        if reading is not None and reading.bundle is not None and reading.bundle.commit == commit:
+            return reading.bundle
+        if commit not in known:
+            try:
+                source = replace(source_of(policyset), revision=commit, signers=NOBODY)
+                known[commit] = await load_bundle(source, self._context.policies_dir)
+            except AtollError:
+                return None
+        return known[commit]
+
+    def keep(self, name: str, commits: frozenset[str]) -> None:
+        """Drop bundles of commits that are in force nowhere any more."""
+        known = self._by_commit.get(name, {})
+        self._by_commit[name] = {commit: bundle for commit, bundle in known.items() if commit in commits}
+
+    async def _read_again(self, source: GitSource, last: Bundle | None) -> Reading:
+        now = self._context.clock()
+        try:
+            bundle = await load_bundle(source, self._context.policies_dir)
+        except SignatureRefused as error:
+            return Reading(source, last, now, error.reason, str(error))
+        except AtollError as error:
+            log.info("a policy repository could not be read", repository=source.repository, reason=error.reason)
+            return Reading(source, last, now, "SourceUnreadable", str(error))
+        if not bundle.is_valid:
+            shown = "; ".join(str(problem) for problem in bundle.problems[:_PROBLEMS_SHOWN])
+            message = f"commit {bundle.commit[:12]} has {len(bundle.problems)} problems and is not rolled out: {shown}"
+            return Reading(source, last, now, "InvalidPolicies", message)
+        return Reading(source, bundle, now)
+
+
+def source_of(policyset: PolicySet) -> GitSource:
+    """Give what a set reads; a pinned commit stands before the branch."""
+    spec, pinned = policyset.spec.source, policyset.spec.pinned_commit
+    signers = Signers(spec.signed_by.ssh_keys, spec.signed_by.gpg_keys) if spec.signed_by is not None else NOBODY
+    return GitSource(spec.repository, pinned or spec.revision, spec.path, signers)
