@@ -75,14 +75,27 @@ class Compiled:
     unenforceable: tuple[Unenforceable, ...]
 
 
-def compile_for(manifests: Iterable[Manifest], target: Target) -> Compiled:
-    """Give what one cluster shall hold of a bundle's manifests."""
+# What became of manifests in one cluster, by their id(): it depends on nothing but the manifest and the target.
+Memory = dict[int, Manifest | Sequence[Refusal]]
+
+
+def compile_for(manifests: Iterable[Manifest], target: Target, memory: Memory | None = None) -> Compiled:
+    """Give what one cluster shall hold of a bundle's manifests.
+
+    Args:
+        manifests: all of the bundle.
+        target: the cluster.
+        memory: of an earlier call for this very target with manifests that live on; it is added to.
+    """
+    known = {} if memory is None else memory
     chosen = [manifest for manifest in manifests if is_meant_for(manifest, target)]
     refused = _twice(chosen)
     emitted: list[Manifest] = []
     scopes = {group: _scope(group, target) for group in {_group(manifest) for manifest in chosen}}
     for manifest in chosen:
-        result = _compile_one(manifest, target, scopes[_group(manifest)])
+        result = known.get(id(manifest))
+        if result is None:
+            result = known[id(manifest)] = _compile_one(manifest, target, scopes[_group(manifest)])
         if isinstance(result, Manifest):
             emitted.append(result)
         else:

@@ -4,13 +4,14 @@ Agrees with Cilium's own engine (data/verdicts: CNP, CCNP, NetworkPolicy, Cluste
 new connections; replies are always allowed. It does not look into L7 rules: what they cover is allowed and marked.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from atoll.policies.identity import Address, Endpoint, Entity, Party, identity_of
 from atoll.policies.manifest import Manifest
 from atoll.policies.reading import read_rules
+from atoll.policies.reading.context import NAMESPACE
 from atoll.policies.rules import Action, Direction, Icmp, Identity, NamedPort, Ports, Rule, Source, Tier, Traffic
 
 __all__ = ["Address", "Endpoint", "Entity", "Flow", "Options", "Side", "Verdict", "World", "verdict"]
@@ -93,6 +94,7 @@ class World:
             )
             for cluster, manifests in self.policies.items()
         }
+        self._shelves = {cluster: _shelved(rules) for cluster, rules in self._rules.items()}
         self._identities: dict[int, tuple[Party, Identity]] = {}
         self._stances: dict[tuple[int, Direction], Stance | None] = {}
         self._selected: dict[tuple[int, int], bool] = {}
@@ -119,28 +121,24 @@ class World:
         identity = self.identity(party)
         if not isinstance(party, Endpoint) or party.cluster not in self._rules:
             return None
+        shelf = self._shelves[party.cluster][direction]
+        near = sorted([*shelf.get(party.namespace, ()), *shelf.get("", ())])
+        candidates = (self._rules[party.cluster][index] for index in near)
         enforcement = self.options.enforcement
         if enforcement == "never":
             return Stance((), closed=False)
-        rules = tuple(
-            rule
-            for rule in self._rules[party.cluster]
-            if rule.direction is direction and rule.subject.matches(identity)
-        )
+        rules = tuple(rule for rule in candidates if rule.subject.matches(identity))
         # Endpoints without an identity yet are always closed (reserved:init, pkg/endpoint).
         always = enforcement == "always" or party.reserved == "init"
         return Stance(rules, closed=always or any(rule.default_deny for rule in rules))
 
-    def boundaries(self, protocol: Protocol) -> frozenset[int]:
-        """Give the ports at which some rule's word on a protocol may change; between two of them it does not."""
-        spans = (
-            traffic
-            for rules in self._rules.values()
-            for rule in rules
-            for traffic in rule.traffic or ()
-            if isinstance(traffic, Ports) and protocol in traffic.protocols
-        )
-        return frozenset(edge for span in spans for edge in (span.first, span.last + 1))
+    def boundaries(self, party: Party, direction: Direction, protocol: Protocol) -> Iterator[int]:
+        """Give the ports at which what policies say of a party may change; between two of them it does not."""
+        stance = self.stance(party, direction)
+        for rule in stance.rules if stance is not None else ():
+            for traffic in rule.traffic or ():
+                if isinstance(traffic, Ports) and protocol in traffic.protocols:
+                    yield from (traffic.first, traffic.last + 1)
 
     def selects(self, rule: Rule, party: Party) -> bool:
         """Say whether a rule's peers include a party."""
@@ -152,6 +150,26 @@ class World:
         if known is None:
             known = self._selected[key] = any(peer.matches(identity) for peer in rule.peers)
         return known
+
+
+# The places of rules in the order of their reading: by direction, then by the one namespace whose pods they can select
+# ("" for any).
+Shelves = Mapping[Direction, Mapping[str, Sequence[int]]]
+
+
+def _shelved(rules: Sequence[Rule]) -> Shelves:
+    """Put rules where the endpoints that they may select will look for them."""
+    found: dict[Direction, dict[str, list[int]]] = {direction: {} for direction in Direction}
+    for index, rule in enumerate(rules):
+        found[rule.direction].setdefault(_namespace_of(rule), []).append(index)
+    return found
+
+
+def _namespace_of(rule: Rule) -> str:
+    for term in rule.subject.terms:
+        if (term.source, term.key, term.operator) == ("k8s", NAMESPACE, "In") and len(term.values) == 1:
+            return next(iter(term.values))
+    return ""
 
 
 @dataclass(frozen=True)

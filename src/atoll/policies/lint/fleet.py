@@ -96,7 +96,7 @@ def _one_sided(fleet: Fleet, parties: Mapping[str, Party], places: Places) -> It
             continue
         if source.cluster == destination.cluster:
             continue
-        for port in sorted(fleet.boundaries("TCP")):
+        for port in sorted(fleet.boundaries(source, destination, "TCP")):
             if port > 65535:
                 continue
             judged = fleet.judge(Flow(source, destination, port))

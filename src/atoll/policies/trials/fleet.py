@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from atoll.policies.compile import Target, Unenforceable, compile_for
 from atoll.policies.identity import Endpoint, Party
 from atoll.policies.manifest import Manifest
-from atoll.policies.rules import Source
+from atoll.policies.rules import Direction, Source
 from atoll.policies.trials.scenario import ClusterText
 from atoll.policies.verdict import Flow, Options, Protocol, Verdict, World, verdict
 
@@ -59,9 +59,13 @@ class Fleet:
             return verdict(at_source, flow)
         return Verdict(egress=verdict(at_source, flow).egress, ingress=verdict(at_destination, flow).ingress)
 
-    def boundaries(self, protocol: Protocol) -> frozenset[int]:
-        """Give the ports at which a verdict on a protocol may change."""
-        return frozenset().union(*(world.boundaries(protocol) for world in self._worlds.values()))
+    def boundaries(self, source: Party, destination: Party, protocol: Protocol) -> set[int]:
+        """Give the ports at which the verdict on connections between two parties may change."""
+        leaving = self._world_of(source).boundaries(source, Direction.EGRESS, protocol)
+        arriving = self._world_of(destination).boundaries(destination, Direction.INGRESS, protocol)
+        named = destination.port_names if isinstance(destination, Endpoint) else ()
+        own = (edge for port in named if port.protocol == protocol for edge in (port.port, port.port + 1))
+        return {*leaving, *arriving, *own}
 
     def where(self, cluster: str, source: Source) -> str:
         """Say where a deciding rule is written: file, line and field."""

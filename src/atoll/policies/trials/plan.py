@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from atoll.policies.compile import Compiled, Target, compile_for
-from atoll.policies.identity import Party
+from atoll.policies.compile import Compiled, Memory, Target, compile_for
+from atoll.policies.identity import Endpoint, Party
 from atoll.policies.manifest import Manifest
 from atoll.policies.trials.fleet import Fleet
 from atoll.policies.trials.reach import Reach, Span, find_reaches
@@ -66,9 +66,13 @@ def make_plan(
     Raises:
         Unsupported: a construct that the rule model cannot say.
     """
-    old, new = tuple(before), tuple(after)
-    changes = (_compare(name, compile_for(old, target), compile_for(new, target)) for name, target in targets.items())
-    reaches = [find_reaches(Fleet(policies, targets, namespaces), parties) for policies in (old, new)]
+    old = tuple(before)
+    new = _with_known(tuple(after), old)
+    changes = (_change(name, target, old, new) for name, target in targets.items())
+    # A verdict is that of the two clusters in which a connection begins and ends; all others need not be read.
+    homes = {party.cluster for party in parties.values() if isinstance(party, Endpoint)}
+    concerned = {name: target for name, target in targets.items() if name in homes}
+    reaches = [find_reaches(Fleet(policies, concerned, namespaces), parties) for policies in (old, new)]
     flows = (FlowChange(was, is_) for was, is_ in zip(*reaches, strict=True) if was.spans != is_.spans)
     ordered = sorted(flows, key=lambda flow: (not flow.opens, flow.after.source, flow.after.destination))
     return Plan(tuple(change for change in changes if change), tuple(ordered), len(reaches[0]))
@@ -96,16 +100,32 @@ def to_markdown(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _with_known(after: tuple[Manifest, ...], before: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
+    """Put the very objects of before in the place of their equals, so that they are compiled once."""
+    known = {(manifest.key, manifest.origin): manifest for manifest in before}
+    twins = (known.get((manifest.key, manifest.origin)) for manifest in after)
+    return tuple(t if t is not None and t.body == m.body else m for m, t in zip(after, twins, strict=True))
+
+
+def _change(name: str, target: Target, old: tuple[Manifest, ...], new: tuple[Manifest, ...]) -> ClusterChange:
+    memory: Memory = {}
+    return _compare(name, compile_for(old, target, memory), compile_for(new, target, memory))
+
+
 def _compare(name: str, before: Compiled, after: Compiled) -> ClusterChange:
     old, new = ({manifest.key: manifest for manifest in one.manifests} for one in (before, after))
     known = {str(item) for item in before.unenforceable}
     return ClusterChange(
         name,
         added=tuple(_name(key) for key in new if key not in old),
-        changed=tuple(_name(key) for key in new if key in old and old[key].body != new[key].body),
+        changed=tuple(_name(key) for key in new if key in old and _differ(old[key], new[key])),
         removed=tuple(_name(key) for key in old if key not in new),
         unenforceable=tuple(str(item) for item in after.unenforceable if str(item) not in known),
     )
+
+
+def _differ(one: Manifest, other: Manifest) -> bool:
+    return one is not other and one.body != other.body
 
 
 def _name(key: tuple[str, str, str]) -> str:

@@ -63,7 +63,7 @@ def find_reaches(fleet: Fleet, parties: Mapping[str, Party]) -> tuple[Reach, ...
 
 def _spans(fleet: Fleet, source: Party, destination: Party) -> Iterator[Span]:
     for protocol in _PROTOCOLS:
-        edges = {0, _LAST_PORT + 1, *fleet.boundaries(protocol), *_named(destination, protocol)}
+        edges = {0, _LAST_PORT + 1, *fleet.boundaries(source, destination, protocol)}
         first: int | None = None
         for start, end in pairwise(sorted(edge for edge in edges if edge <= _LAST_PORT + 1)):
             allowed = fleet.judge(Flow(source, destination, start, protocol)).allowed
@@ -71,13 +71,6 @@ def _spans(fleet: Fleet, source: Party, destination: Party) -> Iterator[Span]:
             if first is not None and (not allowed or end > _LAST_PORT):
                 yield Span(protocol, first, (end if allowed else start) - 1)
                 first = None
-
-
-def _named(party: Party, protocol: Protocol) -> Iterator[int]:
-    if isinstance(party, Endpoint):
-        for name in party.port_names:
-            if name.protocol == protocol:
-                yield from (name.port, name.port + 1)
 
 
 def to_mermaid(reaches: Sequence[Reach], parties: Mapping[str, Party]) -> str:
