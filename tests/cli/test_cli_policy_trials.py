@@ -110,6 +110,10 @@ def test_a_plan_compares_the_folder_with_a_commit_and_writes_markdown(cli: Cli, 
     ]
     markdown = cli("policy", "plan", str(folder), "--against", "HEAD", "-o", "markdown").stdout
     assert "| opens | portal | server | 443/TCP | 8443/TCP |" in markdown
+    diff = cli("policy", "diff", str(folder))
+    assert diff.returncode == 3 and "-    - port: 443\n+    - port: 8443" in diff.stdout
+    assert "--- a/local/NetworkPolicy/web/web" in diff.stdout
+    assert cli("policy", "diff", str(folder), "--cluster", "far").returncode == 1
     unknown = cli("policy", "plan", str(folder), "--against", "--upload-pack=x")
     assert unknown.returncode == 1 and "no --upload-pack=x" in unknown.stderr
 

@@ -1,13 +1,18 @@
 """`atoll policy`: check policies before they are committed, and see where they hold."""
 
+import contextlib
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.options import DryRun, ObjectFormat, ObjectOutput, Output, RecordFormat, RecordOutput
+
+if TYPE_CHECKING:
+    from atoll.cli.api import Api
 
 app = typer.Typer(no_args_is_help=True, help="Network policies: valid before Git, held after it.")
 Folder = Annotated[Path, typer.Argument(metavar="PATH", help="File or folder with policy manifests.", exists=True)]
@@ -37,6 +42,9 @@ class PlanOutput(StrEnum):
 
 
 Against = Annotated[str | None, typer.Option("--against", metavar="COMMIT", help="Branch, tag or commit.")]
+OnlyCluster = Annotated[
+    str | None, typer.Option("--cluster", metavar="NAME", help="Only what this cluster would hold.")
+]
 OfSet = Annotated[str | None, typer.Option("--policyset", metavar="NAME", help="The clusters of this policy set.")]
 PlanForm = Annotated[PlanOutput, typer.Option("--output", "-o", help="Form of the output.")]
 Form = Annotated[GraphForm, typer.Option("--output", "-o", help="How it is drawn.")]
@@ -135,15 +143,48 @@ def plan(
     """
     from atoll.cli import policy_planning
 
-    if policyset is None:
-        is_different = policy_planning.show_plan(path, against, output)
-    else:
-        from atoll.cli.hub import connect
-
-        with connect(hub) as api:
-            is_different = policy_planning.show_plan(path, against, output, api=api, policyset=policyset)
+    with _hub_of(hub, policyset) as api:
+        is_different = policy_planning.show_plan(path, against, output, api=api, policyset=policyset or "")
     if is_different:
         raise typer.Exit(3)
+
+
+@app.command()
+@chooses_hub
+def diff(
+    path: Folder,
+    against: Against = None,
+    policyset: OfSet = None,
+    cluster: OnlyCluster = None,
+    *,
+    hub: HubChoice,
+) -> None:
+    """Show what clusters would hold otherwise, object by object, as a unified diff of what is compiled for each.
+
+    What is compared is chosen as for 'plan'. Exit 3 if anything differs.
+
+    \b
+    Example:
+      atoll policy diff policies/ --against main --cluster lab
+    """
+    from atoll.cli import policy_planning
+
+    with _hub_of(hub, policyset) as api:
+        is_different = policy_planning.show_diff(path, against, cluster, api=api, policyset=policyset or "")
+    if is_different:
+        raise typer.Exit(3)
+
+
+@contextlib.contextmanager
+def _hub_of(hub: HubChoice, policyset: str | None) -> Iterator["Api | None"]:
+    """Connect to the hub where a set of it is named; without one nobody is asked."""
+    if policyset is None:
+        yield None
+        return
+    from atoll.cli.hub import connect
+
+    with connect(hub) as api:
+        yield api
 
 
 @app.command()

@@ -4,6 +4,8 @@ import asyncio
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +13,18 @@ import orjson
 
 from atoll.cli import kinds
 from atoll.cli.api import Api
-from atoll.cli.output import hint, plural, say
-from atoll.cli.policy_files import PolicyFolder, merged, modelled, read_folder
+from atoll.cli.output import hint, plural, say, to_yaml
+from atoll.cli.policy_files import merged, modelled, names_of, read_folder
 from atoll.cli.tables import print_table
 from atoll.federation.errors import InvalidInput
 from atoll.federation.resources import Cluster, PolicySet
 from atoll.policies.bundle import GitSource, load_bundle
-from atoll.policies.compile import Target
+from atoll.policies.compile import Target, compile_for
 from atoll.policies.manifest import Manifest
 from atoll.policies.targets import target_of
 from atoll.policies.trials.fleet import targets_of
 from atoll.policies.trials.plan import FlowChange, Plan, make_plan, to_markdown
+from atoll.policies.trials.scenario import Scenario
 
 
 def show_plan(path: Path, against: str | None, output: str, *, api: Api | None = None, policyset: str = "") -> bool:
@@ -38,6 +41,52 @@ def show_plan(path: Path, against: str | None, output: str, *, api: Api | None =
         InvalidInput: a file cannot be read, or there is neither a set nor a policy test that states clusters.
         NotFound: the repository has no such commit or folder.
     """
+    change = _read_change(path, against, api=api, policyset=policyset)
+    stated = change.stated
+    parties = {
+        name: party
+        for name, party in (stated.parties if stated is not None else {}).items()
+        if getattr(party, "cluster", "") in ("", *change.targets)
+    }
+    namespaces = stated.namespaces if stated is not None else {}
+    plan = modelled(lambda: make_plan(change.before, change.after, change.targets, parties, namespaces))
+    _print(plan, output, has_workloads=stated is not None)
+    return bool(plan.clusters or plan.flows)
+
+
+def show_diff(
+    path: Path, against: str | None, cluster: str | None, *, api: Api | None = None, policyset: str = ""
+) -> bool:
+    """Print, as a unified diff, what clusters would hold otherwise than now; tell whether anything differs.
+
+    Args and errors are those of `show_plan`; `cluster` is the only one to look at, None is all of them.
+    """
+    change = _read_change(path, against, api=api, policyset=policyset)
+    if cluster is not None and cluster not in change.targets:
+        raise InvalidInput(f"--cluster: {cluster!r} is none of the clusters: {names_of(change.targets)}")
+    is_different = False
+    for name in [cluster] if cluster is not None else change.targets:
+        held = [compile_for(policies, change.targets[name]).manifests for policies in (change.before, change.after)]
+        old, new = ({_file_of(name, one): one for one in manifests} for manifests in held)
+        for file in sorted(old.keys() | new.keys()):
+            lines = list(unified_diff(_lines(old.get(file)), _lines(new.get(file)), f"a/{file}", f"b/{file}"))
+            is_different = is_different or bool(lines)
+            if lines:
+                say("".join(lines).rstrip("\n"))
+    return is_different
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A folder before and after, and the clusters that it is for."""
+
+    before: tuple[Manifest, ...]
+    after: tuple[Manifest, ...]
+    targets: Mapping[str, Target]
+    stated: Scenario | None
+
+
+def _read_change(path: Path, against: str | None, *, api: Api | None, policyset: str) -> _Change:
     folder = read_folder(path)
     stated = merged(folder, path) if folder.scenarios else None
     in_force = ""
@@ -47,16 +96,15 @@ def show_plan(path: Path, against: str | None, output: str, *, api: Api | None =
         targets = targets_of(stated.clusters)
     else:
         raise InvalidInput(f"{path}: no policy test states clusters; write one, or name a set by --policyset")
-    before = _manifests_of(path, against or in_force or "HEAD")
-    parties = {
-        name: party
-        for name, party in (stated.parties if stated is not None else {}).items()
-        if getattr(party, "cluster", "") in ("", *targets)
-    }
-    namespaces = stated.namespaces if stated is not None else {}
-    plan = modelled(lambda: make_plan(before, folder.manifests, targets, parties, namespaces))
-    _print(plan, output, folder)
-    return bool(plan.clusters or plan.flows)
+    return _Change(_manifests_of(path, against or in_force or "HEAD"), folder.manifests, targets, stated)
+
+
+def _file_of(cluster: str, manifest: Manifest) -> str:
+    return "/".join(part for part in (cluster, manifest.kind, manifest.namespace, manifest.name) if part)
+
+
+def _lines(manifest: Manifest | None) -> list[str]:
+    return to_yaml(manifest.body).splitlines(keepends=True) if manifest is not None else []
 
 
 def _of_hub(api: Api, policyset: str) -> tuple[dict[str, Target], str]:
@@ -94,7 +142,7 @@ def _git(path: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _print(plan: Plan, output: str, folder: PolicyFolder) -> None:
+def _print(plan: Plan, output: str, *, has_workloads: bool) -> None:
     if output == "json":
         say(orjson.dumps(_wire(plan), option=orjson.OPT_INDENT_2).decode())
         return
@@ -114,7 +162,7 @@ def _print(plan: Plan, output: str, folder: PolicyFolder) -> None:
         print_table(("FROM", "TO", "BEFORE", "AFTER"), (_flow(flow) for flow in plan.flows))
     if not rows and not plan.flows:
         say("nothing changes")
-    if folder.scenarios:
+    if has_workloads:
         hint(f"{plural(len(plan.flows), 'verdict')} of {plural(plan.pairs, 'pair')} of stated workloads would change")
 
 
