@@ -13,6 +13,7 @@ runs, or if any is lost.
 """
 
 import argparse
+import gc
 import json
 import platform
 import resource
@@ -104,7 +105,7 @@ def job_text(number: int) -> bytes:
     )
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=1_000)
 def _parsed(key: str) -> Job:
     return Job.model_validate(orjson.loads(job_text(int(key.rpartition("-")[2]))))
 
@@ -135,7 +136,7 @@ class World:
     ended: int = 0
     running: dict[str, Run] = field(default_factory=dict)
     free: list[list[int]] = field(default_factory=list)
-    nodes: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    nodes: dict[str, tuple[int, int, int, str]] = field(default_factory=dict)
     seen: dict[int, Cluster] = field(default_factory=dict)
     counted: list[dict[str, None]] = field(default_factory=list)
 
@@ -166,7 +167,7 @@ class World:
     def go_on(self, memory: Memory, cycle: Cycle) -> float:
         """Do as a cycle has decided: runs leave, others start, agents report that. Give the seconds of the book."""
         victims = [victim.run.key for eviction in cycle.evictions for victim in eviction.victims]
-        touched = self._free(victims)
+        touched, started = self._free(victims), list[Run]()
         for chosen in cycle.chosen:
             gpus, position = chosen.asked.demand.gpus, chosen.position
             free = self.free[position]
@@ -174,13 +175,15 @@ class World:
             free[node] -= gpus
             epoch, seconds = memory.book.epoch(chosen.key), chosen.asked.demand.duration_seconds
             run = _run(chosen.key.rpartition("/")[2], f"c{position:04}", epoch, seconds)
-            self.running[run.key], self.nodes[run.key] = run, (position, node, gpus)
+            self.running[run.key], self.nodes[run.key] = run, (position, node, gpus, chosen.ask.queue)
             self.counted[position][run.key] = None
+            started.append(run)
             touched.add(position)
         for position in touched:
             self._report(position)
         changes = [(key.rpartition("-")[0], "Pending") for key in victims]
-        return _tell(memory, changes + [(chosen.key, "Running") for chosen in cycle.chosen])
+        changes += [(chosen.key, "Running") for chosen in cycle.chosen]
+        return _tell(memory, changes, started=started, gone=victims)
 
     def end(self, memory: Memory, count: int) -> float:
         """Let the oldest runs end; give the seconds of the book."""
@@ -188,13 +191,13 @@ class World:
         self.ended += len(ended)
         for position in self._free(ended):
             self._report(position)
-        return _tell(memory, [(key.rpartition("-")[0], "Succeeded") for key in ended])
+        return _tell(memory, [(key.rpartition("-")[0], "Succeeded") for key in ended], gone=ended)
 
     def _free(self, runs: Sequence[str]) -> set[int]:
         """Take runs off their nodes; give the clusters on which they were."""
         touched = set()
         for key in runs:
-            position, node, gpus = self.nodes.pop(key)
+            position, node, gpus, _ = self.nodes.pop(key)
             self.free[position][node] += gpus
             del self.running[key], self.counted[position][key]
             touched.add(position)
@@ -203,9 +206,8 @@ class World:
     def check(self, memory: Memory) -> None:
         """Fail if a cluster or a queue holds more than it has, or if any job is lost or counted twice."""
         held, taken = Counter[str](), Counter[int]()
-        for key, run in self.running.items():
-            job, (position, _, gpus) = _parsed(f"lab/{run.spec.job}"), self.nodes[key]
-            held[job.spec.queue] += gpus
+        for position, _, gpus, queue in self.nodes.values():
+            held[queue] += gpus
             taken[position] += gpus
         lost = self.arrived - self.ended - memory.book.size
         over = [name for name, gpus in held.items() if gpus > (self.named[name].spec.quota.limit.gpus or 0)]
@@ -219,12 +221,18 @@ class World:
         self.seen[number] = cluster(number, counts, tuple(self.counted[number]))
 
 
-def _tell(memory: Memory, changes: Sequence[tuple[str, str]]) -> float:
-    """Tell the book of jobs in other phases; give the seconds that it took for them."""
+def _tell(
+    memory: Memory, changes: Sequence[tuple[str, str]], *, started: Sequence[Run] = (), gone: Sequence[str] = ()
+) -> float:
+    """Tell the book of jobs in other phases, and of their runs; give the seconds that it took for them."""
     objects = [(key, _as(key, phase, memory.book.epoch(key))) for key, phase in changes]
     began = time.process_time()
     for key, obj in objects:
         memory.book.put(key, obj)
+    for key in gone:
+        memory.book.put_run(key, None)
+    for run in started:
+        memory.book.put_run(run.key, run)
     return time.process_time() - began
 
 
@@ -265,6 +273,8 @@ def timed(world: World, memory: Memory) -> tuple[Cycle, float]:
 
 def measure(jobs: int, clusters: int, *, plain: int, cycles: int) -> dict[str, float | int | str]:
     """Fill a book, then go on."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # as the hub does
     world, memory = World(clusters, queues(clusters)), Memory()
     each_plainly = plain_seconds(world, plain)
     read_seconds = world.come(memory, jobs)

@@ -296,6 +296,23 @@ def test_giving_back_what_was_taken_makes_the_room_free_again(pod, shapes, count
     assert all(shape.allocatable.covers(shape.free) for shape in given_back)
 
 
+@given(pods, shape_lists, st.integers(1, 6))
+@settings(deadline=None)
+def test_moving_pods_one_by_one_leaves_the_same_nodes_as_moving_them_at_once(pod, shapes, count):
+    """Also on the short way that one pod has."""
+    grouped = capacity.group_shapes(shapes)
+    at_once, rest = capacity.take(pod, grouped, count)
+    stepwise = grouped
+    for _ in range(count):
+        stepwise, _ = capacity.take(pod, stepwise, 1)
+    assert stepwise == at_once
+    given_at_once, _ = capacity.give(pod, at_once, count - rest)
+    for _ in range(count - rest):
+        stepwise, _ = capacity.give(pod, stepwise, 1)
+    assert stepwise == given_at_once
+    assert capacity.group_shapes(stepwise) == stepwise
+
+
 @given(shape_lists)
 @settings(deadline=None)
 def test_grouping_keeps_every_node_as_it_is(shapes):

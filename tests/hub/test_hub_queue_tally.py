@@ -55,7 +55,7 @@ async def shelf(request: pytest.FixtureRequest) -> AsyncIterator[Shelf]:
 
 def seen(tallied: Tallied) -> tuple[Any, ...]:
     """Put what was tallied into an order."""
-    held = {each.run.key: (each.job.spec.queue, each.run.status.phase, each.pods) for each in tallied.held}
+    held = {each.run.key: (each.queue, each.run.status.phase, each.pods) for each in tallied.held}
     revisions = {
         run.key: (run.metadata.resource_version, job.metadata.resource_version) for run, job in tallied.going_on
     }
@@ -72,7 +72,7 @@ async def test_who_waits_and_what_is_held_follow_jobs_and_runs(shelf: Shelf) -> 
     await shelf.put_job("two", "b", "Pending")
     tallied = await tally.take()
     assert tallied.pending == {"b": 1}
-    assert [(each.run.key, each.job.spec.queue) for each in tallied.held] == [(f"{LAB}/one-1", "a")]
+    assert [(each.run.key, each.queue) for each in tallied.held] == [(f"{LAB}/one-1", "a")]
     await shelf.put_run("one", "Committing")
     tallied = await tally.take()
     assert ([run.key for run, _ in tallied.going_on], list(tallied.held)) == ([f"{LAB}/one-1"], [])

@@ -20,6 +20,7 @@ from atoll.hub.controllers.run_scope import RunScope
 from atoll.hub.scheduler.apply import apply_plan
 from atoll.hub.scheduler.cycle import Memory, plan_cycle
 from atoll.hub.scheduler.snapshot import take_snapshot
+from faults import Fault
 from scheduler.guarded_store import Store
 from scheduler.scheduler_world import NOW, cluster, job, queue, shape
 
@@ -39,18 +40,12 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Fault:
-    """`cut` parts a cluster from the hub, `kill` ends the hub while it writes, `echo` repeats old reports."""
-
-    at: float
-    kind: str
-    cluster: int
-    seconds: float
-
-
-@dataclass(frozen=True)
 class Story:
-    """All that is left to chance. `limits` are GPUs by queue; `seed` decides which writes a dying hub still makes."""
+    """All that is left to chance.
+
+    A fault of the kind `cut` parts a cluster from the hub, `kill` ends the hub while it writes, `echo` repeats old
+    reports. `limits` are GPUs by queue; `seed` decides which writes a dying hub still makes.
+    """
 
     wishes: tuple[Wish, ...]
     faults: tuple[Fault, ...] = ()

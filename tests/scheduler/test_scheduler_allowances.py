@@ -111,6 +111,36 @@ def test_a_job_that_the_whole_budget_cannot_pay_says_so_and_others_go_on():
     assert "the job alone would take 4 GPU hours, more than the whole budget" in waiting["big"].message
 
 
+def test_a_job_that_its_budget_forbids_says_so_too_while_no_cluster_has_room_and_keeps_none():
+    """What it is told does not change when room comes and goes, and another job is promised the room."""
+    going = of("ada", "going", gpus=8, queue="rich")
+    going = going.model_copy(update={"status": going.status.model_copy(update={"phase": "Running"})})
+    full = cluster("here", shape(cpus=64, free_cpus=56, gpus=8, free_gpus=0), counted_runs=("lab/going-1",))
+    queues = (queue("poor", budgets=[{"period": "Day", "gpuHours": 1}]), queue("rich"))
+    jobs = (of("ada", "big", gpus=8, queue="poor", age_seconds=100), of("ada", "next", gpus=8, queue="rich"))
+    started, waiting = planned(going, run(going, started_seconds_ago=60), *jobs, full, *queues)
+    assert started == []
+    assert waiting["big"].reason == "BudgetSpent" and waiting["big"].promise is None
+    assert "more than the whole budget of queue poor" in waiting["big"].message
+    assert waiting["next"].promise is not None
+    empty = cluster("here", shape(cpus=64, gpus=8))
+    started, later = planned(*jobs, empty, *queues)
+    assert started == ["next"] and later["big"].message == waiting["big"].message
+
+
+def test_nobody_is_stopped_for_a_job_that_its_budget_forbids():
+    """It is within its guarantee, and could take what others borrow."""
+    going = of("bob", "going", gpus=8, queue="other")
+    going = going.model_copy(update={"status": going.status.model_copy(update={"phase": "Running"})})
+    full = cluster("here", shape(cpus=64, free_cpus=56, gpus=8, free_gpus=0), counted_runs=("lab/going-1",))
+    rules = {"quota": {"guaranteed": {"gpus": 8}}, "preemption": {"reclaim": "Borrowed"}}
+    objects = (going, run(going, started_seconds_ago=60), of("ada", "big", gpus=8, queue="sure"), full, queue("other"))
+    assert len(plan_cycle(snapshot(*objects, queue("sure", **rules))).evictions) == 1
+    poor = queue("sure", **rules, budgets=[{"period": "Day", "gpuHours": 1}])
+    plan = plan_cycle(snapshot(*objects, poor))
+    assert plan.evictions == () and [each.reason for each in plan.waiting] == ["BudgetSpent"]
+
+
 def test_an_array_is_expected_to_spend_what_all_its_tasks_will():
     """Ten tasks of an hour do not fit into five GPU hours."""
     started, waiting = planned(

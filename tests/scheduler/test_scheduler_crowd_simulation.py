@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from atoll.federation.queueing import Turns
 from atoll.hub.scheduler import usage
 from atoll.hub.scheduler.book import Book
-from scheduler.crowd_world import STEP, Fault, Story, Wish, World
+from faults import Fault
+from scheduler.crowd_world import STEP, Story, Wish, World
 
 _QUEUES = ("a", "b", "c")
 # How long the hub and the agents take to tell each other of an end and of a start, in steps.

@@ -8,6 +8,7 @@ import pytest
 from scheduler_world import cluster, job, queue, shape
 
 from atoll.federation.errors import Conflict
+from atoll.federation.estimates import NOTHING_LEARNED
 from atoll.federation.resources import Cluster, Job, Run
 from atoll.hub.client import Client, ExistingObjects
 from atoll.hub.kinds import build_registry
@@ -266,6 +267,19 @@ async def test_many_wakes_are_one_cycle(client):
             loop.wake()
             await asyncio.sleep(0.01)
     assert 2 <= len(taken) <= 5
+
+
+async def test_a_cycle_that_ends_in_a_mistake_is_followed_by_one_that_begins_anew(client):
+    """What is learned is asked for first; the first answer is nonsense that no cycle was made for."""
+    answers = iter([None])
+    loop = loop_on(client, estimates=lambda: next(answers, NOTHING_LEARNED), period_seconds=0.05)
+    await join(client, cluster("here", shape()))
+    await submit(client, job("picks"))
+    async with running(loop):
+        async with asyncio.timeout(20):
+            while not await client.list(Run):
+                await asyncio.sleep(0.01)
+    assert next(answers, "all given") == "all given"
 
 
 async def test_a_hundred_jobs_are_placed_in_one_cycle_within_what_is_free(client):

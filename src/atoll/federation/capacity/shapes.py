@@ -6,7 +6,7 @@ Owns what makes two nodes equal. Whatever is merged or rounded, no node looks la
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from atoll.federation.capacity.gpus import GPU_PRODUCT_LABEL
@@ -36,6 +36,37 @@ class Shape:
     gpu_model: str | None = None
     gpu_memory_bytes: int = 0
     labels: frozenset[tuple[str, str]] = frozenset()
+
+    # Kept by hand: functools.cached_property takes a lock (Python 3.11), which costs more than what is kept.
+
+    @property
+    def in_use(self) -> ResourceVector:
+        """What is in use of each node."""
+        known: ResourceVector | None = self.__dict__.get("_in_use")
+        if known is None:
+            known = self.__dict__["_in_use"] = self.allocatable - self.free
+        return known
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Where it stands among others: a stable order in which equal ones are next to each other."""
+        known: tuple[object, ...] | None = self.__dict__.get("_order")
+        if known is None:
+            free, whole = self.free, self.allocatable
+            known = self.__dict__["_order"] = (
+                self.gpu_model or "", self.gpu_memory_bytes, free.gpus, free.millicores, free.memory_bytes,
+                whole.gpus, whole.millicores, whole.memory_bytes, sorted(self.labels),
+            )  # fmt: skip
+        return known
+
+    def is_like(self, other: "Shape") -> bool:
+        """Tell whether both are the same but for the number of nodes."""
+        return self.order == other.order and self.gpu_model == other.gpu_model
+
+    def with_free(self, nodes: int, free: ResourceVector | None = None) -> "Shape":
+        """Give another number of such nodes, and let each have another amount free."""
+        left = self.free if free is None else free
+        return Shape(nodes, left, self.allocatable, self.gpu_model, self.gpu_memory_bytes, self.labels)
 
     def fields(self) -> dict[str, Any]:
         """Give the arguments of the kind's NodeShape."""
@@ -69,7 +100,7 @@ def group_shapes(shapes: Iterable[Shape]) -> tuple[Shape, ...]:
         if shape.nodes > 0:
             row = _row(shape)
             same = rows.get(row)
-            rows[row] = shape if same is None else replace(same, nodes=same.nodes + shape.nodes)
+            rows[row] = shape if same is None else same.with_free(same.nodes + shape.nodes)
     return tuple(sorted(rows.values(), key=_shape_order))
 
 
@@ -135,8 +166,4 @@ def round_down(amount: int, bits: int) -> int:
 
 
 def _shape_order(shape: Shape) -> tuple[object, ...]:
-    free, whole = shape.free, shape.allocatable
-    return (
-        shape.gpu_model or "", shape.gpu_memory_bytes, free.gpus, free.millicores, free.memory_bytes,
-        whole.gpus, whole.millicores, whole.memory_bytes, sorted(shape.labels),
-    )  # fmt: skip
+    return shape.order

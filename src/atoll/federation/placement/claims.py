@@ -6,6 +6,7 @@ leave it as much room as it would have without them: EASY backfilling (Lifka, JS
 more than one claim. Owns what a claim forbids, and when there is room beside it. It must not know who is given one.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -133,12 +134,7 @@ def broken(view: ClusterView, claims: Sequence[Claim], pods: Pods, seconds: floa
 
 def shapes_at(view: ClusterView, seconds: float) -> tuple[Shape, ...]:
     """See the nodes as they are expected to be in so many seconds if nothing starts meanwhile."""
-    shapes = view.shapes
-    for ends_in_seconds, then in view.future:
-        if ends_in_seconds > seconds:
-            break
-        shapes = then
-    return shapes
+    return view.future.at(seconds)
 
 
 class Beside:
@@ -152,6 +148,7 @@ class Beside:
         self._moments = sorted(moment for moment in ends if 0 <= moment < inf)
         self._left: dict[float, Shapes] = {}
         self._rooms: dict[int, tuple[Shapes, int]] = {}
+        self._until: dict[Pods, float] = {}
 
     def broken(self, pods: Pods, seconds: float) -> Claim | None:
         """Find the first claim that pods which start now, and run so long, would take room from.
@@ -180,10 +177,16 @@ class Beside:
 
     def seconds_until_room(self, pods: Pods) -> float:
         """Estimate when all pods could start at once while every claim gets its room; infinite if that is not known."""
-        for moment in self._moments:
-            if has_room(shapes_at(self.view, moment), pods) and has_room(self._shapes(moment), pods):
-                return max(_LEAST_WAIT_SECONDS, moment)
-        return inf
+        known = self._until.get(pods)
+        if known is None:
+            known = self._until[pods] = self._seconds_until_room(pods)
+        return known
+
+    def _seconds_until_room(self, pods: Pods) -> float:
+        """Look at each moment from which on there is room without the claims."""
+        begin = bisect_left(self._moments, True, key=lambda moment: has_room(shapes_at(self.view, moment), pods))
+        found = (moment for moment in self._moments[begin:] if has_room(self._shapes(moment), pods))
+        return max(_LEAST_WAIT_SECONDS, next(found, inf))
 
     def _shapes(self, moment: float) -> Shapes:
         if moment not in self._left:

@@ -11,7 +11,7 @@ from atoll.federation.capacity import format_duration
 from atoll.federation.estimates import RunTime
 from atoll.federation.placement.beside import Against, InTheWay, beside_claims
 from atoll.federation.placement.case import Case, Staging
-from atoll.federation.placement.decision import ClusterTerms, Decision, StagedInput, StagingRate, Verdict
+from atoll.federation.placement.decision import ClusterTerms, Decision, StagedInput, StagingRate, Suggestion, Verdict
 from atoll.federation.placement.demand import Demand, InputDemand
 from atoll.federation.placement.diagnose import diagnose
 from atoll.federation.placement.feasible import CHECKS, feasible, obstacles, reasons
@@ -43,23 +43,58 @@ def decide(
     *,
     decided_at: datetime,
     against: Against = _NO_CLAIMS,
-    selected: int | None = None,
 ) -> Decision:
-    """Select the cluster where the job would finish first, and record why. Equal input gives an equal decision.
+    """Select the cluster where the job would finish first, and record why. Equal input gives an equal decision."""
+    return recorded(examine(demand, table, against), decided_at=decided_at)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """All clusters with what was found about them: of it the records of many jobs that are alike are made."""
+
+    case: Case
+    choice: Choice
+    failed: Bools
+    _verdicts: dict[int, Verdict] = field(default_factory=dict)
+    _diagnoses: dict[float | None, tuple[Suggestion, ...]] = field(default_factory=dict)
+
+    def verdict(self, position: int) -> Verdict:
+        """Say what was found about one cluster."""
+        known = self._verdicts.get(position)
+        if known is None:
+            known = self._verdicts[position] = _verdict(self.case, self.choice, self.failed, position)
+        return known
+
+    def diagnosis(self, selected: int | None) -> tuple[Suggestion, ...]:
+        """Suggest what would let the job end sooner than where it is; of clusters that are as good, the same."""
+        total = None if selected is None else float(self.choice.terms.total[selected])
+        known = self._diagnoses.get(total)
+        if known is None:
+            known = self._diagnoses[total] = diagnose(self.case, self.failed, self.choice.terms, selected)
+        return known
+
+
+def examine(demand: Demand, table: ClusterTable, against: Against = _NO_CLAIMS) -> Examined:
+    """Find everything out about every cluster."""
+    case = Case(demand, table)
+    return Examined(case, choose(case, against), obstacles(case))
+
+
+def recorded(examined: Examined, *, decided_at: datetime, selected: int | None = None) -> Decision:
+    """Record a decision.
 
     `selected` is the position that was chosen already, when many jobs that are alike were decided about together.
     """
-    case = Case(demand, table)
-    choice, failed = choose(case, against), obstacles(case)
+    case, choice, failed = examined.case, examined.choice, examined.failed
     if selected is not None:
         choice = replace(choice, selected=selected)
     shown, rest = _by_interest(choice, failed)
     return Decision(
-        demand=demand,
+        demand=case.demand,
         decided_at=decided_at,
-        selected=None if choice.selected is None else table.views[choice.selected].name,
-        verdicts=tuple(_verdict(case, choice, failed, position) for position in shown),
-        diagnosis=diagnose(case, failed, choice.terms, choice.selected),
+        selected=None if choice.selected is None else case.table.views[choice.selected].name,
+        verdicts=tuple(map(examined.verdict, shown)),
+        diagnosis=examined.diagnosis(choice.selected),
         omitted=_count_reasons(failed[:, rest]),
     )
 
@@ -88,9 +123,10 @@ def _count_reasons(failed: Bools) -> Mapping[str, int]:
     """Count clusters by the first check that they fail."""
     if not failed.shape[1]:
         return {}
-    words = [check.reason for check in CHECKS]
-    first = np.where(failed.any(axis=0), failed.argmax(axis=0), len(words))
-    return Counter((*words, "Feasible")[row] for row in first)
+    words = [*(check.reason for check in CHECKS), "Feasible"]
+    first = np.where(failed.any(axis=0), failed.argmax(axis=0), len(words) - 1)
+    counts = np.bincount(first, minlength=len(words)).tolist()
+    return Counter({word: count for word, count in zip(words, counts, strict=True) if count})
 
 
 def _verdict(case: Case, choice: Choice, failed: Bools, position: int) -> Verdict:

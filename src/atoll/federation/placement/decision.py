@@ -42,7 +42,8 @@ Optional values that are unknown are left out. No value is infinite or NaN.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from functools import cache, cached_property
+from typing import Any, Literal, cast
 
 from pydantic.alias_generators import to_camel
 
@@ -107,6 +108,11 @@ class Verdict:
     notes: tuple[str, ...] = ()
     in_the_way: InTheWay | None = None
 
+    @cached_property
+    def form(self) -> Mapping[str, Any]:
+        """The JSON form; the records of many jobs that are alike share it, and nobody changes it."""
+        return cast(Mapping[str, Any], _fields(self))
+
 
 @dataclass(frozen=True)
 class Suggestion:
@@ -153,7 +159,7 @@ class Decision:
             "selected": self.selected,
             "startsNow": self.starts_now,
             "demand": _demand(self.demand),
-            "clusters": _json(self.verdicts),
+            "clusters": [verdict.form for verdict in self.verdicts],
             "omitted": dict(self.omitted),
             "diagnosis": _json(self.diagnosis),
         }
@@ -186,6 +192,11 @@ def recorded_terms(record: Mapping[str, Any], cluster: str) -> Mapping[str, floa
         if entry.get("cluster") == cluster and isinstance(terms, Mapping):
             return {key: float(value) for key, value in terms.items() if isinstance(value, int | float)}
     return {}
+
+
+def record_of(record: Mapping[str, Any], cluster: str) -> dict[str, Any]:
+    """Keep of a record what was found about one cluster."""
+    return {"clusters": [entry for entry in _entries(record, "clusters") if entry.get("cluster") == cluster]}
 
 
 def recorded_source(record: Mapping[str, Any], cluster: str, dataset: str) -> str | None:
@@ -236,14 +247,24 @@ def _demand(demand: Demand) -> dict[str, Any]:
 
 
 def _vector(resources: ResourceVector) -> dict[str, int]:
-    return {to_camel(each.name): getattr(resources, each.name) for each in fields(resources)}
+    return {called: getattr(resources, name) for name, called in _names(ResourceVector)}
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    pairs = ((called, getattr(record, name)) for name, called in _names(record.__class__))
+    return {key: _json(item) for key, item in pairs if item is not None}
+
+
+@cache
+def _names(kind: Any) -> tuple[tuple[str, str], ...]:
+    """Give the fields of a record, each with its name in JSON."""
+    return tuple((each.name, to_camel(each.name)) for each in fields(kind))
 
 
 def _json(value: Any) -> Any:
     """Turn records into JSON types: camelCase keys, None left out, floats rounded."""
-    if is_dataclass(value):
-        pairs = ((to_camel(each.name), getattr(value, each.name)) for each in fields(value))
-        return {key: _json(item) for key, item in pairs if item is not None}
+    if is_dataclass(value) and not isinstance(value, type):
+        return _fields(value)
     match value:
         case Mapping():
             return {key: _json(item) for key, item in value.items()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from atoll.federation.capacity import (
@@ -39,10 +40,24 @@ class PodDemand:
     gpu_models: tuple[str, ...] = ()
     gpu_memory_bytes: int = 0
     node_labels: frozenset[tuple[str, str]] = frozenset()
+    _suited: dict[tuple[object, ...], bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.resources, self.gpu_models, self.gpu_memory_bytes, self.node_labels))
+
+    def __hash__(self) -> int:
+        """Give the same for equal ones; worked out once, for it is looked up with at every step."""
+        return self._hash
 
     def suits(self, shape: Shape) -> bool:
-        """Tell whether a node of that shape is of the right sort, however full it is."""
-        return self.suits_model(shape) and self.suits_memory(shape) and self.suits_labels(shape)
+        """Tell whether a node of that shape is of the right sort, however full it is; once for each sort."""
+        sort = (shape.gpu_model, shape.gpu_memory_bytes, shape.labels)
+        known = self._suited.get(sort)
+        if known is None:
+            known = self.suits_model(shape) and self.suits_memory(shape) and self.suits_labels(shape)
+            self._suited[sort] = known
+        return known
 
     def suits_model(self, shape: Shape) -> bool:
         """Tell whether the node's GPU is of a wanted model."""

@@ -3,9 +3,7 @@
 Groups are put one after the other, in their order. It must not know what the pods are for.
 """
 
-from dataclasses import replace
-
-from atoll.federation.capacity import Shape, fits, give, take
+from atoll.federation.capacity import Shape, fits, give, group_shapes, take
 from atoll.federation.placement.demand import Pods
 
 Shapes = tuple[Shape, ...]
@@ -17,12 +15,15 @@ def has_room(shapes: Shapes, pods: Pods) -> bool:
         shapes, left = take(pod.resources, shapes, count, suits=pod.suits)
         if left:
             return False
-    return all(fits(pod.resources, shapes, count, suits=pod.suits) for pod, count in pods[-1:])
+    if not pods:
+        return True
+    pod, count = pods[-1]
+    return fits(pod.resources, reversed(shapes), count, suits=pod.suits)  # the emptiest nodes are the last
 
 
 def emptied(shapes: Shapes) -> Shapes:
     """See nodes as they are when nothing runs on them."""
-    return tuple(replace(shape, free=shape.allocatable) for shape in shapes)
+    return group_shapes(shape.with_free(shape.nodes, shape.allocatable) for shape in shapes)
 
 
 def taken(shapes: Shapes, pods: Pods) -> Shapes:

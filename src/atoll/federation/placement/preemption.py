@@ -143,8 +143,7 @@ def is_room_sure(view: ClusterView, pods: Pods, victims: Sequence[Candidate]) ->
     """Tell whether all pods have room once the victims have ended, on whichever nodes they are."""
     stopped = tuple(group for victim in victims for group in victim.occupation.pods)
     names = {victim.occupation.run for victim in victims}
-    staying = tuple(group for run in view.occupations if run.run not in names for group in run.pods)
-    if _is_told(view, pods, stopped, staying):
+    if _is_told(view, pods, stopped, (run for run in view.occupations if run.run not in names)):
         return has_room(given(view.shapes, stopped), pods)
     if len(pods) != 1:
         return False
@@ -152,22 +151,19 @@ def is_room_sure(view: ClusterView, pods: Pods, victims: Sequence[Candidate]) ->
     return _sure_rooms(view, pod, count, stopped) >= count
 
 
-def _is_told(view: ClusterView, pods: Pods, stopped: Pods, staying: Pods) -> bool:
+def _is_told(view: ClusterView, pods: Pods, stopped: Pods, staying: Iterable[Occupation]) -> bool:
     """Tell whether it is known what stays where: there is but one node to be on, or nothing of Atoll's stays at all."""
-    where = {at for pod in {pod for pod, _ in stopped} for at in _possible(view, pod)}
+    where = {at for pod in {pod for pod, _ in stopped} for at in view.places_of(pod)}
     if sum(view.shapes[at].nodes for at in where) <= 1:
         return True
     wanted = {at for at, shape in enumerate(view.shapes) if any(pod.suits(shape) for pod, _ in pods)}
-    return not any(wanted.intersection(_possible(view, pod)) for pod, _ in staying)
-
-
-def _possible(view: ClusterView, pod: PodDemand) -> list[int]:
-    """Give, by place, the shapes of nodes on which such pods may be: they suit them, and have as much in use."""
-    return [at for at, shape in enumerate(view.shapes) if pod.suits(shape) and _in_use(shape).covers(pod.resources)]
-
-
-def _in_use(shape: Shape) -> ResourceVector:
-    return shape.allocatable - shape.free
+    seen: set[PodDemand] = set()
+    for run in staying:
+        for pod, _ in run.pods:
+            if pod not in seen and not wanted.isdisjoint(view.places_of(pod)):
+                return False
+            seen.add(pod)
+    return True
 
 
 def _sure_rooms(view: ClusterView, pod: PodDemand, count: int, stopped: Pods) -> int:
@@ -177,7 +173,7 @@ def _sure_rooms(view: ClusterView, pod: PodDemand, count: int, stopped: Pods) ->
     floors), if a resource of which each such node has enough for all pods that it could ever hold is left aside.
     """
     rooms = room(pod.resources, view.shapes, at_most=count, suits=pod.suits)
-    where = [[view.shapes[at] for at in _possible(view, gone)] for gone, _ in stopped]
+    where = [[view.shapes[at] for at in view.places_of(gone)] for gone, _ in stopped]
     scarce = _scarce(pod.resources, {shape for shapes in where for shape in shapes})
     for (gone, times), shapes in zip(stopped, where, strict=True):
         if shapes and all(_may_hold(pod, shape) for shape in shapes):

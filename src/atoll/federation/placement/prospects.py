@@ -2,10 +2,11 @@
 
 The same choice as `choose` makes for every job anew, but a job costs no look at all clusters: what is free only shrinks
 within a cycle, so the best cluster stays the best until it is full, and only a cluster on which something was put is
-looked at again. Owns what a cycle assumes as taken; who may start, and in which order, is the caller's matter.
+looked at again. What a cycle assumes as taken stands in floor.py; who may start, and in which order, is the caller's
+matter.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from heapq import heappop, heappush, heapreplace
@@ -16,67 +17,15 @@ from atoll.federation.placement.beside import NO_CLAIMS, Against
 from atoll.federation.placement.case import Case
 from atoll.federation.placement.check_cluster import CLUSTER_CHECKS
 from atoll.federation.placement.check_data import DATA_CHECKS
-from atoll.federation.placement.claims import Beside, Claim
-from atoll.federation.placement.decide import TIE_DIGITS, decide
+from atoll.federation.placement.decide import TIE_DIGITS, Examined, examine, recorded
 from atoll.federation.placement.decision import Decision
 from atoll.federation.placement.demand import Demand
-from atoll.federation.placement.ends import Ends
+from atoll.federation.placement.floor import Floor
 from atoll.federation.placement.gangs import has_room
-from atoll.federation.placement.links import Links
 from atoll.federation.placement.score import Terms, score
 from atoll.federation.placement.shapes import Floats, Ints
 from atoll.federation.placement.spread import spread
 from atoll.federation.placement.table import ClusterTable
-from atoll.federation.placement.views import ClusterView, Occupation
-from atoll.federation.placement.waiting import seconds_until_free
-
-
-@dataclass
-class Floor:
-    """The clusters as a cycle found them, and as they are with what it has put on them since.
-
-    `versions` counts by position how often something was put there.
-    """
-
-    table: ClusterTable
-    views: list[ClusterView]
-    versions: list[int]
-    links: Links
-    _left: tuple[int, ClusterTable] | None = field(default=None, repr=False)
-    _beside: dict[int, Beside] = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def of(cls, views: list[ClusterView], links: Links) -> "Floor":
-        """Begin with these clusters."""
-        return cls(ClusterTable.of(views, links), list(views), [0] * len(views), links)
-
-    @cached_property
-    def ends(self) -> Ends:
-        """When runs end, as the cycle found them."""
-        return Ends.of(self.table.views)
-
-    def beside(self, position: int, claims: tuple[Claim, ...]) -> Beside:
-        """See what the claims on a cluster leave of it; alike jobs ask for the same again and again."""
-        known = self._beside.get(position)
-        if known is None or known.view is not self.views[position] or known.claims is not claims:
-            known = self._beside[position] = Beside(self.views[position], claims)
-        return known
-
-    def occupy(self, position: int, occupation: Occupation) -> None:
-        """Assume capacity of a cluster as taken."""
-        self.views[position] = self.views[position].occupied(occupation)
-        self.versions[position] += 1
-
-    def touch(self, cluster: str) -> None:
-        """Have a cluster looked at again: room on it is claimed."""
-        self.versions[self.table.index[cluster]] += 1
-
-    def left(self) -> ClusterTable:
-        """Lay out what is left."""
-        version = sum(self.versions)
-        if self._left is None or self._left[0] != version:
-            self._left = (version, ClusterTable.of(self.views, self.links) if version else self.table)
-        return self._left[1]
 
 
 @dataclass(frozen=True)
@@ -89,37 +38,67 @@ class _AtOnce(Case):
         return np.zeros(len(self.table))
 
 
+Rival = tuple[float, int, int]
+"""A bound of the total, the position, and the version of the cluster for which the bound is the total itself."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """All clusters as the cycle found them, for one likeness: whatever of them is claimed.
+
+    `order` has those that have room, the best first; `rivals` those that may be worth waiting for.
+    """
+
+    demand: Demand
+    pods: int
+    terms: Terms
+    totals: Floats
+    order: Ints
+    rivals: tuple[Rival, ...]
+
+    @classmethod
+    def of(cls, demand: Demand, floor: Floor) -> "Scored":
+        """Score every cluster."""
+        terms, case = _terms(demand, floor.table), Case(demand, floor.table)
+        totals = terms.total.round(TIE_DIGITS)
+        passes = np.isfinite(totals)
+        for check in (*CLUSTER_CHECKS, *DATA_CHECKS):
+            passes &= ~check.fails(case)
+        has_room = passes & (case.room_now >= demand.count)
+        least = totals + _beyond(floor.ends.earliest(demand.pods), terms.staging)
+        rivals = np.flatnonzero(passes & ~has_room & (case.room_empty >= demand.count) & np.isfinite(least))
+        rivals = _ordered(rivals, least)
+        bounds = zip(least[rivals].tolist(), rivals.tolist(), strict=True)
+        return cls(
+            demand, floor.number_of(demand.pods), terms, totals, _ordered(np.flatnonzero(has_room), totals),
+            tuple((bound, at, -1) for bound, at in bounds),
+        )  # fmt: skip
+
+
 class Prospect:
     """Where jobs of one likeness can start: first the clusters with the lowest total, and who is worth waiting for."""
 
-    def __init__(self, demand: Demand, floor: Floor, against: Against = NO_CLAIMS) -> None:
-        """Score every cluster as the cycle found it; `against` has the claims that must be left room for."""
-        self._demand, self._floor, self._against = demand, floor, against
-        self._terms, self._case = _terms(demand, floor.table), Case(demand, floor.table)
-        self._totals = self._terms.total.round(TIE_DIGITS)
-        passes = np.ones(len(floor.table), np.bool_)
-        for check in (*CLUSTER_CHECKS, *DATA_CHECKS):
-            passes &= ~check.fails(self._case)
-        passes &= np.isfinite(self._totals)
-        has_room = passes & (self._case.room_now >= demand.count)
-        rivals = np.flatnonzero(passes & ~has_room & (self._case.room_empty >= demand.count))
-        self._order = _ordered(np.flatnonzero(has_room), self._totals)
-        self._tied: Ints = self._order[:0]
+    def __init__(self, scored: Scored, floor: Floor, against: Against = NO_CLAIMS) -> None:
+        """Begin with the best; `against` has the claims that must be left room for."""
+        self._demand, self._floor, self._against = scored.demand, floor, against
+        self._pods, self._terms, self._totals = scored.pods, scored.terms, scored.totals
+        self._order, self._rivals = scored.order, list(scored.rivals)
+        self._tie(self._order[:0])
         self._checked: dict[int, int] = {}
         self._decisions: dict[int, Decision] = {}
-        # Bound of the total, position, version for which the bound is the total itself.
-        least = (self._totals + _beyond(floor.ends.earliest(demand.pods), self._terms.staging))[rivals]
-        bounds = zip(least.tolist(), rivals.tolist(), strict=True)
-        self._rivals = sorted((bound, at, -1) for bound, at in bounds if bound < np.inf)
+
+    @cached_property
+    def _examined(self) -> Examined:
+        return examine(self._demand, self._floor.table, self._against)
 
     def select(self, job: str) -> int | None:
         """Give the position where the job would be done first, if it has room now; None if none has, or it is worth
         waiting for another."""
         while len(self._tied) or self._next_tier():
-            position = int(self._tied[spread(job, self._floor.table.seeds[self._tied])])
+            position = int(self._tied[spread(job, self._seeds)])
             if self._has_room(position):
                 return None if self._is_worth_waiting(float(self._totals[position])) else position
-            self._tied = self._tied[self._tied != position]
+            self._tie(self._tied[self._tied != position])
             heappush(self._rivals, (float(self._totals[position]), position, -1))
         return None
 
@@ -131,8 +110,7 @@ class Prospect:
         """Record that a job was put there, among clusters as the cycle found them: alike jobs share what was seen."""
         known = self._decisions.get(position)
         if known is None:
-            known = decide(demand, self._floor.table, decided_at=decided_at, against=self._against, selected=position)
-            self._decisions[position] = known
+            known = self._decisions[position] = recorded(self._examined, decided_at=decided_at, selected=position)
         return replace(known, demand=demand)
 
     def _next_tier(self) -> bool:
@@ -141,15 +119,20 @@ class Prospect:
             return False
         totals = self._totals[self._order]
         end = int(np.searchsorted(totals, totals[0], side="right"))
-        self._tied, self._order = self._order[:end], self._order[end:]
+        self._tie(self._order[:end])
+        self._order = self._order[end:]
         return True
+
+    def _tie(self, positions: Ints) -> None:
+        """Choose among these from now on, with their own numbers at hand."""
+        self._tied, self._seeds = positions, self._floor.table.seeds[positions]
 
     def _has_room(self, position: int) -> bool:
         version = self._floor.versions[position]
-        if version != self._checked.get(position, None if self._against.get(self._floor.views[position].name) else 0):
-            view, pods = self._floor.views[position], self._demand.pods
-            claims = self._against.get(view.name, ())
-            if not has_room(view.shapes, pods):
+        claims = self._against.get(self._floor.name(position), ()) if self._against else ()
+        if version != self._checked.get(position, None if claims else 0):
+            pods = self._demand.pods
+            if not has_room(self._floor.shapes[position], pods):
                 return False
             if claims and self._floor.beside(position, claims).broken(pods, self.seconds(position)) is not None:
                 return False
@@ -158,8 +141,8 @@ class Prospect:
 
     def _wait_seconds(self, position: int) -> float:
         """Tell when there is room as things stand, with what the cycle has put there, beside the claims."""
-        pods, view = self._demand.pods, self._floor.views[position]
-        wait, claims = seconds_until_free(pods, view), self._against.get(view.name, ())
+        pods, claims = self._demand.pods, self._against.get(self._floor.name(position), ())
+        wait = self._floor.seconds_until_free(self._pods, position)
         if not claims:
             return wait
         beside = self._floor.beside(position, claims)

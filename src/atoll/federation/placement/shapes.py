@@ -1,7 +1,7 @@
 """Node shapes of all clusters as numpy columns, cluster by cluster."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ _NOTHING = ResourceVector()
 # More than any cluster has; a report of more would overflow a column, and must not stop the cycle for everybody.
 _MOST = 2**62
 _MOST_NODES = 2**26
+_NO_ROWS, _NO_AMOUNTS = np.empty(0, np.int64), np.empty((3, 0), np.int64)
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,25 @@ class ShapeColumns:
     sort_speeds: Floats
 
     @classmethod
-    def of(cls, clusters: Sequence[Sequence[Shape]]) -> "ShapeColumns":
-        """Lay out the shapes of clusters in their order."""
-        bounds = np.concatenate(
-            (np.zeros(1, np.int64), np.cumsum([len(shapes) for shapes in clusters], dtype=np.int64))
+    def of(cls, clusters: Sequence[Sequence[Shape]], blocks: "Blocks | None" = None) -> "ShapeColumns":
+        """Lay out the shapes of clusters in their order; `blocks` remembers those that did not change."""
+        laid = (blocks or Blocks()).of(clusters)
+        codes: dict[Shape, int] = {}
+        sort_of = [block.codes(codes) for block in laid]
+        return cls(
+            bounds=np.concatenate(([0], np.cumsum([len(block.nodes) for block in laid], dtype=np.int64))),
+            nodes=np.concatenate([_NO_ROWS, *(block.nodes for block in laid)]),
+            free=np.concatenate([_NO_AMOUNTS, *(block.free for block in laid)], axis=1),
+            whole=np.concatenate([_NO_AMOUNTS, *(block.whole for block in laid)], axis=1),
+            sort_of=np.concatenate([_NO_ROWS, *sort_of]),
+            sorts=tuple(codes),
+            sort_speeds=_speeds(codes),
         )
-        return _rows([shape for shapes in clusters for shape in shapes], bounds, ())
 
     def with_shapes(self, position: int, shapes: Sequence[Shape]) -> "ShapeColumns":
         """Replace the rows of one cluster; the cost does not depend on how many nodes there are elsewhere."""
-        new = _rows(shapes, self.bounds, self.sorts)
+        new, codes = Block.of(shapes), {sort: code for code, sort in enumerate(self.sorts)}
+        sort_of = new.codes(codes)
         start, end = self.bounds[position], self.bounds[position + 1]
         bounds = self.bounds.copy()
         bounds[position + 1 :] += len(shapes) - (end - start)
@@ -54,13 +64,14 @@ class ShapeColumns:
         def spliced(old: Ints, rows: Ints) -> Ints:
             return np.concatenate((old[..., :start], rows, old[..., end:]), axis=-1)
 
-        return replace(
-            new,
+        return ShapeColumns(
             bounds=bounds,
             nodes=spliced(self.nodes, new.nodes),
             free=spliced(self.free, new.free),
             whole=spliced(self.whole, new.whole),
-            sort_of=spliced(self.sort_of, new.sort_of),
+            sort_of=spliced(self.sort_of, sort_of),
+            sorts=tuple(codes),
+            sort_speeds=_speeds(codes),
         )
 
     def total(self, values: Ints | Bools) -> Ints:
@@ -77,9 +88,10 @@ class ShapeColumns:
 
     def lowest(self, values: Floats) -> Floats:
         """Take the lowest value of each cluster's rows; infinite where it has none."""
-        clusters = len(self.bounds) - 1
-        result = np.full(clusters, np.inf)
-        np.minimum.at(result, np.repeat(np.arange(clusters), np.diff(self.bounds)), values)
+        result = np.full(len(self.bounds) - 1, np.inf)
+        has_rows = np.diff(self.bounds) > 0
+        if has_rows.any():
+            result[has_rows] = np.minimum.reduceat(values, self.bounds[:-1][has_rows])
         return result
 
     def holding(self, pod: ResourceVector, amounts: Ints) -> Bools:
@@ -130,23 +142,61 @@ class Suitable:
         return cls(columns.of_sorts(model), columns.of_sorts(memory), columns.of_sorts(labels))
 
 
-def _rows(shapes: Sequence[Shape], bounds: Ints, sorts: tuple[Shape, ...]) -> ShapeColumns:
-    codes = {sort: code for code, sort in enumerate(sorts)}
-    sort_of = [codes.setdefault(_sort(shape), len(codes)) for shape in shapes]
-    speeds = (relative_speed(sort.gpu_model) if sort.gpu_model else None for sort in codes)
-    return ShapeColumns(
-        bounds=bounds,
-        nodes=np.array([min(shape.nodes, _MOST_NODES) for shape in shapes], np.int64),
-        free=_amounts([shape.free for shape in shapes]),
-        whole=_amounts([shape.allocatable for shape in shapes]),
-        sort_of=np.array(sort_of, np.int64),
-        sorts=tuple(codes),
-        sort_speeds=np.array([speed or 1.0 for speed in speeds], np.float64),
-    )
+@dataclass(frozen=True)
+class Block:
+    """The rows of one cluster; `sort_of` counts within its own `sorts`."""
+
+    nodes: Ints
+    free: Ints
+    whole: Ints
+    sort_of: Ints
+    sorts: tuple[Shape, ...]
+
+    @classmethod
+    def of(cls, shapes: Sequence[Shape]) -> "Block":
+        """Lay out the shapes of one cluster."""
+        names: dict[tuple[object, ...], int] = {}
+        sorts: list[Shape] = []
+        sort_of = []
+        for shape in shapes:
+            name = (shape.gpu_model, shape.gpu_memory_bytes, shape.labels)
+            if name not in names:
+                names[name] = len(sorts)
+                sorts.append(Shape(0, _NOTHING, _NOTHING, shape.gpu_model, shape.gpu_memory_bytes, shape.labels))
+            sort_of.append(names[name])
+        return cls(
+            nodes=np.array([min(shape.nodes, _MOST_NODES) for shape in shapes], np.int64),
+            free=_amounts([shape.free for shape in shapes]),
+            whole=_amounts([shape.allocatable for shape in shapes]),
+            sort_of=np.array(sort_of, np.int64),
+            sorts=tuple(sorts),
+        )
+
+    def codes(self, codes: dict[Shape, int]) -> Ints:
+        """Name the sorts of the rows by numbers that all clusters share; new ones are added."""
+        shared = np.array([codes.setdefault(sort, len(codes)) for sort in self.sorts], np.int64)
+        return np.asarray(shared[self.sort_of])
 
 
-def _sort(shape: Shape) -> Shape:
-    return replace(shape, nodes=0, free=_NOTHING, allocatable=_NOTHING)
+class Blocks:
+    """Remembers the rows of clusters that did not change: laying out a thousand anew takes longer than all the rest."""
+
+    def __init__(self) -> None:
+        """Know no cluster."""
+        self._known: dict[int, tuple[Sequence[Shape], Block]] = {}
+
+    def of(self, clusters: Sequence[Sequence[Shape]]) -> list[Block]:
+        """Lay out clusters; the very same shapes were laid out before."""
+        known, self._known = self._known, {}
+        for shapes in clusters:
+            if id(shapes) not in self._known:
+                self._known[id(shapes)] = known.get(id(shapes)) or (shapes, Block.of(shapes))
+        return [self._known[id(shapes)][1] for shapes in clusters]
+
+
+def _speeds(sorts: Iterable[Shape]) -> Floats:
+    speeds = (relative_speed(sort.gpu_model) if sort.gpu_model else None for sort in sorts)
+    return np.array([speed or 1.0 for speed in speeds], np.float64)
 
 
 def _amounts(vectors: Sequence[ResourceVector]) -> Ints:

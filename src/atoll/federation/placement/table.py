@@ -15,7 +15,7 @@ from atoll.federation.mesh import round_trip_seconds, transfer_rate
 from atoll.federation.placement.demand import PodDemand, Pods
 from atoll.federation.placement.gangs import emptied, has_room
 from atoll.federation.placement.links import Links
-from atoll.federation.placement.shapes import Bools, Floats, Ints, ShapeColumns, Suitable
+from atoll.federation.placement.shapes import Blocks, Bools, Floats, Ints, ShapeColumns, Suitable
 from atoll.federation.placement.spread import Seeds, seed
 from atoll.federation.placement.views import ClusterView
 from atoll.federation.placement.waiting import seconds_until_free
@@ -53,19 +53,19 @@ class ClusterTable:
     _answers: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, views: Sequence[ClusterView], links: Links) -> "ClusterTable":
-        """Lay out views, in the order given."""
+    def of(cls, views: Sequence[ClusterView], links: Links, blocks: Blocks | None = None) -> "ClusterTable":
+        """Lay out views, in the order given; `blocks` remembers the nodes of those that did not change."""
         return cls(
             views=tuple(views),
             links=links,
             index={view.name: index for index, view in enumerate(views)},
-            shapes=ShapeColumns.of([view.shapes for view in views]),
+            shapes=ShapeColumns.of([view.shapes for view in views], blocks),
             is_ready=np.array([view.is_ready for view in views], np.bool_),
             is_asleep=np.array([view.is_asleep for view in views], np.bool_),
             is_heard=np.array([view.is_heard for view in views], np.bool_),
             is_cordoned=np.array([view.is_cordoned for view in views], np.bool_),
             is_leaving=np.array([view.is_leaving for view in views], np.bool_),
-            has_runs=np.array([bool(view.occupations) for view in views], np.bool_),
+            has_runs=np.array([len(view.occupations) > 0 for view in views], np.bool_),
             has_storage=np.array([view.storage is not None for view in views], np.bool_),
             storage_bytes=np.array([_storage_bytes(view) for view in views], np.int64),
             gpu_hour=np.array([view.costs.gpu_hour for view in views], np.float64),

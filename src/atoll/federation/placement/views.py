@@ -1,17 +1,26 @@
 """What placement sees of a cluster: a frozen view made of the Cluster object and of the runs that it holds."""
 
-from collections.abc import Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
+from typing import NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from atoll.federation.capacity import ResourceVector, Shape, group_shapes
 from atoll.federation.mesh import LinkView, Uplink, mesh_name_of
 from atoll.federation.placement.demand import PodDemand, Pods
 from atoll.federation.placement.gangs import taken
-from atoll.federation.placement.waiting import Future
+from atoll.federation.placement.waiting import End, Future
 from atoll.federation.resources import Cluster, Inventory, NodeShape
 from atoll.federation.resources.cluster import Costs
+
+# More than any run holds: sums of thousands stay within 64 bits.
+_MOST = 2**50
 
 PLAIN_KINDS = frozenset({("batch/v1", "Job"), ("v1", "Pod")})
 """What every cluster serves; all that is known to be served where the agent does not say."""
@@ -49,6 +58,88 @@ class Occupation:
         return sum((pod.resources * count for pod, count in self.beside), own) if self.beside else own
 
 
+class Columns(NamedTuple):
+    """Runs as columns, in any order: in how many seconds they end, and rows of CPU, memory and GPUs that they hold."""
+
+    ends_in_seconds: NDArray[np.float64]
+    amounts: NDArray[np.int64]
+
+
+class Occupations(Sequence[Occupation]):
+    """The runs on a cluster, of who has them as columns already; as objects they are asked for rarely."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> Columns:
+        """Lay them out."""
+
+    @property
+    @abstractmethod
+    def ends(self) -> Iterable[End]:
+        """Tell when each ends."""
+
+
+class Joined(Occupations):
+    """The runs on a cluster, and those that a cycle has put there."""
+
+    def __init__(self, found: Sequence[Occupation], added: Sequence[Occupation]) -> None:
+        """Put some behind others."""
+        self._found, self._added = found, added
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self._found) + len(self._added)
+
+    @overload
+    def __getitem__(self, at: int) -> Occupation: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Occupation]: ...
+    def __getitem__(self, at: int | slice) -> Occupation | Sequence[Occupation]:
+        """Give one, or some."""
+        return self._all[at]
+
+    def __iter__(self) -> Iterator[Occupation]:
+        """Give each of them."""
+        return iter(self._all)
+
+    @cached_property
+    def _all(self) -> tuple[Occupation, ...]:
+        return (*self._found, *self._added)
+
+    @property
+    def columns(self) -> Columns:
+        """Lay them out."""
+        parts = (columns_of(self._found), columns_of(self._added))
+        ends, amounts = zip(*parts, strict=True)
+        return Columns(np.concatenate(ends), np.concatenate(amounts))
+
+    @property
+    def ends(self) -> Iterable[End]:
+        """Tell when each ends."""
+        return chain(ends_of(self._found), ends_of(self._added))
+
+
+def ends_of(occupations: Sequence[Occupation]) -> Iterable[End]:
+    """Tell when the runs on a cluster end."""
+    if isinstance(occupations, Occupations):
+        return occupations.ends
+    return ((each.ends_in_seconds, each.run, each.pods) for each in occupations)
+
+
+def columns_of(occupations: Sequence[Occupation]) -> Columns:
+    """Lay out the runs on a cluster."""
+    if isinstance(occupations, Occupations):
+        return occupations.columns
+    ends = np.array([each.ends_in_seconds for each in occupations], np.float64)
+    rows = [amounts_of_run(each.resources) for each in occupations]
+    return Columns(ends, np.array(rows, np.int64).reshape(-1, 3))
+
+
+def amounts_of_run(held: ResourceVector) -> tuple[int, int, int]:
+    """Lay out what a run holds, as a row of Columns."""
+    return (min(held.millicores, _MOST), min(held.memory_bytes, _MOST), min(held.gpus, _MOST))
+
+
 @dataclass(frozen=True)
 class StorageView:
     """The StorageClass that dataset volumes of the cluster use; `free_bytes` None: its driver does not say."""
@@ -74,7 +165,7 @@ class ClusterView:
     labels: Mapping[str, str] = field(default_factory=dict)
     residency: tuple[str, ...] = ()
     shapes: tuple[Shape, ...] = ()
-    occupations: tuple[Occupation, ...] = ()
+    occupations: Sequence[Occupation] = ()
     storage: StorageView | None = None
     wanted_storage_class: str | None = None
     costs: Costs = field(default_factory=Costs)
@@ -86,7 +177,25 @@ class ClusterView:
     @cached_property
     def future(self) -> Future:
         """Its nodes after each expected end."""
-        return Future(self.shapes, self.occupations)
+        return Future(self.shapes, ends_of(self.occupations))
+
+    @cached_property
+    def _places(self) -> dict[PodDemand, tuple[int, ...]]:
+        return {}
+
+    def places_of(self, pod: PodDemand) -> tuple[int, ...]:
+        """Give, by place, the shapes of nodes on which such pods may be: they suit them, and have as much in use."""
+        known = self._places.get(pod)
+        if known is None:
+            rows = enumerate(self.shapes)
+            known = tuple(at for at, shape in rows if pod.suits(shape) and shape.in_use.covers(pod.resources))
+            self._places[pod] = known
+        return known
+
+    @cached_property
+    def capacity(self) -> ResourceVector:
+        """What all its nodes have, free or not."""
+        return sum((shape.allocatable * shape.nodes for shape in self.shapes), ResourceVector())
 
     @property
     def is_ready(self) -> bool:

@@ -12,7 +12,7 @@ have enough: its own queue's run that went instead would be owed the same, and t
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from atoll.federation.queueing.accounts import guaranteed
@@ -197,7 +197,7 @@ def without(tree: QueueTree, queue: str, holders: Sequence[Party]) -> QueueTree:
             running[name] -= 1
             for at, amount in enumerate(holder.vector):
                 used[name][at] -= amount
-    return replace(tree, used=used, running=running, holders=[])
+    return QueueTree(tree.axes, tree.grants, tree.lines, used, tree.direct, running)
 
 
 def _add(totals: dict[str, list[int]], names: Iterable[str], vector: Vector) -> None:

@@ -9,7 +9,6 @@ it the same way (PriorityDecayHalfLife).
 from dataclasses import dataclass
 from datetime import datetime
 
-from atoll.federation.queueing.amounts import BASE
 from atoll.federation.resources import QueueStatus
 from atoll.federation.resources.queue import PastUse
 
@@ -25,10 +24,12 @@ class Measure:
 
     def share(self, used: list[int], past: Past = NOTHING) -> float:
         """Give the dominant share of what is held now and was held on average."""
-        parts = [
-            (used[at] + past[at]) / self.capacity[at] for at in range(len(BASE)) if self.capacity[at] > 0
-        ]  # a resource that no cluster has, nobody has a part of
-        return max(parts, default=0.0)
+        largest: float | None = None
+        for at, whole in enumerate(self.capacity):
+            if whole > 0:  # a resource that no cluster has, nobody has a part of
+                part = (used[at] + past[at]) / whole
+                largest = part if largest is None or part > largest else largest
+        return 0.0 if largest is None else largest
 
 
 def past_at(status: QueueStatus, now: datetime) -> Past:

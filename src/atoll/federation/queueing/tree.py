@@ -5,9 +5,11 @@ jobs go on, and limits hold as far as the line goes.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from heapq import nsmallest
+from itertools import chain
 
 from atoll.federation.queueing.amounts import Axes, Vector
 from atoll.federation.resources import Queue
@@ -40,8 +42,15 @@ class Grant:
             weight=spec.weight,
         )
 
+    @cached_property
+    def is_guaranteed(self) -> bool:
+        """Whether anything is guaranteed at all."""
+        return any(sure is not None for sure in self.guaranteed)
+
     def guarantees(self, used: Iterable[int], more: Vector) -> bool:
         """Tell whether what is asked for is within the guarantee: of all that is asked for and guaranteed at all."""
+        if not self.is_guaranteed:
+            return False
         rows = zip(self.guaranteed, used, more, strict=True)
         within = [have + ask <= sure for sure, have, ask in rows if sure is not None and ask]
         return bool(within) and all(within)
@@ -66,7 +75,8 @@ class QueueTree:
     used: dict[str, list[int]]
     direct: dict[str, list[int]]
     running: Counter[str] = field(default_factory=Counter)
-    holders: list[Holder] = field(default_factory=list)
+    _counted: dict[tuple[str, str, Vector], int] = field(default_factory=dict)
+    _summed: Callable[[], Iterable[Holder]] = tuple
     _named: dict[tuple[str, str], tuple[Holder, ...]] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -84,24 +94,38 @@ class QueueTree:
 
     def hold(self, job: str, queue: str, vector: Vector) -> None:
         """Count work that has started, in its queue and in all above it."""
-        for name in self.lines.get(queue, ()):
-            _add(self.used[name], vector)
-            self.running[name] += 1
-        if queue in self.direct:
-            _add(self.direct[queue], vector)
-        self.holders.append(Holder(job, queue, vector))
+        self._add(queue, vector, 1)
+        self._counted[job, queue, vector] = self._counted.get((job, queue, vector), 0) + 1
+        if self._named:
+            self._named.clear()
+
+    def hold_sums(self, sums: Mapping[str, tuple[Vector, int]], holders: Callable[[], Iterable[Holder]]) -> None:
+        """Count what was summed up already: by queue, what is held and by how many; `holders` tells whose it is."""
+        for queue, (vector, count) in sums.items():
+            self._add(queue, vector, count)
+        self._summed = holders
         self._named.clear()
+
+    @property
+    def holders(self) -> Iterator[Holder]:
+        """Give everybody who holds something."""
+        own = (Holder(*each) for each, count in self._counted.items() for _ in range(count))
+        return chain(self._summed(), own)
 
     def release(self, job: str, queue: str, vector: Vector) -> None:
         """Count that work which was held has ended."""
-        back = tuple(-value for value in vector)
-        for name in self.lines.get(queue, ()):
-            _add(self.used[name], back)
-            self.running[name] -= 1
-        if queue in self.direct:
-            _add(self.direct[queue], back)
-        self.holders.remove(Holder(job, queue, vector))
+        count = self._counted.pop((job, queue, vector))
+        if count > 1:
+            self._counted[job, queue, vector] = count - 1
+        self._add(queue, tuple(-value for value in vector), -1)
         self._named.clear()
+
+    def _add(self, queue: str, vector: Vector, count: int) -> None:
+        for name in self.lines.get(queue, ()):
+            _add(self.used[name], vector)
+            self.running[name] += count
+        if queue in self.direct:
+            _add(self.direct[queue], vector)
 
     def largest_holders(self, queue: str, path: str) -> tuple[Holder, ...]:
         """Name the work in a queue, or below it, that holds most of a resource, the largest first."""

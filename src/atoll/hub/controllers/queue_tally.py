@@ -65,7 +65,7 @@ class QueueTally:
             for key in tuple(self._live_of):
                 yield key
         async for key, entry in self._jobs.changed():
-            job = {} if entry is None else entry.decode()
+            job = {} if entry is None else self._jobs.look(entry)
             self._wait(key, _queue_of_pending(job) if job else None, is_barred=bool(job) and is_barred(job))
             if key in self._live_of:
                 yield key
@@ -86,11 +86,10 @@ class QueueTally:
             for key in [key for key in self._live if self._runs.entry(key) is None]:
                 self._end(key)
         async for key, entry in self._runs.changed():
-            obj = None if entry is None else entry.decode()
-            if obj is None or (obj.get("status") or {}).get("phase") in FINISHED_RUN_PHASES:
+            if entry is None or _phase(self._runs.look(entry)) in FINISHED_RUN_PHASES:
                 self._end(key)
                 continue
-            run = self._live[key] = Run.model_validate(obj)
+            run = self._live[key] = self._runs.parse(entry)
             job = f"{run.metadata.namespace}/{run.spec.job}"
             self._live_of[job].add(key)
             yield job
@@ -130,5 +129,8 @@ def is_barred(job: Mapping[str, Any]) -> bool:
 
 
 def _queue_of_pending(job: Mapping[str, Any]) -> str | None:
-    is_pending = (job.get("status") or {}).get("phase", "Pending") == "Pending"
-    return str(job["spec"]["queue"]) if is_pending else None
+    return str(job["spec"]["queue"]) if _phase(job) == "Pending" else None
+
+
+def _phase(obj: Mapping[str, Any]) -> str:
+    return str((obj.get("status") or {}).get("phase", "Pending"))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from atoll.federation.capacity import ResourceVector, room
+from atoll.federation.capacity import ResourceVector, format_bytes, format_millicores, room
 from atoll.federation.placement import (
     ClusterView,
     Keeping,
@@ -38,7 +38,7 @@ from atoll.hub.scheduler.reserving import reserved_use
 from atoll.hub.scheduler.snapshot import Snapshot, as_reported, job_key
 from atoll.hub.scheduler.usage import occupations
 
-KEPT = "Kept"
+KEPT, TOO_FEW_NODES = "Kept", "TooFewNodes"
 _ALL: Key = ("", "")
 # What is free changes with every pod. Shorter: all is counted for nothing. Longer: people read numbers of the past.
 _COUNT_AGAIN_SECONDS = 30.0
@@ -81,12 +81,14 @@ def _status(reservation: Reservation, kept: Sequence[Keeping], census: Census) -
     message = "" if is_kept else "the clusters that it names hold less than that, even empty: lower spec.amounts"
     conditions = with_condition(
         reservation.status.conditions, KEPT, is_kept or phase == "Ended",
-        reason="Kept" if is_kept or phase == "Ended" else "TooFewNodes", message=message if phase != "Ended" else "",
+        reason="Kept" if is_kept or phase == "Ended" else TOO_FEW_NODES, message=message if phase != "Ended" else "",
         now=census.now,
     )  # fmt: skip
     return ReservationStatus(
         phase=phase,
         reserved=_amounts(total),
+        kept=_kept(total, wanted),
+        reason="" if is_kept or phase == "Ended" else TOO_FEW_NODES,
         free=_amounts(free),
         free_gpus=free.gpus,
         held=_amounts(used),
@@ -94,6 +96,15 @@ def _status(reservation: Reservation, kept: Sequence[Keeping], census: Census) -
         conditions=conditions,
         observed_generation=reservation.metadata.generation,
     )
+
+
+def _kept(total: ResourceVector, wanted: ResourceVector) -> str:
+    """Say in a word how much of what was asked for is kept, by what is scarcest of it."""
+    if wanted.gpus:
+        return f"{total.gpus}/{wanted.gpus} gpus"
+    if wanted.millicores:
+        return f"{format_millicores(total.millicores)}/{format_millicores(wanted.millicores)} cpu"
+    return f"{format_bytes(total.memory_bytes)}/{format_bytes(wanted.memory_bytes)} memory"
 
 
 def _free(view: ClusterView, left: Pods) -> Pods:
@@ -150,7 +161,8 @@ class ReservationController:
         ]
         held = occupations(Snapshot(now, {job.key: job for _, job in pairs}, runs, tuple(clusters), queues, {}))
         views = [view_of_cluster(cluster, held.get(cluster.metadata.name, ())) for cluster in clusters]
-        return Census(reservations, views, reserved_use(reservations, pairs, held, queues), now)
+        use = reserved_use(reservations, ((run, job.spec.queue) for run, job in pairs), held, queues)
+        return Census(reservations, views, use, now)
 
 
 def _next_look(reservations: Sequence[Reservation], now: datetime) -> float:

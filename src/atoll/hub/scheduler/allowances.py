@@ -4,6 +4,7 @@ Owns the tallies of one cycle. Jobs of one group have one queue, one submitter a
 first of them holds for all.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from atoll.federation.placement import Decision
@@ -33,12 +34,19 @@ class Allowances:
     budgets: Budgets
 
     @classmethod
-    def of(cls, snapshot: Snapshot, tree: QueueTree) -> "Allowances":
-        """See what unfinished runs hold and are going to spend; `tree` has what they hold."""
+    def of(
+        cls, snapshot: Snapshot, tree: QueueTree, submitters: Callable[[], Mapping[str, str]] = dict
+    ) -> "Allowances":
+        """See what unfinished runs hold and are going to spend; `tree` has what they hold, and `submitters` tells whose
+        jobs are; of others the job itself is asked."""
         tallies = UserTallies.of(tree, snapshot.queues)
+        known = submitters() if tallies.grants else {}
         for holder in tree.holders if tallies.grants else ():
-            job = snapshot.jobs.get(holder.job)
-            tallies.start(submitter_of(job) if job is not None else "", holder.queue, holder.vector)
+            user = known.get(holder.job)
+            if user is None:
+                job = snapshot.jobs.get(holder.job)
+                user = submitter_of(job) if job is not None else ""
+            tallies.start(user, holder.queue, holder.vector)
         limited = any(queue.spec.budgets for queue in snapshot.queues.values())
         paired = [(run, snapshot.job_of(run)) for run in snapshot.active_runs()] if limited else []
         standing = budgets(

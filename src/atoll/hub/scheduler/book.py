@@ -5,7 +5,7 @@ is set aside is looked at again. It is fed with what has changed; a cycle costs 
 Pure, and used by one cycle at a time.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,9 +25,10 @@ class Group:
     ask: Ask
     members: list[tuple[float, str]] = field(default_factory=list)
 
-    def add(self, since: float, key: str) -> None:
-        """Let a job wait here."""
-        insort(self.members, (since, key))
+    def add(self, members: Iterable[tuple[float, str]]) -> None:
+        """Let jobs wait here."""
+        self.members += members
+        self.members.sort()  # both parts are in order nearly always, or one is short
 
     def discard(self, since: float, key: str) -> bool:
         """Take a job out; tell whether it was here."""
@@ -63,11 +64,14 @@ class Book:
     _briefs: dict[str, Brief] = field(default_factory=dict)
     _jobs: dict[str, Job] = field(default_factory=dict)
     _touched: set[str] = field(default_factory=set)
+    _left: set[str] = field(default_factory=set)
     _runs: dict[str, Run] = field(default_factory=dict)
+    _displaced: set[str] = field(default_factory=set)
     _attempts: dict[str, dict[str, Run]] = field(default_factory=lambda: defaultdict(dict))
     _awaited: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _awaited_by: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _circular: set[str] = field(default_factory=set)
+    _joining: dict[Ask, list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
 
     def __bool__(self) -> bool:
         """Tell whether anybody waits."""
@@ -75,27 +79,56 @@ class Book:
 
     def put(self, key: str, obj: Mapping[str, Any] | None) -> None:
         """Know a job as it is now, in its JSON form; None: it is gone."""
-        self._leave(key)
+        before = self._briefs.get(key)
+        if before is not None and key not in self._left:
+            self._leave(key, before)
+        self._left.add(key)
         brief = None if obj is None else self._briefing.read(obj)
-        before = self._briefs.pop(key, None) if brief is None else self._briefs.get(key)
         if brief is not None:
             self._briefs[key] = brief
+        elif before is not None:
+            del self._briefs[key]
         self.wanted += (brief is not None and brief.is_wanted) - (before is not None and before.is_wanted)
-        self._touched.add(key)
+
+    def put_run(self, key: str, run: Run | None) -> None:
+        """Know a run as it is now; None: it is gone, or bears on nothing any more."""
+        known = self._runs.pop(key, None)
+        if known is not None:
+            self._forget_attempt(known)
+        if run is not None:
+            self._runs[key] = run
+            self._attempts[job_key(run)][key] = run
+            self._touched.add(job_key(run))
+            if run.status.is_displaced:
+                self._displaced.add(key)
+
+    def _forget_attempt(self, run: Run) -> None:
+        job = job_key(run)
+        self._touched.add(job)
+        self._displaced.discard(run.key)
+        attempts = self._attempts[job]
+        del attempts[run.key]
+        if not attempts:
+            del self._attempts[job]
 
     def follow(self, snapshot: Snapshot) -> None:
         """Take in what has changed since the snapshot before: an object that is the same one did not."""
         if not snapshot.is_fed:
             self._follow_jobs(snapshot.jobs)
-        touched, self._touched = self._touched | self._follow_runs(snapshot.runs), set()
+            self._follow_runs(snapshot.runs)
+        left, self._left = self._left, set()
+        touched, self._touched = self._touched | left, set()
         for each in tuple(touched) if self._awaited_by else ():
             touched |= self._awaited_by.get(each, set())
-        touched.update(key for key, runs in self._attempts.items() if self._doubles(key, runs))
+        touched.update(job for job in {job_key(self._runs[key]) for key in self._displaced} if self._doubles(job))
         if not self._circular.isdisjoint(touched):
             touched |= self._circular
+        for key in touched - left:
+            self._leave(key)
         dependent = [key for key in touched if self._stand(key, snapshot)]
         self.changed = touched
         self._judge(dependent, snapshot.jobs)
+        self._join()
 
     def _follow_jobs(self, jobs: Mapping[str, Job]) -> None:
         known = self._jobs
@@ -106,20 +139,13 @@ class Book:
             self.put(key, None)
         self._jobs = dict(jobs)
 
-    def _follow_runs(self, runs: Iterable[Run]) -> set[str]:
-        """Know these runs and no other; tell whose jobs have another run, or another state of one."""
+    def _follow_runs(self, runs: Iterable[Run]) -> None:
         found = {run.key: run for run in runs}
-        changed = [run for key, run in found.items() if self._runs.get(key) is not run]
-        for run in changed:
-            self._attempts[job_key(run)][run.key] = run
-        gone = [run for key, run in self._runs.items() if key not in found]
-        for run in gone:
-            attempts = self._attempts[job_key(run)]
-            del attempts[run.key]
-            if not attempts:
-                del self._attempts[job_key(run)]
-        self._runs = found
-        return {job_key(run) for run in (*changed, *gone)}
+        for key, run in found.items():
+            if self._runs.get(key) is not run:
+                self.put_run(key, run)
+        for key in self._runs.keys() - found.keys():
+            self.put_run(key, None)
 
     @property
     def size(self) -> int:
@@ -130,6 +156,16 @@ class Book:
     def awaited(self) -> Collection[str]:
         """Name the jobs that others wait for."""
         return self._awaited_by.keys()
+
+    @property
+    def attempted(self) -> Collection[str]:
+        """Name the jobs that have runs which bear on anything."""
+        return self._attempts.keys()
+
+    def attempts(self, key: str) -> Collection[Run]:
+        """Give the runs of a job that bear on anything."""
+        runs = self._attempts.get(key)
+        return () if runs is None else runs.values()
 
     def epoch(self, key: str) -> int:
         """Give the number of a job's next attempt."""
@@ -145,10 +181,10 @@ class Book:
         brief = self._briefs[key]
         return (-brief.ask.priority, brief.since, key)
 
-    def _leave(self, key: str) -> None:
+    def _leave(self, key: str, brief: Brief | None = None) -> None:
         """Take a job out of where it waits, with whom it waits for."""
         self.aside.pop(key, None)
-        brief = self._briefs.get(key)
+        brief = brief or self._briefs.get(key)
         group = None if brief is None else self.groups.get(brief.ask)
         if brief is not None and group is not None and group.discard(brief.since, key) and not group.members:
             del self.groups[brief.ask]
@@ -159,9 +195,10 @@ class Book:
 
     def _stand(self, key: str, snapshot: Snapshot) -> bool:
         """Put a job where it belongs now; True if that depends on other jobs and is still to be judged."""
-        self._leave(key)
         brief = self._briefs.get(key)
-        if brief is None or not brief.is_wanted or self._is_busy(key, brief, snapshot):
+        if brief is None:
+            return False
+        if not brief.is_wanted or (key in self._attempts and self._is_busy(key, brief, snapshot)):
             return False
         if brief.awaits:
             self._awaited[key] = awaited(snapshot.jobs[key])
@@ -172,14 +209,17 @@ class Book:
         elif brief.awaits:
             return True
         else:
-            self._join(key, brief)
+            self._joining[brief.ask].append((brief.since, key))
         return False
 
-    def _join(self, key: str, brief: Brief) -> None:
-        group = self.groups.get(brief.ask)
-        if group is None:
-            group = self.groups[brief.ask] = Group(brief.ask)
-        group.add(brief.since, key)
+    def _join(self) -> None:
+        """Let those wait in their groups who came to stand in one."""
+        for ask, members in self._joining.items():
+            group = self.groups.get(ask)
+            if group is None:
+                group = self.groups[ask] = Group(ask)
+            group.add(members)
+        self._joining.clear()
 
     def _judge(self, keys: Iterable[str], jobs: Mapping[str, Job]) -> None:
         """Put jobs that depend on others aside, or among those that may start.
@@ -201,7 +241,8 @@ class Book:
             if block is not None:
                 self.aside[key] = block
             elif key in standing:
-                self._join(key, self._briefs[key])
+                brief = self._briefs[key]
+                self._joining[brief.ask].append((brief.since, key))
 
     def _awaits(self, key: str) -> bool:
         return key in self.aside and self._briefs[key].awaits and self._briefs[key].block is None
@@ -221,10 +262,10 @@ class Book:
                 return True
         return False
 
-    def _doubles(self, key: str, runs: Mapping[str, Run]) -> bool:
-        """Tell whether it depends on a cluster, too, if the job may have another run."""
+    def _doubles(self, key: str) -> bool:
+        """Tell whether it depends on a cluster, too, if a job that has a run left behind may have another."""
         brief = self._briefs.get(key)
-        return brief is not None and brief.doubles and any(run.status.is_displaced for run in runs.values())
+        return brief is not None and brief.doubles
 
 
 def _is_left_behind(run: Run, snapshot: Snapshot) -> bool:

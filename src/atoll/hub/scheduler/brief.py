@@ -25,8 +25,12 @@ _NOT_ASKED = frozenset(
 )  # fmt: skip
 # Fields of containers, wherever a workload has them: they differ from job to job, and no demand is read from them.
 _OF_CONTAINERS = frozenset({"command", "args", "env", "envFrom"})
-# Texts whose reduced form is remembered. More: memory. Fewer: jobs of many templates in turn are reduced anew.
-_MOST_TEXTS = 20_000
+_NESTED = frozenset({dict, list})
+# Fields beside `template` in which kinds have more pod templates.
+_TEMPLATES = frozenset({"replicatedJobs", "jobTemplate", "leaderWorkerTemplate", "tasks", "templates"})
+# Asks that are kept once for all who ask the same, beyond which they are collected anew. More: memory. Fewer: jobs of
+# many templates in turn each keep their own.
+_MOST_ASKS = 50_000
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,9 @@ class Brief(NamedTuple):
 
     `is_wanted`: it is pending and neither cancelled nor being deleted. `block`: somebody holds it, or it is not its
     time yet. `awaits`: it depends on other jobs. `doubles`: another run may begin beside one that is left behind.
+    `grace`: how long its pods may take to end.
     """
 
-    revision: int
     uid: str
     ask: Ask
     since: float
@@ -67,15 +71,15 @@ class Brief(NamedTuple):
     block: Block | None
     awaits: bool
     doubles: bool
+    grace: str | None = None
 
 
 class Briefing:
-    """Reads briefs. Equal texts are kept once."""
+    """Reads briefs. What is the same in many of them is kept once."""
 
     def __init__(self) -> None:
-        """Know no text."""
-        self._reduced: dict[bytes, tuple[bytes, str]] = {}
-        self._texts: dict[bytes, bytes] = {}
+        """Know no job."""
+        self._asks: dict[Ask, Ask] = {}
 
     def read(self, obj: Mapping[str, Any]) -> Brief | None:
         """Read a Job in its JSON form; None if it has ended."""
@@ -86,34 +90,31 @@ class Briefing:
         attempts, namespace = status.get("attempts", 0), metadata.get("namespace") or ""
         submitter = (metadata.get("annotations") or {}).get(SUBMITTER, "")
         is_wanted = phase == "Pending" and not spec.get("cancelled") and "deletionTimestamp" not in metadata
-        return Brief(
-            revision=int(metadata.get("resourceVersion") or 0),
-            uid=metadata.get("uid") or "",
-            ask=Ask(namespace, spec["queue"], spec.get("priority", 0), submitter, *self._asked(spec, status)),
-            since=_timestamp(status.get("queuedAt") or metadata.get("creationTimestamp")),
-            attempts=attempts,
-            is_wanted=is_wanted,
-            block=_blocked_by_itself(metadata["name"], namespace, spec, status) if is_wanted else None,
-            awaits=_awaits(spec, attempts),
-            doubles=spec.get("lossPolicy") == "Duplicate",
-        )
+        block = _blocked_by_itself(metadata["name"], namespace, spec, status) if is_wanted else None
+        ask = Ask(namespace, spec["queue"], spec.get("priority", 0), submitter, *_asked(spec, status))
+        since = _timestamp(status.get("queuedAt") or metadata.get("creationTimestamp"))
+        awaits, doubles = _awaits(spec, attempts), spec.get("lossPolicy") == "Duplicate"
+        rest = (is_wanted, block, awaits, doubles, spec.get("gracePeriod"))
+        return Brief(metadata.get("uid") or "", self._once(ask), since, attempts, *rest)
 
-    def _asked(self, spec: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[bytes, str]:
-        """Reduce a job to what it asks for, and its command. What an array has done already is part of that."""
-        asked: dict[str, Any] = {name: value for name, value in spec.items() if name not in _NOT_ASKED}
-        whole = {"spec": asked}
-        if spec.get("array"):
-            whole["status"] = {name: status[name] for name in ("array", "dependencies") if name in status}
-        text = orjson.dumps(whole)
-        known = self._reduced.get(text)
-        if known is None:
-            reduced = orjson.dumps(_without_commands(whole), option=orjson.OPT_SORT_KEYS)
-            if len(self._reduced) >= _MOST_TEXTS:
-                self._reduced, self._texts = {}, {}
-            text_once = self._texts.setdefault(reduced, reduced)
-            is_said = bool(spec.get("expectedDuration"))  # then nothing is learned by what it does
-            known = self._reduced[text] = (text_once, "" if is_said else command_of(spec.get("workload") or {}))
-        return known
+    def _once(self, ask: Ask) -> Ask:
+        """Give the one that all who ask the same have: a million jobs have some hundreds."""
+        if len(self._asks) >= _MOST_ASKS:
+            self._asks = {}
+        return self._asks.setdefault(ask, ask)
+
+
+def _asked(spec: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[bytes, str]:
+    """Reduce a job to what it asks for, and its command. What an array has done already is part of that."""
+    asked = {name: part for name, part in spec.items() if name not in _NOT_ASKED}
+    workload = spec.get("workload")
+    asked["workload"] = _plainly(workload) or _without_commands(workload)
+    whole = {"spec": asked}
+    if spec.get("array"):
+        whole["status"] = {name: status[name] for name in ("array", "dependencies") if name in status}
+    is_said = bool(spec.get("expectedDuration"))  # then nothing is learned by what it does
+    text = orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)
+    return text, "" if is_said else command_of(spec.get("workload") or {})
 
 
 def _blocked_by_itself(name: str, namespace: str, spec: Mapping[str, Any], status: Mapping[str, Any]) -> Block | None:
@@ -127,13 +128,35 @@ def _blocked_by_itself(name: str, namespace: str, spec: Mapping[str, Any], statu
 
 def _awaits(spec: Mapping[str, Any], attempts: int) -> bool:
     """Tell whether it depends on other jobs yet: once it was placed, only if they let its tasks go one by one."""
-    return any(not attempts or each.get("perTask") for each in spec.get("dependsOn") or ())
+    asked = spec.get("dependsOn")
+    return any(not attempts or each.get("perTask") for each in asked) if asked else False
+
+
+def _plainly(workload: Any) -> dict[str, Any] | None:
+    """Leave the same out of a workload of one pod template and no more; None if it is another. Most are such, and a
+    million are read in half the time."""
+    try:
+        pod = workload["spec"]["template"]["spec"]
+        if "initContainers" in pod or not workload["spec"].keys().isdisjoint(_TEMPLATES):
+            return None
+        containers = [
+            {name: part for name, part in each.items() if name not in _OF_CONTAINERS} for each in pod["containers"]
+        ]
+    except (KeyError, TypeError, AttributeError):  # people wrote it: it may have any form
+        return None
+    template = {**workload["spec"]["template"], "spec": {**pod, "containers": containers}}
+    return {**workload, "spec": {**workload["spec"], "template": template}}
 
 
 def _without_commands(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_commands(part) for name, part in value.items() if name not in _OF_CONTAINERS}
-    if isinstance(value, list):
+    """Leave out what no demand is read from. A million jobs are read so: no call for words and numbers."""
+    if type(value) is dict:
+        return {
+            name: _without_commands(part) if type(part) in _NESTED else part
+            for name, part in value.items()
+            if name not in _OF_CONTAINERS
+        }
+    if type(value) is list:
         return [_without_commands(part) for part in value]
     return value
 

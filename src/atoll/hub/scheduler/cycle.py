@@ -52,6 +52,7 @@ def plan_cycle(snapshot: Snapshot, memory: Memory | None = None) -> CyclePlan:
 def run_cycle(snapshot: Snapshot, memory: Memory) -> "Cycle":
     """Decide about every pending job, and write nothing down yet."""
     memory.book.follow(snapshot)
+    memory.standing.follow(memory.book, snapshot.jobs)
     cycle = Cycle.begin(snapshot, memory)
     if memory.book.groups:  # laying out a thousand clusters takes longer than all the rest
         cycle.decide()
@@ -146,7 +147,7 @@ class Cycle(Deciding):
         """Tell whether it is only the queue that a job waits for: with all of it, it would still need a cluster."""
         if asked.likeness not in self._possible:
             is_any = bool(could_hold(Case(asked.demand, self.floor.table)).any())
-            self._possible[asked.likeness] = is_any or not self.floor.views
+            self._possible[asked.likeness] = is_any or not len(self.floor)
         return self._possible[asked.likeness]
 
     def _limit(self, refusal: Refusal) -> Obstacle | BudgetObstacle | None:

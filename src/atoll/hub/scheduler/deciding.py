@@ -5,10 +5,10 @@ Owns the state of a cycle while it decides. It says nothing in words: that is do
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 from atoll.federation.errors import InvalidInput
-from atoll.federation.placement import Decision, Floor, Links, Occupation, Openness, Prospect, view_of_cluster
+from atoll.federation.placement import Decision, Floor, Links, Openness, Prospect, Scored
 from atoll.federation.queueing import (
     BudgetObstacle,
     Measure,
@@ -30,7 +30,7 @@ from atoll.hub.scheduler.lines import QueueLine
 from atoll.hub.scheduler.outcome import run_name
 from atoll.hub.scheduler.preempting import Taker
 from atoll.hub.scheduler.snapshot import Snapshot
-from atoll.hub.scheduler.usage import Holdings, capacity, occupations, queue_tree
+from atoll.hub.scheduler.standing import Standing
 
 SHUT: Openness = ("", ())
 """What nearly all jobs may use of what is claimed: nothing."""
@@ -43,12 +43,11 @@ class Memory:
 
     book: Book = field(default_factory=Book)
     demands: Demands = field(default_factory=Demands)
-    holdings: Holdings = field(default_factory=Holdings)
+    standing: Standing = field(default_factory=Standing)
     promises: Promises = field(default_factory=Promises)
 
 
-@dataclass(frozen=True)
-class Chosen:
+class Chosen(NamedTuple):
     """A job that gets a run on the cluster at a position."""
 
     key: str
@@ -94,6 +93,7 @@ class Deciding:
     chosen: list[Chosen] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     misnamed: dict[str, Block] = field(default_factory=dict)
+    _scored: dict[int, Scored] = field(default_factory=dict)
     _prospects: dict[Likeness, Prospect] = field(default_factory=dict)
     _hopeless: set[Likeness] = field(default_factory=set)
 
@@ -101,7 +101,7 @@ class Deciding:
     def begin(cls, snapshot: Snapshot, memory: Memory) -> Self:
         """See the clusters and the queues."""
         if not memory.book.groups:
-            nothing = Seen(snapshot.taken_at, {}, (), {}, ())
+            nothing = Seen(snapshot.taken_at, {}, Standing(), ())
             tree = QueueTree.of({})
             foresight = Foresight.begin(nothing, tree, memory.promises)
             return cls(
@@ -113,13 +113,11 @@ class Deciding:
                 foresight,
                 Allowances.none(snapshot),
             )
-        holds, now = memory.holdings.follow(snapshot), snapshot.taken_at
-        held = occupations(snapshot, holds)
-        views = [view_of_cluster(cluster, held.get(cluster.metadata.name, ())) for cluster in snapshot.clusters]
+        standing, now = memory.standing, snapshot.taken_at
+        views, tree = standing.views(snapshot), standing.tree(snapshot.queues)
         past = {name: past_at(queue.status, now) for name, queue in snapshot.queues.items()}
-        floor = Floor.of(views, Links.of(views, now, snapshot.estimates.traffic))
-        tree, runs = queue_tree(snapshot, holds), tuple((each.run, each.job) for each in holds)
-        seen = Seen(now, snapshot.queues, runs, held, views, snapshot.reservations)
+        floor = Floor.of(views, Links.of(views, now, snapshot.estimates.traffic), standing.blocks)
+        seen = Seen(now, snapshot.queues, standing, views, snapshot.reservations)
         return cls(
             snapshot,
             memory,
@@ -127,7 +125,7 @@ class Deciding:
             floor,
             past,
             Foresight.begin(seen, tree, memory.promises),
-            Allowances.of(snapshot, tree),
+            Allowances.of(snapshot, tree, standing.submitters),
         )
 
     # --- deciding
@@ -135,7 +133,7 @@ class Deciding:
     def decide(self) -> None:
         """Give turns until nobody can start."""
         lines = {queue: QueueLine(waiting) for queue, waiting in self._admitted().items()}
-        measure = Measure(capacity(self.snapshot.clusters))
+        measure = Measure(self.memory.standing.capacity())
         for line in Turns(self.tree, measure, self.past, lines):
             self._turn(line)
 
@@ -187,10 +185,26 @@ class Deciding:
             return None
         return self.allowances.budget_limit(self.snapshot.jobs[chosen.key], self.decision(chosen))
 
+    def _unaffordable_later(self, line: QueueLine, openness: Openness) -> BudgetObstacle | None:
+        """Tell the same of a job that cannot start now: where it would go once it can. No room is kept, and nobody has
+        to leave, for a job that could not be paid then."""
+        key, group, asked = line.first
+        if not self.allowances.spends(group.ask.queue):
+            return None
+        position = self._select(key, asked, openness)
+        if position is None:
+            found = self._prospect(asked, openness).ahead()
+            position = None if found is None else found[0]
+        return None if position is None else self._unaffordable(Chosen(key, group.ask, asked, position, openness))
+
     def _refuse(self, line: QueueLine, *, is_limited: bool = False) -> None:
         """Close the group of a job that cannot start, once what can be done for it is done."""
         key, group, asked = line.first
         openness, party = self.foresight.openness(key, group.ask.queue), _party(line)
+        limit = self._unaffordable_later(line, openness)
+        if limit is not None:
+            self.refusals.append(Refusal(group, asked, started=line.close(), limit=limit))
+            return
         if self.foresight.may_help(party):
             taker = Taker(party, asked.of(key), lambda: None if is_limited else self._ahead(asked, openness))
             outlook = self.foresight.outlook(taker, self.floor, self.snapshot.jobs[key].status.decision)
@@ -205,7 +219,7 @@ class Deciding:
         if found is None:
             return None
         position, wait_seconds = found
-        return Ahead(self.floor.views[position].name, wait_seconds, prospect.seconds(position))
+        return Ahead(self.floor.name(position), wait_seconds, prospect.seconds(position))
 
     def _select(self, key: str, asked: Asked, openness: Openness) -> int | None:
         """Look where a job can start. Once none of a likeness can, none of it can in this cycle, in whatever queue,
@@ -223,14 +237,16 @@ class Deciding:
         known = self._prospects.get(likeness)
         if known is None:
             against = self.foresight.claims.against(openness)
-            known = self._prospects[likeness] = Prospect(asked.demand, self.floor, against)
+            scored = self._scored.get(asked.likeness)
+            if scored is None:
+                scored = self._scored[asked.likeness] = Scored.of(asked.demand, self.floor)
+            known = self._prospects[likeness] = Prospect(scored, self.floor, against)
         return known
 
     def _start(self, chosen: Chosen) -> None:
         """Assume a job's capacity as taken."""
-        demand, seconds = chosen.asked.demand, self._prospect(chosen.asked, chosen.openness).seconds(chosen.position)
-        taken = Occupation.of(chosen.key, demand.pods, seconds, is_counted=False)
-        self.floor.occupy(chosen.position, taken)
+        seconds = self._prospect(chosen.asked, chosen.openness).seconds(chosen.position)
+        self.floor.occupy(chosen.position, (seconds, chosen.key, chosen.asked.demand.pods))
         self.tree.hold(chosen.key, chosen.ask.queue, chosen.asked.vector)
         self.allowances.start(chosen.ask, chosen.asked.vector)
         if self.allowances.spends(chosen.ask.queue):

@@ -77,7 +77,7 @@ class Demands:
         """Read what a group asks for, or why none of its jobs may be placed; or remember it."""
         known = self._known.get(group.ask)
         if known is None or not self._holds(known[0], snapshot, tree):
-            job = specimen(group)
+            job = specimen(group.ask, group.members[0][1])
             known = self._known[group.ask] = self._read_now(group.ask, job, snapshot, tree)
         return known[1]
 
@@ -125,9 +125,8 @@ class Demands:
         )
 
 
-def specimen(group: Group) -> Job:
-    """Make up a job of the group, with the name of its first one, without what no demand is read from."""
-    ask, (_, key) = group.ask, group.members[0]
+def specimen(ask: Ask, key: str) -> Job:
+    """Make up a job that asks for this, with the name of one that does, without what no demand is read from."""
     asked = orjson.loads(ask.text)
     annotations = {SUBMITTER: ask.submitter} if ask.submitter else {}
     metadata = {"name": key.rpartition("/")[2], "namespace": ask.namespace or None, "annotations": annotations}

@@ -8,19 +8,22 @@ first one of a hub that begins to lead, is fed with everything.
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
+from atoll.federation.placement import record_of
 from atoll.federation.resources import FINISHED_JOB_PHASES, FINISHED_RUN_PHASES, Job, Resource, Run, run_prefix
 from atoll.hub.following import Follower
 from atoll.hub.scheduler.book import Book
 from atoll.kubeapi.cache import Entry
 
+R = TypeVar("R", bound=Resource)
+
 
 class Following(Protocol):
     """Follows the objects of a kind; the hub's Client does."""
 
-    def follow(self, model: type[Resource]) -> Follower:
+    def follow(self, model: type[R]) -> Follower[R]:
         """Begin to follow a kind."""
 
 
@@ -31,7 +34,7 @@ class Jobs(Mapping[str, Job]):
     of most jobs that wait, nothing is ever asked.
     """
 
-    def __init__(self, follower: Follower) -> None:
+    def __init__(self, follower: Follower[Job]) -> None:
         """Know no job."""
         self.held: dict[str, Entry] = {}
         self._follower = follower
@@ -49,7 +52,7 @@ class Jobs(Mapping[str, Job]):
             raise KeyError(key)
         job = self._alive.get(key)
         if job is None or job.metadata.resource_version != str(entry.revision):
-            job = self._alive[key] = Job.model_validate(entry.decode())
+            job = self._alive[key] = self._follower.peek(entry) or Job.model_validate(entry.decode())
         self._asked[key] = job
         return job
 
@@ -84,7 +87,7 @@ class Feed:
     async def take(self, book: Book) -> None:
         """Take in what has changed. Jobs go before runs, so that a run created meanwhile is seen beside its job."""
         await self._take_jobs(book)
-        await self._take_runs()
+        await self._take_runs(book)
 
     async def _take_jobs(self, book: Book) -> None:
         changes = self._job_changes
@@ -98,7 +101,7 @@ class Feed:
                 self._put(key, entry, book)
 
     def _put(self, key: str, entry: Entry | None, book: Book) -> None:
-        obj = None if entry is None else entry.decode()
+        obj = None if entry is None else self._job_changes.look(entry)
         book.put(key, obj)
         was_live, is_live = key in self.jobs.held, obj is not None and _phase(obj) not in FINISHED_JOB_PHASES
         if is_live and entry is not None:
@@ -107,46 +110,55 @@ class Feed:
             self.jobs.held.pop(key, None)
         if is_live != was_live:  # runs that have ended begin to matter, or matter no more
             for run in {*self._attempts(key), *self._runs_of.get(key, ())}:
-                self._put_run(run, self._run_changes.entry(run))
+                self._put_run(run, self._run_changes.entry(run), book)
 
     def _attempts(self, key: str) -> Iterator[str]:
         """Name the runs of a job by their names: `<job>-<epoch>`."""
         prefix = run_prefix(key)
         return (name for name in self._run_changes.names(prefix) if name.removeprefix(prefix).isdigit())
 
-    async def _take_runs(self) -> None:
+    async def _take_runs(self, book: Book) -> None:
         changes = self._run_changes
         if changes.begin():
             for key in [key for key in self._order if changes.entry(key) is None]:
-                self._put_run(key, None)
+                self._put_run(key, None, book)
         async for key, entry in changes.changed():
-            self._put_run(key, entry)
+            self._put_run(key, entry, book)
 
-    def _put_run(self, key: str, entry: Entry | None) -> None:
+    def _put_run(self, key: str, entry: Entry | None, book: Book) -> None:
         known = self._runs.get(key)
-        obj = None if entry is None else entry.decode()
-        if obj is None or not self._matters(obj):
-            self._drop_run(key)
+        obj = None if entry is None else self._run_changes.look(entry)
+        if entry is None or obj is None or not self._matters(obj):
+            self._drop_run(key, book)
         elif known is None or known.metadata.resource_version != obj["metadata"]["resourceVersion"]:
             if known is None:
                 insort(self._order, key)
-            self._runs[key] = run = Run.model_validate(obj)
+            self._runs[key] = run = _slim(self._run_changes.parse(entry))
             self._runs_of[_job_of(run.spec.job, key)].add(key)
+            book.put_run(key, run)
 
     def _matters(self, obj: Mapping[str, Any]) -> bool:
         if _phase(obj) not in FINISHED_RUN_PHASES:
             return True
         return _job_of(obj["spec"]["job"], obj["metadata"]["namespace"] + "/") in self.jobs.held
 
-    def _drop_run(self, key: str) -> None:
+    def _drop_run(self, key: str, book: Book) -> None:
         run = self._runs.pop(key, None)
         if run is None:
             return
+        book.put_run(key, None)
         del self._order[bisect_left(self._order, key)]
         job = _job_of(run.spec.job, key)
         self._runs_of[job].discard(key)
         if not self._runs_of[job]:
             del self._runs_of[job]
+
+
+def _slim(run: Run) -> Run:
+    """Keep of a run's decision only what was found about its own cluster: of all others there are some ten kilobytes,
+    which nobody asks for while it goes on. Who writes a run reads it anew."""
+    decision = record_of(run.spec.decision, run.spec.cluster)
+    return run.model_copy(update={"spec": run.spec.model_copy(update={"decision": decision})})
 
 
 def _phase(obj: Mapping[str, Any]) -> str:

@@ -14,28 +14,27 @@ from atoll.federation.placement import (
     Claims,
     ClusterView,
     Floor,
-    Occupation,
     Openness,
     keepings,
     seconds_until_free,
 )
 from atoll.federation.queueing import Party, QueueTree
-from atoll.federation.resources import Job, Queue, Reservation, Run
+from atoll.federation.resources import Queue, Reservation
 from atoll.hub.scheduler.brief import Block
 from atoll.hub.scheduler.claiming import Ahead, Heads, Made, Promise, Promises, moment, preempting, promise
 from atoll.hub.scheduler.preempting import Eviction, Stopping, Taker
 from atoll.hub.scheduler.reserving import reserved_use
+from atoll.hub.scheduler.standing import Standing
 from atoll.hub.scheduler.stoppable import Stoppable, is_asked_in_vain
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a cycle begins with: see Snapshot; `runs` are the unfinished ones with their jobs."""
+    """What a cycle begins with: see Snapshot; `standing` has what goes on."""
 
     now: datetime
     queues: Mapping[str, Queue]
-    runs: Sequence[tuple[Run, Job]]
-    occupations: Mapping[str, Sequence[Occupation]]
+    standing: Standing
     views: Sequence[ClusterView]
     reservations: Sequence[Reservation] = ()
 
@@ -64,10 +63,12 @@ class Foresight:
     @classmethod
     def begin(cls, seen: Seen, tree: QueueTree, promises: Promises) -> "Foresight":
         """Let stand what binds everybody, and hold in the queues what runs are being stopped for."""
-        use = reserved_use(seen.reservations, seen.runs, seen.occupations, seen.queues)
+        runs = ((held.run, held.queue) for held in seen.standing.held.values())
+        there = {view.name: view.occupations for view in seen.views} if seen.reservations else {}
+        use = reserved_use(seen.reservations, runs, there, seen.queues)
         kept = keepings(seen.reservations, seen.views, use, seen.now)
         claims = Claims.of(keeping.claim(seen.now) for keeping in kept if keeping.left)
-        stoppable = Stoppable(seen.now, tree.axes, seen.runs, seen.occupations)
+        stoppable = Stoppable(seen.now, tree.axes, seen.standing)
         stopping = Stopping(seen.now, seen.queues, tree, stoppable, kept)
         cycle = cls(seen, tree, promises, claims, stopping)
         for each in sorted(promises.begin(), key=lambda made: (made.latest_at, made.party.job)):

@@ -23,6 +23,9 @@ R = TypeVar("R", bound=Resource)
 class Grower(Protocol):
     """Changes runs; the hub's Client is one."""
 
+    async def get(self, model: type[R], namespace: str | None, name: str) -> R | None:
+        """Read one object; None if it does not exist."""
+
     async def update(self, resource: R) -> R:
         """Replace the spec; Conflict if the object changed since it was read."""
 
@@ -49,13 +52,24 @@ async def grow_arrays(
         return 0
     count = 0
     for run in await asyncio.to_thread(plan_growth, await look(), tuple(promises())):
-        try:
-            await client.update(run)
-        except (Conflict, NotFound):  # it has changed since: the next cycle looks again
+        if not await _is_written(run, client):  # it has changed since: the next cycle looks again
             continue
         log.info("An array grew.", run=run.key, tasks=run.spec.parallelism)
         count += 1
     return count
+
+
+async def _is_written(grown: Run, client: Grower) -> bool:
+    """Write how many tasks of a run go on at once, if it is still as it was looked at."""
+    run = await client.get(Run, grown.metadata.namespace, grown.metadata.name)
+    if run is None or run.metadata.resource_version != grown.metadata.resource_version:
+        return False
+    try:
+        spec = run.spec.model_copy(update={"parallelism": grown.spec.parallelism})
+        await client.update(run.model_copy(update={"spec": spec}))
+    except (Conflict, NotFound):
+        return False
+    return True
 
 
 def plan_growth(snapshot: Snapshot, promises: Iterable[Promise] = ()) -> list[Run]:
@@ -78,7 +92,7 @@ def _claims(
 ) -> Claims:
     """Collect what others were given before: whoever grows comes after all who wait."""
     now, paired = snapshot.taken_at, ((run, snapshot.job_of(run)) for run in snapshot.active_runs())
-    runs = [(run, job) for run, job in paired if job is not None]
+    runs = [(run, job.spec.queue) for run, job in paired if job is not None]
     use = reserved_use(snapshot.reservations, runs, held, snapshot.queues)
     kept = keepings(snapshot.reservations, views, use, now)
     # A job that went away while nobody else waited had no cycle in which its promise was forgotten.

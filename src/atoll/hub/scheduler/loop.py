@@ -20,6 +20,7 @@ from atoll.hub.scheduler.outcome import CyclePlan
 from atoll.hub.scheduler.snapshot import (
     Inventories,
     Reader,
+    Reported,
     Snapshot,
     Spent,
     by_status,
@@ -64,8 +65,13 @@ class SchedulerLoop:
         self._client, self._clock, self._inventories, self._estimates = client, clock, inventories, estimates
         self._charged = charged
         self._pause_seconds, self._period_seconds = pause_seconds, period_seconds
-        self._memory, self._telling, self._feed = Memory(), Telling(), Feed(client)
         self._woken = asyncio.Event()
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Know nothing: everything stored is read by the next cycle."""
+        self._memory, self._telling, self._feed = Memory(), Telling(), Feed(self._client)
+        self._reported = Reported()
 
     def wake(self) -> None:
         """Ask for a cycle: a job, run, cluster, queue or dataset has changed."""
@@ -73,7 +79,10 @@ class SchedulerLoop:
         self._woken.set()
 
     async def run(self) -> None:
-        """Run cycles for ever. A failed cycle is logged and the next one starts from what is then stored."""
+        """Run cycles for ever. A failed cycle is logged and the next one starts from what is then stored.
+
+        One that ends in a mistake of ours forgets everything first: the hub must go on serving whatever a cycle met.
+        """
         while True:
             self._woken.clear()
             began = time.monotonic()
@@ -81,6 +90,10 @@ class SchedulerLoop:
                 await self.cycle()
             except AtollError as error:
                 log.warning("A scheduling cycle failed.", reason=error.reason, error=str(error))
+            except Exception:
+                log.exception("A scheduling cycle ended in a mistake; the next one begins anew.")
+                self._begin_anew()
+                await asyncio.sleep(self._period_seconds)
             await asyncio.sleep(max(self._pause_seconds, time.monotonic() - began))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._period_seconds):
@@ -122,7 +135,7 @@ class SchedulerLoop:
         )
         if not everything and not self._memory.book.wanted:
             return seen
-        return await with_surroundings(seen, self._client, self._inventories, self._charged)
+        return await with_surroundings(seen, self._client, self._inventories, self._charged, reported=self._reported)
 
     def _plan(self, snapshot: Snapshot) -> CyclePlan:
         """Decide, and find whom to tell why he waits."""

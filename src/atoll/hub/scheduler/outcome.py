@@ -9,7 +9,7 @@ from atoll.federation.capacity import format_duration
 from atoll.federation.errors import InvalidInput
 from atoll.federation.placement import Decision
 from atoll.federation.queueing import BudgetObstacle, Obstacle
-from atoll.federation.resources import Job, ObjectMeta, OwnerReference, Run, RunInput, RunSpec
+from atoll.federation.resources import Job, ObjectMeta, OwnerReference, Run, RunInput, RunSpec, RunStatus
 from atoll.federation.resources.run import RUN_FINALIZER
 from atoll.federation.resources.submitter import charged_to
 from atoll.hub.scheduler.arrays import part_of
@@ -113,6 +113,8 @@ def make_run(job: Job, name: str, epoch: int, decision: Decision) -> Run:
             decision=decision.to_dict(),
             **part_of(job),
         ),
+        # What has nothing to wait for is ordered at once: it is made as that order leaves it, and not written again.
+        status=RunStatus() if inputs else RunStatus(phase="Starting", observed_generation=1),
     )
 
 

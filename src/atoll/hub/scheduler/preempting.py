@@ -36,7 +36,7 @@ from atoll.federation.queueing import Grounds, Party, QueueTree, Rights, is_with
 from atoll.federation.resources import Queue, Run
 from atoll.federation.resources.run import Preempted, PreemptionGround
 from atoll.hub.scheduler.claiming import Ahead
-from atoll.hub.scheduler.stoppable import Running, Stoppable, grace_seconds
+from atoll.hub.scheduler.stoppable import Running, Stoppable
 
 # Per cycle: jobs for which a choice is looked for, and clusters that are looked through for each; the others' turn
 # comes with the next cycle.
@@ -181,16 +181,16 @@ class Stopping:
         case = Case(taker.demand, floor.table)
         possible = np.flatnonzero(could_hold(case))
         nearest = possible[np.argsort(-case.room_now[possible], kind="stable")]
-        views = (floor.views[at] for at in nearest)
+        views = (floor.view(int(at)) for at in nearest)
         quiet = (view for view in views if len(against.get(view.name, ())) < _MOST_CLAIMS)
         return islice((view for view in quiet if self.stoppable.on(view.name)), _MOST_CLUSTERS)
 
     def _on(self, view: ClusterView, taker: Taker, grounds: Grounds, against: Sequence[Claim]) -> Eviction | None:
         pods = taker.demand.pods
         open_to = {
-            each.run.key: (each, ground)
+            each.candidate.run: (each, ground)
             for each in self.stoppable.on(view.name)
-            if each.run.key not in self._chosen and (ground := self._ground(taker, each, grounds)) is not None
+            if each.candidate.run not in self._chosen and (ground := self._ground(taker, each, grounds)) is not None
         }
         if not open_to:
             return None
@@ -216,6 +216,8 @@ class Stopping:
 
     def _is_in_the_way(self, taker: Taker, holder: Running) -> bool:
         """Tell whether a run is on a cluster that keeps enough for the job, and is none of those it is kept for."""
+        if not self.keepings:
+            return False
         asked = amount(taker.demand.pods)
         for keeping in self.keepings:
             queue = keeping.reservation.spec.queue
@@ -234,7 +236,7 @@ class Stopping:
             for each, ground in sorted(chosen, key=lambda pair: pair[0].run.key)
         ]
         cost = cost_of(each.candidate for each, _ in chosen)
-        takes = max(grace_seconds(each.job) for each, _ in chosen)
+        takes = max(each.grace_seconds for each, _ in chosen)
         return Eviction(taker.party.job, cluster, tuple(victims), cost, takes)
 
 

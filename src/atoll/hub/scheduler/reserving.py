@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from atoll.federation.placement import Occupation
 from atoll.federation.queueing import lineage
-from atoll.federation.resources import Job, Queue, Reservation, Run
+from atoll.federation.resources import Queue, Reservation, Run
 
 Held = dict[str, dict[str, list[Occupation]]]
 """By reservation and cluster, what is held."""
@@ -13,11 +13,11 @@ Held = dict[str, dict[str, list[Occupation]]]
 
 def reserved_use(
     reservations: Iterable[Reservation],
-    runs: Iterable[tuple[Run, Job]],
+    runs: Iterable[tuple[Run, str]],
     occupations: Mapping[str, Sequence[Occupation]],
     queues: Mapping[str, Queue],
 ) -> Held:
-    """Sort what runs hold by the reservations that they may use."""
+    """Sort what runs hold, each given with its queue, by the reservations that they may use."""
     by_queue: dict[str, list[str]] = defaultdict(list)
     for reservation in reservations:
         by_queue[reservation.spec.queue].append(reservation.metadata.name)
@@ -25,9 +25,9 @@ def reserved_use(
     if not by_queue:
         return held
     known = {each.run: each for cluster in occupations.values() for each in cluster}
-    for run, job in runs:
+    for run, own in runs:
         occupation = known.get(run.key)
         if occupation is not None:
-            for name in (name for queue in lineage(job.spec.queue, queues) for name in by_queue.get(queue, ())):
+            for name in (name for queue in lineage(own, queues) for name in by_queue.get(queue, ())):
                 held[name][run.spec.cluster].append(occupation)
     return held

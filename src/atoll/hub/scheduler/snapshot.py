@@ -88,6 +88,23 @@ def as_reported(cluster: Cluster, inventory: Inventory | None) -> Cluster:
     return cluster.model_copy(update={"status": cluster.status.model_copy(update={"inventory": inventory})})
 
 
+class Reported:
+    """Sees clusters with all that their agents reported. Of a cluster of which nothing new is known the very same is
+    given again, so that whoever remembers what followed from it knows that it still does."""
+
+    def __init__(self) -> None:
+        """Know no cluster."""
+        self._known: dict[str, tuple[Cluster, Inventory | None, Cluster]] = {}
+
+    def __call__(self, cluster: Cluster, inventory: Inventory | None) -> Cluster:
+        """See one; see `as_reported`."""
+        name = cluster.metadata.name
+        known = self._known.get(name)
+        if known is None or known[0] is not cluster or known[1] is not inventory:
+            known = self._known[name] = (cluster, inventory, as_reported(cluster, inventory))
+        return known[2]
+
+
 def nothing_charged(_queues: Mapping[str, Queue]) -> Charged:
     """Know of no accounts."""
     return NOTHING_CHARGED
@@ -140,11 +157,16 @@ async def take_snapshot(
 
 
 async def with_surroundings(
-    seen: Snapshot, client: Reader, inventories: Inventories = by_status, charged: Spent = nothing_charged
+    seen: Snapshot,
+    client: Reader,
+    inventories: Inventories = by_status,
+    charged: Spent = nothing_charged,
+    *,
+    reported: Callable[[Cluster, Inventory | None], Cluster] = as_reported,
 ) -> Snapshot:
     """Add all but jobs and runs to a snapshot; what was charged is read after them, so that a run which has ended
     meanwhile is seen there, or twice, but never nowhere."""
-    clusters = [as_reported(each, inventories(each.metadata.name)) for each in await client.list(Cluster)]
+    clusters = [reported(each, inventories(each.metadata.name)) for each in await client.list(Cluster)]
     datasets = await client.list(Dataset)
     queues = {queue.metadata.name: queue for queue in await client.list(Queue)}
     return replace(

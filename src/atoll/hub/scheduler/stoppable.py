@@ -3,19 +3,18 @@
 Owns what is read of a run for that, and what its end costs; of a cluster at which nobody looks, no run is read.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 
 from atoll.federation.capacity import parse_duration
-from atoll.federation.placement import Candidate, Occupation
-from atoll.federation.queueing import Axes, Party
-from atoll.federation.resources import Job, Run
+from atoll.federation.placement import Candidate, Occupation, Pods
+from atoll.federation.queueing import Axes, Party, Vector
+from atoll.federation.resources import Run
+from atoll.hub.scheduler.standing import Standing
+from atoll.hub.scheduler.usage import GRACE_SECONDS, Held, grace_seconds
 
-# What Kubernetes gives a pod to end by itself (core/v1 PodSpec), where the job says nothing.
-GRACE_SECONDS = 30.0
 # How long runs that were told to leave may take beyond their grace before others are told. Less: work is stopped in
 # vain while an agent is only slow. More: a job waits that long for a run that cannot be reached.
 _PATIENCE_SECONDS = 120.0
@@ -27,7 +26,7 @@ class Running:
     """A run that may be stopped."""
 
     run: Run
-    job: Job
+    grace_seconds: float
     party: Party
     candidate: Candidate
 
@@ -39,74 +38,59 @@ class Stoppable:
     Args:
         now: the moment of the snapshot.
         axes: what queues are measured in.
-        runs: unfinished runs with their jobs.
-        occupations: by cluster, what runs hold there.
+        standing: what goes on.
     """
 
     now: datetime
     axes: Axes
-    runs: Sequence[tuple[Run, Job]]
-    occupations: Mapping[str, Sequence[Occupation]]
+    standing: Standing
     _on: dict[str, tuple[Running, ...]] = field(default_factory=dict)
+    _charges: dict[Pods, Vector] = field(default_factory=dict)
 
     def on(self, cluster: str) -> tuple[Running, ...]:
         """Give the runs on a cluster that may be stopped."""
         if cluster not in self._on:
-            held = {each.run: each for each in self.occupations.get(cluster, ())}
-            here = self._by_cluster.get(cluster, ())
-            self._on[cluster] = tuple(
-                self._running(run, job, held[run.key]) for run, job in here if run.key in held and _may_stop(run, job)
-            )
+            stays = self.standing.on(cluster, self.now)
+            paired = zip(stays.held, stays, strict=True)
+            self._on[cluster] = tuple(self._running(held, occupation) for held, occupation in paired if _may_stop(held))
         return self._on[cluster]
 
     def leaving(self, job: str) -> Sequence[Run]:
         """Give the runs that are leaving for a job."""
-        return self._leaving.get(job, ())
+        return [held.run for held in self.standing.leaving(job)]
 
     @cached_property
     def departing(self) -> tuple[Party, ...]:
         """Give what the runs hold that are leaving for any job: it is somebody else's already."""
-        found: list[Party] = []
-        for run, job in self.runs:
-            if run.spec.preempted is not None and not is_asked_in_vain(run.spec.preempted.at, self.now):
-                held = next((each for each in self.occupations.get(run.spec.cluster, ()) if each.run == run.key), None)
-                if held is not None:
-                    found.append(self._party(job, held))
-        return tuple(found)
+        return tuple(
+            self._party(held)
+            for held in self.standing.departing()
+            if held.run.spec.preempted is not None and not is_asked_in_vain(held.run.spec.preempted.at, self.now)
+        )
 
-    @cached_property
+    @property
     def lowest_priority(self) -> int:
         """The lowest priority that any run has."""
-        return min((job.spec.priority for _, job in self.runs), default=0)
+        return self.standing.lowest_priority
 
-    @cached_property
-    def _leaving(self) -> Mapping[str, list[Run]]:
-        found: dict[str, list[Run]] = defaultdict(list)
-        for run, _ in self.runs:
-            if run.spec.preempted is not None:
-                found[run.spec.preempted.by].append(run)
-        return found
+    def _running(self, held: Held, occupation: Occupation) -> Running:
+        began = held.run.status.started_at
+        age = 0.0 if began is None else max(0.0, (self.now - began).total_seconds())
+        lost = lost_seconds(held.spoken.checkpoint, age)
+        candidate = Candidate(held.key, held.job, occupation, lost, age)
+        return Running(held.run, grace_seconds(held.grace), self._party(held), candidate)
 
-    @cached_property
-    def _by_cluster(self) -> Mapping[str, list[tuple[Run, Job]]]:
-        found: dict[str, list[tuple[Run, Job]]] = defaultdict(list)
-        for pair in self.runs:
-            found[pair[0].spec.cluster].append(pair)
-        return found
-
-    def _running(self, run: Run, job: Job, occupation: Occupation) -> Running:
-        party = self._party(job, occupation)
-        age = 0.0 if run.status.started_at is None else max(0.0, (self.now - run.status.started_at).total_seconds())
-        return Running(run, job, party, Candidate(run.key, job.key, occupation, lost_seconds(job, age), age))
-
-    def _party(self, job: Job, occupation: Occupation) -> Party:
-        return Party(job.key, job.spec.queue, job.spec.priority, self.axes.charge_all(occupation.pods))
+    def _party(self, held: Held) -> Party:
+        vector = self._charges.get(held.pods)
+        if vector is None:
+            vector = self._charges[held.pods] = self.axes.charge_all(held.pods)
+        return Party(held.job, held.queue, held.priority, vector)
 
 
-def _may_stop(run: Run, job: Job) -> bool:
-    spec, status = run.spec, run.status
+def _may_stop(held: Held) -> bool:
+    spec, status = held.run.spec, held.run.status
     return (
-        job.spec.preemptible
+        held.spoken.is_preemptible
         and status.phase in _STOPPABLE
         and spec.preempted is None
         and not spec.cancelled
@@ -119,13 +103,7 @@ def is_asked_in_vain(asked_at: datetime, now: datetime) -> bool:
     return now > asked_at + timedelta(seconds=GRACE_SECONDS + _PATIENCE_SECONDS)
 
 
-def lost_seconds(job: Job, age_seconds: float) -> float:
+def lost_seconds(checkpoint_interval: str | None, age_seconds: float) -> float:
     """Tell how much of a run's work is lost when it is stopped now."""
-    interval = job.spec.checkpoint_interval
-    between = parse_duration(interval) if interval else 0.0
+    between = parse_duration(checkpoint_interval) if checkpoint_interval else 0.0
     return age_seconds % between if between > 0 else age_seconds
-
-
-def grace_seconds(job: Job) -> float:
-    """Tell how long the pods of a job may take to end when they are told to."""
-    return parse_duration(job.spec.grace_period) if job.spec.grace_period else GRACE_SECONDS
