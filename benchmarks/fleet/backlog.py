@@ -25,13 +25,14 @@ from typing import Any
 import httpx
 import stored
 from crowd import crowd
-from hub_and_nats import federation
+from hub_and_nats import Process, Usage, federation
 from measures import Measures
 from seen import Clusters
 
 _RUNS = f"/apis/{stored.VERSION}/namespaces/lab-0/runs"
 _JOBS = f"/apis/{stored.VERSION}/namespaces/lab-0/jobs"
 _WAIT_SECONDS, _POLL_SECONDS = 600.0, 0.05
+_LOOK_SECONDS, _REST_CORES = 3.0, 0.1
 _CLUSTERS, _GPUS, _TOO_MANY = 3, 32, 64
 Result = dict[str, float]
 
@@ -62,8 +63,7 @@ async def _with_backlog(measures: Measures, options: argparse.Namespace) -> Resu
     ready = time.monotonic() - began
     await _until(lambda: _has(measures, f"{fits}/fits-{options.jobs}-1"))
     placed, spent = time.monotonic() - began, made.hub.usage().cpu_seconds
-    await measures.settled()
-    settled = made.hub.usage()
+    settled = await _at_rest(made.hub)
     await asyncio.sleep(options.rest_seconds)
     rest = (made.hub.usage().cpu_seconds - settled.cpu_seconds) / options.rest_seconds
     waits = [await _submitted(measures, number) for number in range(options.submissions)]
@@ -85,7 +85,8 @@ async def _fill(measures: Measures, count: int) -> None:
 
     async def told() -> Any:
         job = (await http.get(f"{_JOBS}/waits")).raise_for_status().json()
-        return job if job.get("status", {}).get("reason") else None
+        status = job.get("status", {})
+        return job if status.get("reason") and status.get("queuedAt") else None  # by scheduler and controller
 
     waits = await _until(told)
     made.hub.stop()
@@ -93,6 +94,16 @@ async def _fill(measures: Measures, count: int) -> None:
     fits = {**waits, "spec": {**waits["spec"], "gpu": {"count": 1}}, "status": {"phase": "Pending"}}
     await stored.wait_in_line(bus, waits, count, fits)
     await bus.close()
+
+
+async def _at_rest(hub: Process) -> Usage:
+    """Wait until a hub computes next to nothing: it reconciles each Job, and its scheduler looks once at each."""
+    async with asyncio.timeout(_WAIT_SECONDS):
+        while True:
+            before = hub.usage()
+            await asyncio.sleep(_LOOK_SECONDS)
+            if hub.usage().cpu_seconds - before.cpu_seconds < _REST_CORES * _LOOK_SECONDS:
+                return before
 
 
 async def _submitted(measures: Measures, number: int) -> float:

@@ -129,9 +129,11 @@ class Stack:
         return {name: at for member in self.members for name, at in member.dispatched.items()}
 
     async def submit(self, name: str) -> float:
-        """Send a Job; give the moment before."""
+        """Send a Job; give the moment before. A refusal ends the benchmark, and says why."""
         at = time.monotonic()
-        (await self.http.post(_JOBS, json=job(name))).raise_for_status()
+        answer = await self.http.post(_JOBS, json=job(name))
+        if answer.is_error:
+            raise SystemExit(f"Job {name} was answered {answer.status_code}: {answer.text}\n{self.made.hub_log()}")
         return at
 
     async def until_over(self, names: Sequence[str]) -> None:

@@ -113,6 +113,10 @@ class Federation:
             "--tls-cert", self._pki.server.certificate, "--tls-key", self._pki.server.key, "--client-ca", self.ca,
         )  # fmt: skip
 
+    def hub_log(self) -> str:
+        """Give the end of what the hub has logged."""
+        return self.hub.log.read_text()[-3000:]
+
     @property
     def ca(self) -> Path:
         """The CA of the hub's and NATS's certificates."""

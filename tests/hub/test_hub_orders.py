@@ -217,3 +217,27 @@ async def test_a_log_that_nats_has_no_room_for_is_told_and_nothing_is_ordered(
 
         assert await eventually(is_cleared)
         assert await gateway.get("streams") is not None
+
+
+async def test_a_listener_hears_of_an_order_once(bus: Bus, member: Member) -> None:
+    """What a hub writes comes back to it from NATS a moment later: that is no news. What another one writes is."""
+    own, others = "run/lab/own", "run/lab/others"
+    async with copy(bus, Desired) as desired, copy(bus, Desired) as other_hub:
+        changes, heard = desired.changes(), list[str]()
+        await anext(changes)
+
+        async def listen() -> None:
+            async for paths in changes:
+                heard.extend(each.rest for each in paths)
+
+        async def has_heard_both() -> bool:
+            return {own, others} <= set(heard)
+
+        listening = asyncio.create_task(listen())
+        await desired.put(MemberPath("cluster", "onprem", own), beat(1))
+        await asyncio.sleep(0)  # the listener takes what it was told by the write itself
+        await other_hub.put(MemberPath("cluster", "onprem", others), beat(2))  # comes after what comes back
+        await eventually(has_heard_both)
+        assert heard.count(own) == 1
+        listening.cancel()
+        await asyncio.wait({listening})

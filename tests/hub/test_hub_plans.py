@@ -26,7 +26,10 @@ from atoll.federation.resources import (
     TransferStatus,
     Trigger,
 )
-from atoll.hub.controllers import datasets, gateways, jobs, policy_plan, streams, transfers, triggers
+from atoll.hub.controllers import gateways, jobs, policy_plan, streams, transfers
+from atoll.hub.controllers.dataset_copies import Copies
+from atoll.hub.controllers.dataset_status import plan_status
+from atoll.hub.controllers.firing_plan import Firing, fired_versions, make_job, owed_by_dataset, with_mark
 from hub.support import inventory, job_spec
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -99,18 +102,18 @@ def copied(version: int = 1, sha: str = "aa", to: str = "cloud") -> Transfer:
     )
 
 
-def settled(*steps: datasets.Copies) -> DatasetStatus:
+def settled(*steps: Copies) -> DatasetStatus:
     """Apply what is known at one time after the other, a minute apart."""
     current = dataset()
     for index, copies in enumerate(steps):
-        status = datasets.plan_status(current, copies, NOW + timedelta(minutes=index))
+        status = plan_status(current, copies, NOW + timedelta(minutes=index))
         current = current.model_copy(update={"status": status})
     return current.status
 
 
 def test_a_growing_version_has_no_replicas_and_completes_once() -> None:
-    growing = datasets.Copies({"onprem": report(complete=False, manifestSha256="")})
-    whole = datasets.Copies({"onprem": report()})
+    growing = Copies({"onprem": report(complete=False, manifestSha256="")})
+    whole = Copies({"onprem": report()})
     assert (settled(growing).complete, settled(growing).replicas) == (False, ())
     status = settled(growing, whole, whole, whole)
     assert status.completed_at == NOW + timedelta(minutes=1)
@@ -118,30 +121,28 @@ def test_a_growing_version_has_no_replicas_and_completes_once() -> None:
 
 
 def test_a_complete_version_is_never_incomplete_again() -> None:
-    status = settled(datasets.Copies({"onprem": report()}), datasets.Copies({"onprem": report(complete=False)}))
+    status = settled(Copies({"onprem": report()}), Copies({"onprem": report(complete=False)}))
     assert (status.complete, status.bytes) == (True, 10)
-    assert settled(datasets.Copies({"onprem": report()}), datasets.Copies({})).complete
+    assert settled(Copies({"onprem": report()}), Copies({})).complete
 
 
 def test_a_newer_version_takes_over_and_an_older_one_changes_nothing() -> None:
-    status = settled(
-        datasets.Copies({"onprem": report()}), datasets.Copies({"onprem": report(2, complete=False, manifestSha256="")})
-    )
+    status = settled(Copies({"onprem": report()}), Copies({"onprem": report(2, complete=False, manifestSha256="")}))
     assert (status.version, status.complete, status.completed_at, status.replicas) == (2, False, None, ())
-    status = settled(datasets.Copies({"onprem": report(2, "bb")}), datasets.Copies({"onprem": report(1)}))
+    status = settled(Copies({"onprem": report(2, "bb")}), Copies({"onprem": report(1)}))
     assert (status.version, status.manifest_sha256) == (2, "bb")
 
 
 REPLICAS = {
-    "the home's": (datasets.Copies({"onprem": report()}), ["onprem"]),
-    "a verified copy": (datasets.Copies({"onprem": report()}, (copied(),)), ["cloud", "onprem"]),
-    "a copy of another version": (datasets.Copies({"onprem": report()}, (copied(2),)), ["onprem"]),
-    "a copy that differs": (datasets.Copies({"onprem": report(), "cloud": report(sha="bb")}), ["onprem"]),
+    "the home's": (Copies({"onprem": report()}), ["onprem"]),
+    "a verified copy": (Copies({"onprem": report()}, (copied(),)), ["cloud", "onprem"]),
+    "a copy of another version": (Copies({"onprem": report()}, (copied(2),)), ["onprem"]),
+    "a copy that differs": (Copies({"onprem": report(), "cloud": report(sha="bb")}), ["onprem"]),
     "a copy that has changed since": (
-        datasets.Copies({"onprem": report(), "cloud": report(sha="bb")}, (copied(),)), ["onprem"],
+        Copies({"onprem": report(), "cloud": report(sha="bb")}, (copied(),)), ["onprem"],
     ),
     "a copy that its cluster reports": (
-        datasets.Copies({"onprem": report(), "cloud": report()}), ["cloud", "onprem"],
+        Copies({"onprem": report(), "cloud": report()}), ["cloud", "onprem"],
     ),
 }  # fmt: skip
 
@@ -193,13 +194,14 @@ TRIGGERS = {
 @pytest.mark.parametrize("name", TRIGGERS)
 def test_a_trigger_fires_for(name: str) -> None:
     given, found, expected = TRIGGERS[name]
-    assert triggers.matches(given, found) is expected
+    assert bool(owed_by_dataset(given, found)) is expected
 
 
 def test_a_triggered_job_is_named_by_dataset_and_version() -> None:
-    assert triggers.job_name(trigger(), complete()) == "p-anmo.1-v3"
-    assert triggers.job_name(trigger(template="p-{dataset}.{version}"), complete()) == "p-anmo.1.3"
-    job = triggers.make_job(trigger(), complete())
+    (owed,) = owed_by_dataset(trigger(), complete())
+    assert owed.name == "p-anmo.1-v3"
+    assert owed_by_dataset(trigger(template="p-{dataset}.{version}"), complete())[0].name == "p-anmo.1.3"
+    job = make_job(trigger(), owed)
     assert job.metadata.labels == {"atoll.dev/trigger": "t", "atoll.dev/dataset": "anmo.1"}
 
 
@@ -209,15 +211,16 @@ def test_a_template_that_fills_to_nonsense_is_refused_with_its_field() -> None:
     )
     broken = trigger(job={"name": "p", "spec": spec})
     with pytest.raises(InvalidInput, match=r"spec\.job\.spec: mountPath /a is used twice"):
-        triggers.make_job(broken, complete())
+        make_job(broken, owed_by_dataset(broken, complete())[0])
 
 
 def test_marks_remember_every_version_that_was_fired() -> None:
-    first = triggers.with_mark(complete(), "t")
-    assert triggers.fired_versions(first, "t") == (3,)
-    second = triggers.with_mark(first.model_copy(update={"status": DatasetStatus(version=4)}), "t")
-    assert triggers.fired_versions(second, "t") == (3, 4)
-    assert triggers.fired_versions(second, "other") == ()
+    marked = complete()
+    for version in (1, 3, 4, 5, 7):
+        marked = with_mark(marked, "t", Firing("j", {}, marked, version))
+    assert fired_versions(marked, "t") == (1, 3, 4, 5, 7)
+    assert marked.metadata.annotations["trigger.atoll.dev/t"] == "1,3-5,7"
+    assert fired_versions(marked, "other") == ()
 
 
 # --- jobs and queues
@@ -286,12 +289,12 @@ def test_a_finished_transfer_stays_and_a_namesakes_report_is_not_its_own() -> No
     old = TransferReport(
         namespace="lab", transfer="t", phase="Failed", started_at=ago(90), finished_at=ago(60), at=ago(60)
     )
-    assert transfers.plan_status(new, old).phase == "Pending"
+    assert transfers.plan_status(new, old, NOW).phase == "Pending"
     done = old.model_copy(update={"phase": "Succeeded", "finished_at": NOW + timedelta(seconds=9)})
-    finished = new.model_copy(update={"status": transfers.plan_status(new, done)})
+    finished = new.model_copy(update={"status": transfers.plan_status(new, done, NOW)})
     assert finished.status.phase == "Succeeded"
     again = done.model_copy(update={"phase": "Copying"})
-    assert transfers.plan_status(finished, again) == finished.status
+    assert transfers.plan_status(finished, again, NOW) == finished.status
 
 
 # --- policies

@@ -378,3 +378,11 @@ def test_a_tasks_manifest_tells_it_its_number_its_limit_and_its_grace() -> None:
     assert (spec["backoffLimitPerIndex"], "activeDeadlineSeconds" in spec) == (0, False)
     assert (pod["activeDeadlineSeconds"], pod["terminationGracePeriodSeconds"]) == (3600, 90)
     assert [variable["name"] for variable in pod["containers"][0]["env"]] == ["ATOLL_TASK", "ATOLL_TASKS"]
+
+
+def test_a_run_that_is_made_as_starting_is_ordered_without_another_status() -> None:
+    """The scheduler makes a run that waits for no input so: the order is written, and the run is as it was."""
+    made = run(phase="Starting", observed_generation=1)
+    plan = plan_run(scope(run=made), NOW)
+    assert plan.order is not None
+    assert plan.status == made.status

@@ -13,7 +13,7 @@ from typing import Any
 from atoll.federation.errors import InvalidInput
 from atoll.federation.placement.demand import duration_of_job, pods_of_job
 from atoll.federation.resources import Job, JobSpec, Kind, Resource, Trigger
-from atoll.federation.resources.trigger import job_spec
+from atoll.federation.resources.trigger import SAMPLE, job_spec
 from atoll.federation.resources.validation import FieldProblem, changed_immutable, parse, status_problems
 from atoll.hub.references import Existing, missing
 from atoll.kubeapi.errors import Cause
@@ -91,7 +91,7 @@ def _demand(resource: Resource) -> tuple[Cause, ...]:
         case Job():
             return _unreadable(resource.spec, "spec")
         case Trigger():
-            return _unreadable(job_spec(resource.spec.job, "sample", 1), "spec.job.spec")
+            return _unreadable(job_spec(resource.spec.job, SAMPLE), "spec.job.spec")
     return ()
 
 

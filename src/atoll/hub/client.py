@@ -24,6 +24,7 @@ from atoll.federation.resources import (
     resolve,
 )
 from atoll.hub.following import Follower
+from atoll.hub.parsing import Parsed
 from atoll.kubeapi import errors as api
 from atoll.kubeapi.cache import Entry
 from atoll.kubeapi.reading import key_prefix
@@ -32,8 +33,6 @@ from atoll.kubeapi.store import Store
 
 R = TypeVar("R", bound=Resource)
 FIELD_MANAGER = "atoll-hub"
-# A parsed object takes some 10 KB: this bounds them to about 100 MB. Where more are read in turn, each is parsed anew.
-_MOST_KNOWN = 10_000
 # Looking into one object takes some 20 µs.
 _GLANCES_AT_ONCE = 500
 _ENDS: Mapping[type[Resource], Collection[str]] = {Job: FINISHED_JOB_PHASES, Run: FINISHED_RUN_PHASES}
@@ -115,7 +114,7 @@ class Client:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: dict[str, tuple[int, Resource]] = {}
+        self._parsed = Parsed(store.cache.recent)
         self._glances: dict[type[Resource], dict[str, _Glance]] = {}
         self._types: dict[type[Resource], ResourceType] = {}  # asked for at every read
 
@@ -131,37 +130,21 @@ class Client:
             found = self._types[model] = _type_of(self._store.registry, model)
         return found
 
-    def _parsed(self, model: type[R], entry: Entry) -> R:
-        """Parse an object once per revision: controllers and the scheduler read the same ones again and again."""
-        revision, known = self._known.get(entry.key, (0, None))
-        if known is None or revision != entry.revision:
-            known = model.model_validate(entry.decode())
-        assert isinstance(known, model)
-        self._remember(entry.key, entry.revision, known)
-        return known
-
-    def _remember(self, key: str, revision: int, known: Resource) -> None:
-        self._known.pop(key, None)
-        if len(self._known) >= _MOST_KNOWN:
-            del self._known[next(iter(self._known))]
-        self._known[key] = (revision, known)
-
     def _stored(self, model: type[R], obj: Object) -> R:
         """Parse what a write gave back; who watches the kind sees the same in a moment."""
         metadata, rt = obj["metadata"], self.type_of(model)
-        key, revision = rt.key(metadata.get("namespace"), metadata["name"]), metadata["resourceVersion"]
-        known_at, known = self._known.get(key, (0, None))
-        if known is None or str(known_at) != revision:  # mostly a watch was faster
+        key, revision = rt.key(metadata.get("namespace"), metadata["name"]), int(metadata["resourceVersion"])
+        known = self._parsed.peek(model, key, revision)
+        if known is None:  # mostly a watch was faster
             known = model.model_validate(obj)
-            self._remember(key, int(revision), known)
-        assert isinstance(known, model)
+            self._parsed.remember(key, revision, known)
         return known
 
     async def get(self, model: type[R], namespace: str | None, name: str) -> R | None:
         """Read one object; None if it does not exist."""
         rt = self.type_of(model)
         entry = self._store.cache.get(rt.prefix, rt.key(namespace, name))
-        return self._parsed(model, entry) if entry is not None else None
+        return self._parsed.of(model, entry) if entry is not None else None
 
     async def list_unfinished(self, model: type[R], ends: Collection[str]) -> list[R]:
         """Read all objects of a kind whose phase is none of `ends`, ordered by key.
@@ -175,7 +158,7 @@ class Client:
                 await asyncio.sleep(0)
             entry = bucket.entries.get(key)  # it may be gone by now
             if entry is not None and self._glance(model, entry).phase not in ends:
-                found.append(self._parsed(model, entry))
+                found.append(self._parsed.of(model, entry))
         for key in glances.keys() - bucket.entries.keys() if len(glances) > len(bucket.entries) else ():
             del glances[key]
         return found
@@ -203,13 +186,16 @@ class Client:
         rt = self.type_of(model)
         bucket = self._store.cache.bucket(rt.prefix)
         keys = bucket.keys(key_prefix(rt, namespace) + name_prefix)
-        return [self._parsed(model, bucket.entries[key]) for key in keys]
+        return [self._parsed.of(model, bucket.entries[key]) for key in keys]
 
     async def create(self, resource: R) -> R:
-        """Create an object. Conflict if one of that name exists."""
+        """Create an object, with its status if that says anything yet. Conflict if one of that name exists."""
         with translated():
             created = await self._store.create(
-                self.type_of(type(resource)), resource.wire(), field_manager=FIELD_MANAGER
+                self.type_of(type(resource)),
+                resource.wire(),
+                field_manager=FIELD_MANAGER,
+                takes_status=resource.says_a_status,
             )
         return self._stored(type(resource), created)
 
@@ -226,7 +212,7 @@ class Client:
         rt, metadata = self.type_of(type(resource)), resource.metadata
         entry = self._store.cache.get(rt.prefix, rt.key(metadata.namespace, metadata.name))
         if entry is not None and str(entry.revision) == metadata.resource_version:
-            stored = self._parsed(type(resource), entry)
+            stored = self._parsed.of(type(resource), entry)
             if stored.has_status_of(resource):
                 return stored
         with translated():
@@ -242,17 +228,17 @@ class Client:
 
     def _seen(self, rt: ResourceType, model: type[R], entry: Entry, *, is_gone: bool) -> Seen[R]:
         if is_gone:
-            self._known.pop(entry.key, None)
+            self._parsed.forget(entry.key)
             return Seen(_key_of(rt, entry), is_gone=True, parse=lambda: model.model_validate(entry.decode()))
         return Seen(
             _key_of(rt, entry),
-            parse=lambda: self._parsed(model, entry),
+            parse=lambda: self._parsed.of(model, entry),
             ended=lambda: self._has_ended(model, entry),
         )
 
-    def follow(self, model: type[Resource]) -> Follower:
-        """Follow a kind's objects by what has changed between two looks, undecoded; the first look gives all."""
-        return Follower(self._store.cache, self.type_of(model).prefix)
+    def follow(self, model: type[R]) -> Follower[R]:
+        """Follow a kind's objects by what has changed between two looks; the first look gives all."""
+        return Follower(self._store.cache, self.type_of(model).prefix, model, self._parsed)
 
     async def watch(self, model: type[R]) -> AsyncIterator[Seen[R]]:
         """Show every live object between a begin and an end mark, then every object that changes or goes; for ever.
@@ -263,7 +249,7 @@ class Client:
         while True:
             yield Seen(mark="begin")
             try:
-                async for deltas in self._store.deltas(rt, bookmarks=True, send_initial=True):
+                async for deltas in self._store.deltas(rt, marks_initial=True, send_initial=True):
                     for delta in deltas:
                         if delta.ends_initial:
                             yield Seen(mark="end")

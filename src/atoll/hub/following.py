@@ -2,30 +2,37 @@
 
 Owns the position of one reader in the watch cache's history, and the names that are due. It holds no object, and equal
 names merge: who is far behind has a name for each object that changed, not one for each change. It must not know what
-the objects mean.
+the objects mean; what it decodes or parses for a reader, it shares with others.
 """
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from typing import Generic, TypeVar
 
+from atoll.federation.resources import Resource
+from atoll.hub.parsing import Parsed
 from atoll.kubeapi.cache import Bucket, Entry, WatchCache
 from atoll.kubeapi.errors import Gone
+from atoll.kubeapi.resource import Object
+
+R = TypeVar("R", bound=Resource)
 
 # Looking into one object takes some 20 µs; others have their turn after so many.
 _AT_ONCE = 250
 
 
-class Follower:
+class Follower(Generic[R]):
     """Follows the objects of one kind.
 
     A look gives names, and each object as it is when its turn comes: never an older state than was given before. What
     was not looked at because the reader failed is given again.
     """
 
-    def __init__(self, cache: WatchCache, prefix: str) -> None:
+    def __init__(self, cache: WatchCache, prefix: str, model: type[R], parsed: Parsed) -> None:
         """Know nothing yet: the first look gives every object."""
         self._cache, self._prefix = cache, prefix
+        self._model, self._parsed = model, parsed
         self._bucket: Bucket | None = None
         self._cursor = 0
         self._due: OrderedDict[str, None] = OrderedDict()
@@ -34,6 +41,18 @@ class Follower:
     def entry(self, name: str) -> Entry | None:
         """Give the object of a name (`namespace/name`) as it is now; None if there is none."""
         return self._cache.get(self._prefix, self._prefix + name)
+
+    def look(self, entry: Entry) -> Object:
+        """Give an entry decoded, for reading only: other readers have the same value."""
+        return self._cache.recent.look(entry)
+
+    def parse(self, entry: Entry) -> R:
+        """Give an entry as an object of its kind, which other readers have, too."""
+        return self._parsed.of(self._model, entry)
+
+    def peek(self, entry: Entry) -> R | None:
+        """Give the same if another reader has parsed it. In any thread."""
+        return self._parsed.peek(self._model, entry.key, entry.revision)
 
     def names(self, prefix: str) -> list[str]:
         """Name the objects whose names begin so, in order."""

@@ -5,6 +5,7 @@ Owns names and labels: closed label values, no ids and no error text.
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from math import nan
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -32,6 +33,8 @@ class Metrics:
             ["controller"],
             registry=self._registry,
         )
+        # Prometheus' client checks the labels at each look, which costs more than to count.
+        self._counts, self._times = cache(self._reconciles.labels), cache(self._seconds.labels)
         self._is_leader = Gauge(
             "atoll_hub_leader", "1 while this hub runs the controllers, else 0.", registry=self._registry
         )
@@ -57,8 +60,8 @@ class Metrics:
 
     def reconciled(self, controller: str, result: str, seconds: float) -> None:
         """Count one reconcile."""
-        self._reconciles.labels(controller, result).inc()
-        self._seconds.labels(controller).observe(seconds)
+        self._counts(controller, result).inc()
+        self._times(controller).observe(seconds)
 
     def leads(self, is_leader: bool) -> None:
         """Say whether this hub leads."""

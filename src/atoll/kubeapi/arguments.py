@@ -13,7 +13,7 @@ from atoll.kubeapi.writing import Admit, FieldValidation
 
 
 class WriteArguments(TypedDict, total=False):
-    """The options of every write."""
+    """The options of every write; see WriteOptions."""
 
     subresource: str
     dry_run: bool
@@ -22,6 +22,7 @@ class WriteArguments(TypedDict, total=False):
     force: bool
     warn: Callable[[str], None]
     admit: Admit
+    takes_status: bool
 
 
 class ListArguments(TypedDict, total=False):
@@ -41,6 +42,7 @@ class WatchArguments(TypedDict, total=False):
 
     `resource_version`: empty or "0" begins with the current state as ADDED events, a number continues after it.
     `send_initial`: True sends the current state and then a bookmark that ends it; False sends none of it.
+    `marks_initial`: sends that bookmark where no others are wanted: it costs nothing while the watch is quiet.
     """
 
     label_selector: str
@@ -48,6 +50,7 @@ class WatchArguments(TypedDict, total=False):
     resource_version: str
     bookmarks: bool
     send_initial: bool | None
+    marks_initial: bool
 
 
 class DeleteArguments(TypedDict, total=False):

@@ -21,6 +21,7 @@ import orjson
 
 from atoll.kubeapi.errors import Cause, Gone, Timeout, Unavailable
 from atoll.kubeapi.packing import Packer, Packing
+from atoll.kubeapi.recent import Recent
 from atoll.kubeapi.resource import Object
 from atoll.kubeapi.storage import Change, Storage, Synced
 
@@ -215,6 +216,7 @@ class WatchCache:
         self._synced = asyncio.Event()
         self._waiting: dict[asyncio.Future[None], int] = {}  # readers, and the revisions that they wait for
         self._floor = 0
+        self.recent = Recent()
         self.revision = 0
         self.is_closed = False
 

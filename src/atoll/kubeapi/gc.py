@@ -13,7 +13,8 @@ from atoll.kubeapi.deletion import FOREGROUND, ORPHAN, Propagation
 from atoll.kubeapi.errors import ApiError, Conflict, Gone, NotFound
 from atoll.kubeapi.owner_graph import Node, Owner, OwnerGraph
 from atoll.kubeapi.resource import Object, ResourceType
-from atoll.kubeapi.store import Store, WatchEvent
+from atoll.kubeapi.store import Store
+from atoll.kubeapi.watching import Delta
 
 log = logging.getLogger(__name__)
 
@@ -65,27 +66,28 @@ class GarbageCollector:
             self._begin(rt)
             unseen = {node.uid for node in self._graph.of_type(rt)}
             try:
-                async for event in self._store.watch(rt, send_initial=True, bookmarks=True):
-                    self._take(rt, event, unseen)
+                async for deltas in self._store.deltas(rt, send_initial=True, marks_initial=True):
+                    for delta in deltas:
+                        self._take(rt, delta, unseen)
             except Gone:
                 log.info("collector fell behind; reading all objects again", extra={"resource": rt.plural})
             except ApiError:
                 log.warning("collector could not watch", extra={"resource": rt.plural}, exc_info=True)
             await asyncio.sleep(_RETRY_SECONDS)
 
-    def _take(self, rt: ResourceType, event: WatchEvent, unseen: set[str]) -> None:
-        if event.type == "BOOKMARK":
+    def _take(self, rt: ResourceType, delta: Delta, unseen: set[str]) -> None:
+        if delta.entry is None:
             for uid in unseen:  # what was known before and is not in the initial state went meanwhile
                 self._enqueue(self._graph.drop(uid))
             unseen.clear()
             self._end(rt)
             return
-        node = Node.of(rt, event.object)
+        node = Node.of(rt, self._store.cache.recent.look(delta.entry))
         unseen.discard(node.uid)
-        if event.type == "MODIFIED" and node == self._graph.get(node.uid) and node.uid not in self._refused:
+        if delta.type == "MODIFIED" and node == self._graph.get(node.uid) and node.uid not in self._refused:
             return  # its status was written, mostly: nothing that is decided here follows from that
         self._refused.discard(node.uid)
-        self._enqueue(self._graph.drop(node.uid) if event.type == "DELETED" else self._graph.put(node))
+        self._enqueue(self._graph.drop(node.uid) if delta.type == "DELETED" else self._graph.put(node))
 
     def _enqueue(self, uids: set[str]) -> None:
         for uid in uids - self._queued:

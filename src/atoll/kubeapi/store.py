@@ -141,7 +141,8 @@ class Store:
         if send_initial is None:
             start = From(revision, initial=revision == 0)
         elif send_initial:
-            start = From(0, initial=True, marks_end_of_initial=options.get("bookmarks", False))
+            is_marked = options.get("bookmarks", False) or options.get("marks_initial", False)
+            start = From(0, initial=True, marks_end_of_initial=is_marked)
         else:
             start = From(revision or self.cache.revision)
         scope = Scope(rt.prefix, key_prefix(rt, namespace), selector)
@@ -196,7 +197,8 @@ class Store:
         async def attempt(entry: Entry | None) -> Object | None:
             if entry is None:
                 return await self._apply_new(writer, config)
-            return await self._finish(writer, entry, writer.applied(rt.decode(entry.raw), config))
+            live = rt.decode(entry.raw)
+            return await self._finish(writer, entry, live, changed=writer.applied(live, config))
 
         return await self._settle(rt, namespace, name, attempt)
 
@@ -283,7 +285,8 @@ class Store:
         async def attempt(entry: Entry | None) -> Object | None:
             if entry is None:
                 raise writer.rt.not_found(name)
-            return await self._finish(writer, entry, change(writer.rt.decode(entry.raw)))
+            live = writer.rt.decode(entry.raw)
+            return await self._finish(writer, entry, live, changed=change(live))
 
         return await self._settle(writer.rt, namespace, name, attempt)
 
@@ -317,9 +320,9 @@ class Store:
             key = writer.rt.key(config["metadata"].get("namespace"), name)
             raise RevisionConflict(key, None) from None
 
-    async def _finish(self, writer: Writer, entry: Entry, changed: Object) -> Object | None:
-        """Write what an update came to, or remove what nobody holds any more; None if nothing changed."""
-        if changed == writer.rt.decode(entry.raw):
+    async def _finish(self, writer: Writer, entry: Entry, live: Object, *, changed: Object) -> Object | None:
+        """Write what an update of `live` came to, or remove what nobody holds any more; None if nothing changed."""
+        if changed == live:
             return None
         kept = None if deletion.is_finished(changed) else changed
         await self._write(entry, kept, dry_run=writer.options.dry_run)

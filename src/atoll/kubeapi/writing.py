@@ -41,6 +41,7 @@ class WriteOptions:
     """The options of one write.
 
     `warn` hears what was taken but should be changed; `admit` sees what is right by the kind's rules, and may refuse.
+    `takes_status` lets a create store the status, too: for who makes and owns it in this process. No client may.
     """
 
     subresource: str = ""
@@ -50,6 +51,7 @@ class WriteOptions:
     force: bool = False
     warn: Callable[[str], None] = _unheard
     admit: Admit = _admitted
+    takes_status: bool = False
 
 
 def strict_decoding(rt: ResourceType, faults: Sequence[str]) -> str:
@@ -141,7 +143,7 @@ class Writer:
 
     def _new(self, draft: Object) -> Object:
         obj = _copy(draft)
-        if self.rt.has_status:
+        if self.rt.has_status and not self.options.takes_status:
             obj.pop("status", None)
         metadata.stamp_new(self.rt, obj, uid=self._new_uid(), now=self._now)
         obj["metadata"].pop("managedFields", None)

@@ -84,10 +84,26 @@ class ClusterDepartureController(_Departing):
         context = self._context
         return (
             Objects(context.client, Cluster, own_key),
-            Objects(context.client, Run, _cluster_of, skips_ended=True),
-            Messages(context.desired, _order_key),
-            Messages(context.observed, _report_key),
+            Objects(context.client, Run, self._cluster_of, skips_ended=True),
+            Messages(context.desired, self._order_key),
+            Messages(context.observed, self._report_key),
         )
+
+    async def _cluster_of(self, run: Run) -> Iterable[Key]:
+        return await self._if_on_its_way(run.spec.cluster)
+
+    async def _order_key(self, path: Path) -> Iterable[Key]:
+        is_order = path.kind == "cluster" and path.rest != STORE_MARK
+        return await self._if_on_its_way(path.member) if is_order else []
+
+    async def _report_key(self, path: Path) -> Iterable[Key]:
+        is_farewell = path.kind == "cluster" and path.topic == FAREWELL
+        return await self._if_on_its_way(path.member) if is_farewell else []
+
+    async def _if_on_its_way(self, name: str) -> Iterable[Key]:
+        """Give the key of a cluster that goes or is gone; of one that stays, nothing that happens there matters."""
+        cluster = await self._context.client.get(Cluster, None, name)
+        return [("", name)] if cluster is None or _is_leaving(cluster) else []
 
     async def reconcile(self, key: Key) -> Outcome:
         """Bring one deleted cluster a step closer to its end."""
@@ -167,15 +183,3 @@ def _is_leaving(member: Cluster | Gateway) -> bool:
 
 def _farewell(cluster: str) -> Path:
     return Path("cluster", cluster, f"{FAREWELL}/{FAREWELL_KEY}")
-
-
-async def _cluster_of(run: Run) -> Iterable[Key]:
-    return [("", run.spec.cluster)]
-
-
-async def _order_key(path: Path) -> Iterable[Key]:
-    return [("", path.member)] if path.kind == "cluster" and path.rest != STORE_MARK else []
-
-
-async def _report_key(path: Path) -> Iterable[Key]:
-    return [("", path.member)] if path.kind == "cluster" and path.topic == FAREWELL else []

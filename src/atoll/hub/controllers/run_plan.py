@@ -163,7 +163,10 @@ def _is_there(scope: RunScope, given: Input) -> bool:
         return False
     if dataset.status.complete and dataset.status.version == version:
         return any((replica.cluster, replica.version) == (cluster, version) for replica in dataset.status.replicas)
-    # Replicas tell of the current version only; older ones, and one that still grows, are at home.
+    listed = next((each for each in dataset.status.versions if each.version == version and each.complete), None)
+    if listed is not None and listed.clusters:
+        return cluster in listed.clusters
+    # One that still grows is at home, and so is an older one that no mover tells of.
     return dataset.spec.home == cluster and dataset.status.version >= version
 
 

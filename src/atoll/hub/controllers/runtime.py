@@ -1,6 +1,6 @@
 """The controller runtime: turns changes into keys and keys into reconciles.
 
-Owns the guarantees of STYLE.md, "A controller": one run per key at a time, equal keys merge, failures come back with
+Owns what every controller may rely on: one run per key at a time, equal keys merge, failures come back with
 backoff and jitter, cancellation is clean. It must not know any kind.
 """
 
