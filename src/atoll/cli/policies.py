@@ -12,6 +12,7 @@ from atoll.cli.policy_files import read_folder
 from atoll.cli.tables import print_table
 from atoll.federation.errors import InvalidInput
 from atoll.federation.resources import ClusterPolicyStatus, PolicySet
+from atoll.federation.resources.policyset_proof import RUNGS, PolicyProof
 
 
 def validate(path: Path) -> None:
@@ -37,11 +38,11 @@ def show_status(api: Api, name: str | None, output: Output) -> bool:
     if output in (Output.JSON, Output.YAML, Output.NAME):
         print_objects(answer, output, ref)
     elif sets:
-        print_table(("POLICYSET", "CLUSTER", "PHASE", "COMMIT", "OBJECTS", "HEALED", "PROVEN", "MESSAGE"), _rows(sets))
+        print_table(_WIDE if output is Output.WIDE else _COLUMNS, _rows(sets, is_wide=output is Output.WIDE))
     else:
         hint("no policy set found")
-    for one in sets if output is Output.TABLE else []:
-        for line in _rollout(one):
+    for one in sets if output in (Output.TABLE, Output.WIDE) else []:
+        for line in (*_uniformity(one), *_rollout(one)):
             hint(line)
     problems = [problem for one in sets for problem in _source_problems(one)]
     for problem in problems:
@@ -49,13 +50,34 @@ def show_status(api: Api, name: str | None, output: Output) -> bool:
     return not problems and all(cluster.phase == "Applied" for one in sets for cluster in one.status.clusters)
 
 
-def _rows(sets: list[PolicySet]) -> Iterator[tuple[object, ...]]:
+_COLUMNS = ("POLICYSET", "CLUSTER", "PHASE", "COMMIT", "RUNG", "NODES", "PROVEN", "MESSAGE")
+_WIDE = (*_COLUMNS[:-2], *(rung.upper() for rung in RUNGS), "OBJECTS", "HEALED", "MESSAGE")
+
+
+def _rows(sets: list[PolicySet], *, is_wide: bool) -> Iterator[tuple[object, ...]]:
     for one in sets:
         for held in one.status.clusters:
-            message = held.message or _drift(held)
-            proven = age(held.last_proven_at)
-            commit, healed = held.commit[:12], held.drift_healed
-            yield one.metadata.name, held.cluster, held.phase, commit, held.objects, healed, proven, message
+            proof = held.proof or PolicyProof()
+            times = {rung: getattr(proof.proven_at, rung.lower()) for rung in RUNGS}
+            nodes = f"{proof.realized_nodes}/{proof.nodes}" if proof.nodes else ""
+            name, where = one.metadata.name, (held.cluster, held.phase, held.commit[:12])
+            proven = times[proof.rung] if proof.rung is not None else held.last_proven_at
+            ages = (*map(age, times.values()), held.objects, held.drift_healed) if is_wide else (age(proven),)
+            yield name, *where, proof.rung or "", nodes, *ages, _message(held, proof)
+
+
+def _message(held: ClusterPolicyStatus, proof: PolicyProof) -> str:
+    widened = f"Widened by {', '.join(held.widened_by)}" if held.widened_by else ""
+    return held.message or widened or proof.reason or _drift(held)
+
+
+def _uniformity(one: PolicySet) -> Iterator[str]:
+    """Tell whether the set is proven to be the same everywhere, which is what a policy for many clusters is for."""
+    rungs = {held.proof.rung for held in one.status.clusters if held.proof is not None}
+    if one.status.uniform:
+        yield f"policyset/{one.metadata.name}: uniform: every cluster is {rungs.pop()} at {one.status.commit[:12]}"
+    elif one.status.clusters:
+        yield f"policyset/{one.metadata.name}: not uniform: clusters differ in commit or rung, or one has proven none"
 
 
 def _drift(held: ClusterPolicyStatus) -> str:

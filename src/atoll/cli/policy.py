@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from atoll.cli.choosing import HubChoice, chooses_hub
-from atoll.cli.options import DryRun, ObjectFormat, ObjectOutput, Output, RecordFormat, RecordOutput
+from atoll.cli.options import DryRun, Output, OutputFormat, RecordFormat, RecordOutput
 
 if TYPE_CHECKING:
     from atoll.cli.api import Api
@@ -189,7 +189,7 @@ def _hub_of(hub: HubChoice, policyset: str | None) -> Iterator["Api | None"]:
 
 @app.command()
 @chooses_hub
-def status(name: Name = None, output: ObjectFormat = ObjectOutput.TABLE, *, hub: HubChoice) -> None:
+def status(name: Name = None, output: OutputFormat = Output.TABLE, *, hub: HubChoice) -> None:
     """Show what each cluster holds of each policy set, and the last change by hand.
 
     Exit 3 if a cluster does not hold it, or if Git could not be read.
@@ -202,7 +202,7 @@ def status(name: Name = None, output: ObjectFormat = ObjectOutput.TABLE, *, hub:
     from atoll.cli.hub import connect
 
     with connect(hub) as api:
-        held = policies.show_status(api, name, Output(output))
+        held = policies.show_status(api, name, output)
     if not held:
         raise typer.Exit(3)
 

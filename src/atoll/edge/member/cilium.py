@@ -23,9 +23,13 @@ TIMEOUT_SECONDS = 10.0
 SHORTEST_POLL_SECONDS = 5.0
 _FIRST_RETRY_SECONDS = 0.25
 _STATUS, _HEALTH = "/v1/healthz", "/v1beta/status"
+_POLICY, _ENDPOINTS, _SELECTORS = "/v1/policy", "/v1/endpoint", "/v1/policy/selectors"
 _SWITCHES = {
     _STATUS: "allow GetHealthz in --enable-cilium-api-server-access",
     _HEALTH: "allow GetStatus in --enable-cilium-health-api-server-access",
+    _POLICY: "allow GetPolicy in --enable-cilium-api-server-access",
+    _ENDPOINTS: "allow GetEndpoint in --enable-cilium-api-server-access",
+    _SELECTORS: "allow GetPolicySelectors in --enable-cilium-api-server-access",
 }
 
 
@@ -35,8 +39,8 @@ class CiliumAgent:
     def __init__(self, socket: Path, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         """Speak to an agent by its `cilium.sock`; the health API is the `health.sock` beside it, if there is one."""
         self._timeout_seconds = timeout_seconds
-        self._sockets = {_STATUS: socket, _HEALTH: socket.with_name("health.sock")}
-        self._clients = {path: _client(socket, timeout_seconds) for path, socket in self._sockets.items()}
+        self._sockets = dict.fromkeys(_SWITCHES, socket) | {_HEALTH: socket.with_name("health.sock")}
+        self._clients = {each: _client(each, timeout_seconds) for each in self._sockets.values()}
 
     async def close(self) -> None:
         """Close the connections."""
@@ -59,11 +63,35 @@ class CiliumAgent:
         """
         return await self._get(_HEALTH) if self._sockets[_HEALTH].exists() else None
 
+    async def policy(self) -> Any:
+        """Give the rules that the agent holds, with their revision; None where it serves them no more.
+
+        Raises:
+            Unavailable, Refused, Internal: as `status`.
+        """
+        return await self._get(_POLICY)
+
+    async def endpoints(self) -> Any:
+        """Give the node's endpoints; None if it has none.
+
+        Raises:
+            Unavailable, Refused, Internal: as `status`.
+        """
+        return await self._get(_ENDPOINTS)
+
+    async def selectors(self) -> Any:
+        """Give the selectors of all peers, each with the identities that it means now; None if there is none.
+
+        Raises:
+            Unavailable, Refused, Internal: as `status`.
+        """
+        return await self._get(_SELECTORS)
+
     async def _get(self, path: str) -> Any:
         """Ask until there is an answer that is not 429, for as long as may be waited."""
         delay = _FIRST_RETRY_SECONDS
         async with self._reaching(path):
-            while (response := await self._clients[path].get(path)).status_code == 429:
+            while (response := await self._clients[self._sockets[path]].get(path)).status_code == 429:
                 await asyncio.sleep(_asked_patience(response, delay))
                 delay *= 2
             if response.status_code == 404:

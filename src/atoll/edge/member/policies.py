@@ -6,10 +6,11 @@ Rules:
 2. Pruned are only objects of the set that Atoll itself has applied: a copy made by hand stays.
 3. A difference is drift if the object was applied from the very manifest that is ordered now; else it is the order
    that changed. Drift is put back at once, deletion included, unless the set only observes.
-4. Applied is claimed only of what is seen: while the API server cannot be asked the set is Failed and says so.
+4. Applied is claimed only of what is seen: while the API server cannot be asked the set is Failed and says so. What
+   is proven beyond that is proof/'s.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -20,6 +21,7 @@ from atoll.edge.member.desired import POLICYSETS, Orders
 from atoll.edge.member.errors import KindNotServed, is_passing
 from atoll.edge.member.objects import Kind, ObjectRef, digest_of, with_labels
 from atoll.edge.member.policy_objects import PolicyObjects
+from atoll.edge.member.proof.standing import Standing, Writes
 from atoll.edge.member.records import HeldObject, PolicyRecord, Records, SavedRef
 from atoll.edge.member.runs import Reports
 from atoll.edge.member.work import DONE, RequeueAfter, Result
@@ -83,10 +85,21 @@ class PolicyController:
         self._now = now
         self._owners: dict[tuple[Kind, str], str] = {}
         self._heals = Allowance(_HEALS, _HEALS_SECONDS)
+        self._standings: dict[str, Standing] = {}
+        self._standing_handler: Callable[[], None] = lambda: None
+        self.writes = Writes(now)
 
     def owner_of(self, kind: Kind, key: str) -> str | None:
         """Name the set that orders an object."""
         return self._owners.get((kind, key))
+
+    def on_standing(self, handler: Callable[[], None]) -> None:
+        """Call a handler when what stands of a set was looked at; it must not block."""
+        self._standing_handler = handler
+
+    def standings(self) -> Mapping[str, Standing]:
+        """Give what stands of each set just now, by the key of its report."""
+        return dict(self._standings)
 
     async def reconcile(self, name: str) -> Result:
         """Bring one set closer to its order, and report it."""
@@ -126,6 +139,7 @@ class PolicyController:
             }
         )
         self._records.put(order.name, record)
+        self._stand(order, policies, done)
         self._report(order, record, done)
         return done.result()
 
@@ -142,6 +156,7 @@ class PolicyController:
                 )
             if drift or known.get(ref) != digest:
                 await self._objects.hold(policy)
+                self.writes.note(policy, is_repair=drift is not None)
             done.held[ref] = digest
         except AtollError as error:
             done.fail(ref, error)
@@ -171,7 +186,8 @@ class PolicyController:
         """Report differences only; a difference keeps the time at which it was first seen."""
         done = _Pass()
         seen = {_identity(drift): drift for drift in record.drifts if not drift.healed}
-        for policy in self._policies(order, done):
+        policies = tuple(self._policies(order, done))
+        for policy in policies:
             ref = ObjectRef.of(policy.body)
             try:
                 drift = await self._objects.drift(policy)
@@ -184,6 +200,7 @@ class PolicyController:
                 done.fail(ref, error)
         record = record.model_copy(update={"drifts": tuple(done.drifts)[:_NEWEST_DRIFTS]})
         self._records.put(order.name, record)
+        self._stand(order, policies, done)
         self._report(order, record, done)
         return done.result()
 
@@ -194,6 +211,7 @@ class PolicyController:
         if not done.errors:
             self._records.delete(record.name)
             self._owners = {key: name for key, name in self._owners.items() if name != record.name}
+            self._standings.pop(_report_key(record.name), None)
             self._reports.forget(_report_key(record.name))
             return DONE
         return done.result()
@@ -222,6 +240,17 @@ class PolicyController:
             at=drift.at or self._now(),
             healed=healed,
         )
+
+    def _stand(self, order: PolicyOrder, policies: Sequence[Manifest], done: _Pass) -> None:
+        """Note what can be proven from now on."""
+        is_drifted = any(not drift.healed for drift in done.drifts)
+        why_not = done.message or ("it differs from what was ordered" if is_drifted else "")
+        key = _report_key(order.name)
+        old = self._standings.get(key)
+        # The same objects are kept, since what was read out of them is known by them.
+        same = old.policies if old is not None and old.policies == tuple(policies) else tuple(policies)
+        self._standings[key] = Standing(order.commit, same, why_not)
+        self._standing_handler()
 
     def _report(self, order: PolicyOrder, record: PolicyRecord, done: _Pass) -> None:
         is_drifted = any(not drift.healed for drift in done.drifts)

@@ -5,19 +5,22 @@ It decides nothing about orders or reports; a policy is a `policies.manifest.Man
 
 import asyncio
 from collections.abc import Callable, Iterable
+from datetime import datetime
 
 from atoll.edge.member import namespaces
 from atoll.edge.member.errors import KindNotServed
 from atoll.edge.member.informer import Informer
 from atoll.edge.member.kube import Kube
 from atoll.edge.member.objects import FIELD_MANAGER, Kind, Object, ObjectRef, Selection, was_applied_by
+from atoll.edge.member.proof.ladder import Live
 from atoll.federation.errors import Internal, NotFound
 from atoll.policies.drift import Drift, find_drift
 from atoll.policies.manifest import Manifest
 from atoll.policies.stamp import POLICYSET_LABEL, policyset_label
 
-# What a comparison reads; managedFields are read afresh when something differs.
-_METADATA = ("name", "namespace", "labels", "annotations")
+# What a comparison reads, and the proof; managedFields are read afresh when something differs.
+_METADATA = ("name", "namespace", "labels", "annotations", "uid")
+_VALID = "Valid"  # Cilium's own check of a policy (pkg/k8s/apis/cilium.io/v2 PolicyConditionValid)
 
 
 class PolicyObjects:
@@ -56,6 +59,16 @@ class PolicyObjects:
         informer.on_loss(self._doubt_handler)
         self._informers[kind] = informer
         self._unstarted.put_nowait(informer)
+
+    def live(self, ref: ObjectRef) -> Live | None:
+        """Give what the watch shows of an object's identity and of Cilium's own check; None if it shows no object."""
+        informer = self._informers.get(ref.kind)
+        found = informer.items.get(ref.key) if informer is not None else None
+        if found is None:
+            return None
+        said = found.get("status") or {}
+        is_valid = said["status"] == "True" if said else None
+        return Live(str(found["metadata"].get("uid", "")), is_valid, said.get("message", ""), said.get("at"))
 
     async def drift(self, policy: Manifest) -> Drift | None:
         """Compare the live object with the policy: what the watch shows as equal is believed, a difference read afresh.
@@ -129,4 +142,21 @@ class PolicyObjects:
 def _body(obj: Object) -> Object:
     metadata = {name: obj["metadata"][name] for name in _METADATA if name in obj["metadata"]}
     content = {name: obj[name] for name in ("apiVersion", "kind", "spec", "specs") if name in obj}
-    return content | {"metadata": metadata}
+    return content | {"metadata": metadata, "status": _checked(obj)}
+
+
+def _checked(obj: Object) -> Object:
+    """Give what Cilium's operator says of an object; empty if it has said nothing."""
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    for condition in conditions:
+        if condition.get("type") == _VALID:
+            at = _moment(condition.get("lastTransitionTime"))
+            return {"status": condition.get("status"), "message": str(condition.get("message", "")), "at": at}
+    return {}
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError:
+        return None

@@ -14,6 +14,7 @@ from atoll.federation.resources.base import (
     NonNegative,
     Resource,
 )
+from atoll.federation.resources.policyset_proof import PolicyProof
 from atoll.federation.resources.policyset_rollout import RolloutSpec, RolloutStatus
 
 RepositoryUrl = Annotated[
@@ -91,6 +92,13 @@ class ClusterPolicyStatus(Model):
     last_drift: str = ""
     last_drift_at: datetime | None = None
     last_proven_at: datetime | None = None
+    widened_by: tuple[str, ...] = Field(
+        default=(),
+        description="Policies beside the set's that may allow what it closes, with who wrote them; at most 10.",
+    )
+    proof: PolicyProof | None = Field(
+        default=None, description="What is proven of the commit there; unset: the agent has proven nothing yet."
+    )
 
 
 class PolicySetStatus(Model):
@@ -101,6 +109,9 @@ class PolicySetStatus(Model):
     manifests: NonNegative = 0
     rollout: RolloutStatus | None = Field(default=None, description="How far the newest commit has come; unset: never.")
     clusters: tuple[ClusterPolicyStatus, ...] = ()
+    uniform: bool = Field(
+        default=False, description="Whether every cluster has proven the same rung of the same, newest commit."
+    )
     conditions: tuple[Condition, ...] = ()
     observed_generation: int | None = None
 

@@ -7,6 +7,8 @@ from pydantic import Field
 
 from atoll.federation.resources.base import DnsLabel, Duration, LabelSelector, Model, NonNegative
 
+# What a cluster must have proven to hold a commit, as far as waves may ask for it.
+WaveProof = Literal["Applied", "Valid", "Realized"]
 RolloutPhase = Literal["Rolling", "Waiting", "AwaitingApproval", "Halted", "RolledBack", "Complete"]
 # The commit that somebody lets into the next waves; `atoll policy approve` writes it.
 APPROVED_ANNOTATION = "atoll.dev/approved-commit"
@@ -25,6 +27,9 @@ class Wave(Model):
     )
     approval: bool = Field(
         default=False, description="The wave begins only when `atoll policy approve` has named the commit."
+    )
+    proof: WaveProof = Field(
+        default="Applied", description="The rung that its clusters must have proven to count as holding the commit."
     )
 
 

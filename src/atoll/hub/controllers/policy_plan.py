@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from atoll.federation.bus.messages import DriftRecord, PolicyOrder, PolicyReport
 from atoll.federation.resources import Cluster, ClusterPolicyStatus, PolicySet
 from atoll.federation.resources.policyset import PolicyPhase
+from atoll.federation.resources.policyset_proof import PolicyProof, RungTimes
 from atoll.policies.bundle import Bundle
 from atoll.policies.compile import Compiled
 from atoll.policies.stamp import ORIGIN_ANNOTATION, stamp
@@ -69,8 +70,31 @@ def plan_cluster(view: ClusterView) -> ClusterPolicyStatus:
             "last_drift": _drift(newest) if newest is not None else old.last_drift,
             "last_drift_at": newest.at if newest is not None else old.last_drift_at,
             "last_proven_at": report.at,
+            "proof": _proof(old, report),
+            "widened_by": report.widened_by,
         }
     )
+
+
+def _proof(old: ClusterPolicyStatus, report: PolicyReport) -> PolicyProof | None:
+    """Give what is proven now; a rung that an agent has not proven again since it began keeps its time."""
+    if report.proof is None or old.proof is None or old.commit != report.commit:
+        return report.proof
+    known = old.proof.proven_at.model_dump(exclude_none=True)
+    again = report.proof.proven_at.model_dump(exclude_none=True)
+    return report.proof.model_copy(update={"proven_at": RungTimes.model_validate(known | again)})
+
+
+def widened(rows: Sequence[ClusterPolicyStatus]) -> str:
+    """Tell, of each cluster, which policies beside the set's may allow what it closes; empty if none does."""
+    return "; ".join(f"{row.cluster}: Widened by {', '.join(row.widened_by)}" for row in rows if row.widened_by)
+
+
+def is_uniform(rows: Sequence[ClusterPolicyStatus], commit: str) -> bool:
+    """Tell whether every cluster has proven the same rung of the newest commit."""
+    rungs = {row.proof.rung if row.proof is not None else None for row in rows}
+    is_held = all(row.phase == "Applied" and row.commit == commit for row in rows)
+    return is_held and len(rungs) == 1 and None not in rungs
 
 
 def _phase(view: ClusterView) -> tuple[PolicyPhase, str]:

@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 
 from atoll.federation.capacity import parse_duration
 from atoll.federation.resources import ClusterPolicyStatus
-from atoll.federation.resources.policyset_rollout import RolloutSpec, RolloutStatus
+from atoll.federation.resources.policyset_rollout import RolloutSpec, RolloutStatus, WaveProof
 
 _REST = "rest"
 _SHOWN = 3
+_VERBS: Mapping[WaveProof, str] = {"Applied": "hold", "Valid": "hold and check", "Realized": "realize"}
 # Nothing more becomes of a commit in these: a new one begins anew.
 _RESTING = ("Complete", "Halted", "RolledBack")
 
@@ -27,9 +28,12 @@ class Place:
     heard_since: datetime | None
     row: ClusterPolicyStatus | None
 
-    def holds(self, commit: str) -> bool:
-        """Say whether it has proven that it holds a commit."""
-        return self.row is not None and self.row.commit == commit and self.row.phase in ("Applied", "Drifted")
+    def holds(self, commit: str, proof: WaveProof) -> bool:
+        """Say whether it has proven that it holds a commit, as far as is asked for."""
+        row = self.row
+        if row is None or row.commit != commit or row.phase not in ("Applied", "Drifted"):
+            return False
+        return proof == "Applied" or (row.proof is not None and row.proof.is_at_least(proof))
 
     def fails(self, commit: str) -> bool:
         """Say whether it can be seen that it will not come to hold a commit that it was given."""
@@ -104,14 +108,15 @@ def _look(spec: RolloutSpec, status: RolloutStatus, places: Sequence[Place], *, 
     if status.phase == "AwaitingApproval":
         status = status.model_copy(update={"phase": "Rolling", "wave_began_at": now})
     mine = [p for p in places if p.heard_since is not None and wave_of(spec, p.labels) == index]
-    missing = [place for place in mine if not place.holds(status.commit)]
+    proof = spec.waves[index].proof if index < len(spec.waves) else "Applied"
+    missing = [place for place in mine if not place.holds(status.commit, proof)]
     if not missing:
         return _held(spec, status, now)
     patience = {place.cluster: _patience(spec, status, place, now) for place in missing}
     failed = [place for place in missing if place.fails(status.commit) or patience[place.cluster] <= 0]
     if failed and spec.waves:
         return _Look(_failed(spec, status, failed))
-    message = f"wave {name} waits for {_names([place.cluster for place in missing])} to hold it"
+    message = f"wave {name} waits for {_names([place.cluster for place in missing])} to {_VERBS[proof]} it"
     update = {"phase": "Rolling", "message": message, "wave_held_at": None}
     due = min((left for left in patience.values() if left > 0), default=None)
     return _Look(status.model_copy(update=update), due)
@@ -157,8 +162,11 @@ def _failed(spec: RolloutSpec, status: RolloutStatus, failed: Sequence[Place]) -
 
 def _reason(place: Place) -> str:
     row = place.row
-    said = f"{row.phase}: {row.message}" if row is not None and row.message else "does not hold it in time"
-    return f"{place.cluster} {said}"
+    if row is not None and row.message:
+        return f"{place.cluster} {row.phase}: {row.message}"
+    proof = row.proof if row is not None and row.phase == "Applied" else None
+    why = f": {proof.rung}: {proof.reason}" if proof is not None and proof.reason else ""
+    return f"{place.cluster} does not hold it in time{why}"
 
 
 def _given(spec: RolloutSpec, status: RolloutStatus, places: Iterable[Place]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from atoll.federation.resources import Cluster, ClusterPolicyStatus, PolicySet, 
 from atoll.federation.resources.policyset_rollout import APPROVED_ANNOTATION, RolloutSpec, RolloutStatus
 from atoll.hub.conditions import with_condition
 from atoll.hub.controllers.context import Context
-from atoll.hub.controllers.policy_plan import ClusterView, compile_order, healed, plan_cluster
+from atoll.hub.controllers.policy_plan import ClusterView, compile_order, healed, is_uniform, plan_cluster, widened
 from atoll.hub.controllers.policy_rollout import Place, Step, next_step
 from atoll.hub.controllers.policy_source import PolicyReader, Reading
 from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, RequeueAfter, Source, own_key
@@ -154,12 +154,21 @@ class PolicySetController:
             message=_why_not_ready(rows, reading),
             now=context.clock(),
         )
+        conditions = with_condition(
+            conditions,
+            "Widened",
+            bool(widened(rows)),
+            reason="PoliciesBeside" if widened(rows) else "NothingFound",
+            message=widened(rows),
+            now=context.clock(),
+        )
         status = old.model_copy(
             update={
                 "commit": bundle.commit if bundle is not None else old.commit,
                 "committed_at": bundle.committed_at if bundle is not None else old.committed_at,
                 "manifests": len(bundle.manifests) if bundle is not None else old.manifests,
                 "clusters": rows,
+                "uniform": bundle is not None and is_uniform(rows, bundle.commit),
                 "rollout": rollout or old.rollout,
                 "conditions": conditions,
                 "observed_generation": policyset.metadata.generation,

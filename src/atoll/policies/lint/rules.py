@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from atoll.policies.compile import Target, compile_for
+from atoll.policies.covering import covers
 from atoll.policies.identity import is_dropped
 from atoll.policies.lint.finding import LintFinding, Places
 from atoll.policies.manifest import KINDS, Manifest
 from atoll.policies.reading import read_rules
 from atoll.policies.reading.context import CLUSTER, NAMESPACE
-from atoll.policies.rules import Action, Labelled, NamedPort, Peer, Ports, Range, Rule, Term, Tier, Traffic
+from atoll.policies.rules import Action, Labelled, Peer, Rule, Term, Tier
 
 _POSITIVE = ("In", "Exists")
 
@@ -78,46 +79,11 @@ def _shadowed(rules: Sequence[Rule], places: Places) -> Iterator[LintFinding]:
     for rule in rules:
         if rule.action is not Action.ALLOW or rule.tier is not Tier.NORMAL or rule.peers == () or rule.traffic == ():
             continue
-        over = next((deny for deny in denies if _covers(deny, rule)), None)
+        over = next((deny for deny in denies if covers(deny, rule)), None)
         if over is not None:
             where = places.finding(over.source, "", "")
             message = f"allows nothing: {over.source.kind} {over.source.name} denies it all ({where.path}:{where.line})"
             yield places.finding(rule.source, "ShadowedByDeny", message)
-
-
-def _covers(deny: Rule, allow: Rule) -> bool:
-    return (
-        deny.direction is allow.direction
-        and _is_within(allow.subject, deny.subject)
-        and (deny.peers is None or (allow.peers is not None and all(_any_holds(p, deny.peers) for p in allow.peers)))
-        and (deny.traffic is None or (allow.traffic is not None and all(_is_said(t, deny) for t in allow.traffic)))
-    )
-
-
-def _any_holds(peer: Peer, among: Iterable[Peer]) -> bool:
-    return any(_is_within(peer, other) for other in among)
-
-
-def _is_within(inner: Peer, outer: Peer) -> bool:
-    """Tell whether all that one selects is surely selected by the other; in doubt no."""
-    if isinstance(inner, Labelled) and isinstance(outer, Labelled):
-        return set(outer.terms) <= set(inner.terms)
-    if isinstance(inner, Range) and isinstance(outer, Range) and inner.network.version == outer.network.version:
-        is_inside = inner.network.subnet_of(outer.network)  # type: ignore[arg-type]  # same version, as asked above
-        return is_inside and set(outer.exceptions) <= set(inner.exceptions)
-    return inner == outer
-
-
-def _is_said(traffic: Traffic, deny: Rule) -> bool:
-    return any(_speaks_of(other, traffic) for other in deny.traffic or ())
-
-
-def _speaks_of(outer: Traffic, inner: Traffic) -> bool:
-    if isinstance(outer, Ports) and isinstance(inner, Ports):
-        return inner.protocols <= outer.protocols and outer.first <= inner.first <= inner.last <= outer.last
-    if isinstance(outer, NamedPort) and isinstance(inner, NamedPort):
-        return inner.protocols <= outer.protocols and inner.name == outer.name
-    return outer == inner
 
 
 def _refused_by_cilium(manifests: Sequence[Manifest]) -> Iterator[LintFinding]:

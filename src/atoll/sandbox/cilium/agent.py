@@ -1,13 +1,14 @@
 """The stand-in Cilium agent of one simulated cluster: an ASGI application for a unix socket.
 
 Owns the routes of the agent API that Atoll reads; what they answer is in answers.py. One stands for the agents of all
-nodes. It reports endpoints and links truthfully and enforces nothing.
+nodes. It reports endpoints and links truthfully, and as realized what Cilium would have realized; it drops no packet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -22,6 +23,7 @@ from atoll.kubeapi.resource import Object
 from atoll.kubeapi.store import Store
 from atoll.sandbox.cilium import answers, health
 from atoll.sandbox.cilium.links import Link, Links
+from atoll.sandbox.cilium.policies import PolicyEngine, endpoint_policy, repository, selectors
 from atoll.sandbox.kinds.catalog import NAMESPACE, POD
 from atoll.sandbox.spec import ClusterSpec
 
@@ -39,8 +41,15 @@ class CiliumAgent:
         store: Store,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        agents: Mapping[str, CiliumAgent] = MappingProxyType({}),
     ) -> None:
-        """Report `links` to the other clusters of `mesh`, which may come and go, and the pods in `store`."""
+        """Report `links` to the other clusters of `mesh`, which may come and go, and the pods in `store`.
+
+        `agents` are those of the clusters that run, this one or not: from them identities come over links.
+        """
+        self._agents = agents
+        self._far: dict[str, dict[int, list[str]]] = {}  # identities of other clusters, as they were heard last
+        self.policies = PolicyEngine(spec, store)
         self._clock = clock
         self._spec = spec
         self._mesh = mesh
@@ -59,6 +68,8 @@ class CiliumAgent:
             Route("/v1/endpoint", self._endpoints),
             Route("/v1/endpoint/{id:int}", self._endpoint),
             Route("/v1/identity", self._identities),
+            Route("/v1/policy", self._policy),
+            Route("/v1/policy/selectors", self._selectors),
         ]
         return self._guarded(routes)
 
@@ -131,23 +142,63 @@ class CiliumAgent:
         return _json(answers.omit_empty(body))
 
     async def _endpoints(self, _: Request) -> Response:
-        found = [answers.endpoint(self._spec, pod) for pod in await self._pods()]
+        found = await self.endpoints("")
         return _json(found) if found else Response(status_code=404)
 
     async def _endpoint(self, request: Request) -> Response:
-        for pod in await self._pods():
-            endpoint = answers.endpoint(self._spec, pod)
+        for endpoint in await self.endpoints(""):
             if endpoint["id"] == request.path_params["id"]:
                 return _json(endpoint)
         return Response(status_code=404)
 
     async def _identities(self, _: Request) -> Response:
-        found = {}
-        for pod in await self._pods():
-            labels = answers.identity_labels(self._spec, pod)
-            found[answers.identity(self._spec, labels)] = labels
+        found = await self.own_identities()
         listed = [{"id": number, "labels": labels} for number, labels in sorted(found.items())]
         return _json(listed) if listed else Response(status_code=404)
+
+    async def _policy(self, _: Request) -> Response:
+        return _json(await self.held(self._spec.nodes[0].name))
+
+    async def _selectors(self, _: Request) -> Response:
+        return _json(await self.selectors(self._spec.nodes[0].name))
+
+    async def endpoints(self, node: str) -> list[dict[str, Any]]:
+        """Return the Endpoints of one node; of all nodes if it is empty."""
+        await self.policies.refresh()
+        namespaces, found = await self._namespace_labels(), []
+        for pod in await self._pods():
+            place = pod["spec"].get("nodeName", "")
+            if place == node or not node:
+                labels = answers.identity_labels(self._spec, pod, namespaces)
+                policy = endpoint_policy(self.policies.realized(place), labels)
+                found.append(answers.endpoint(self._spec, pod, labels, policy))
+        return found
+
+    async def held(self, _node: str) -> dict[str, Any]:
+        """Return the Policy that the agents hold."""
+        await self.policies.refresh()
+        return repository(self.policies.held)
+
+    async def selectors(self, node: str) -> list[dict[str, Any]]:
+        """Return the SelectorCache of the agent on one node."""
+        await self.policies.refresh()
+        for far, link in self._remotes():
+            if link.is_up and far.name in self._agents:
+                self._far[far.name] = await self._agents[far.name].own_identities()
+        known = await self.own_identities()
+        for identities in self._far.values():
+            known |= identities
+        return selectors(self.policies.realized(node), known, self._spec.cilium_version)
+
+    async def own_identities(self) -> dict[int, list[str]]:
+        """Return the labels of the identities that pods of this cluster have, by their numbers."""
+        namespaces = await self._namespace_labels()
+        labels = [answers.identity_labels(self._spec, pod, namespaces) for pod in await self._pods()]
+        return {answers.identity(self._spec, each): each for each in labels}
+
+    async def _namespace_labels(self) -> dict[str, Mapping[str, str]]:
+        listed = (await self._store.list(NAMESPACE)).items
+        return {each["metadata"]["name"]: each["metadata"].get("labels") or {} for each in listed}
 
     async def _pods(self) -> list[Object]:
         pods = (await self._store.list(POD)).items

@@ -133,34 +133,35 @@ def configuration(spec: ClusterSpec) -> dict[str, Any]:
     }
 
 
-def endpoint(spec: ClusterSpec, pod: Object) -> dict[str, Any]:
-    """Return the Endpoint of a running pod. No policy is realized: nothing is enforced here, and it says so."""
+def endpoint(spec: ClusterSpec, pod: Object, labels: Iterable[str], policy: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the Endpoint of a running pod with its identity's labels and what of policies it has realized."""
     metadata = pod["metadata"]
-    labels = identity_labels(spec, pod)
     return {
         "id": _number(metadata["uid"]),
         "status": {
             "state": "ready",
-            "identity": {"id": identity(spec, labels), "labels": labels},
+            "identity": {"id": identity(spec, labels), "labels": list(labels)},
             "external-identifiers": {
                 "k8s-namespace": metadata["namespace"],
                 "k8s-pod-name": metadata["name"],
                 "pod-name": f"{metadata['namespace']}/{metadata['name']}",
             },
             "networking": {"addressing": [{"ipv4": pod["status"].get("podIP", "")}]},
-            "policy": {"realized": {"policy-enabled": "none"}, "spec": {"policy-enabled": "none"}},
+            "policy": {"realized": policy, "spec": policy},
         },
     }
 
 
-def identity_labels(spec: ClusterSpec, pod: Object) -> list[str]:
-    """Return the labels that make a pod's security identity."""
+def identity_labels(spec: ClusterSpec, pod: Object, namespaces: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return the labels that make a pod's security identity; `namespaces` gives the labels of each namespace."""
     metadata = pod["metadata"]
     own = {f"k8s:{key}={value}" for key, value in (metadata.get("labels") or {}).items() if "kubernetes.io" not in key}
     account = pod["spec"].get("serviceAccountName", "default")
+    around = namespaces.get(metadata["namespace"], {})
     return sorted(
         {
             *own,
+            *(f"k8s:io.cilium.k8s.namespace.labels.{key}={value}" for key, value in around.items()),
             f"k8s:io.cilium.k8s.policy.cluster={spec.name}",
             f"k8s:io.cilium.k8s.policy.serviceaccount={account}",
             f"k8s:io.kubernetes.pod.namespace={metadata['namespace']}",

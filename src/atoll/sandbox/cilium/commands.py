@@ -26,6 +26,9 @@ def play(stand_ins: StandIns, agent: CiliumAgent) -> None:
                 ("cilium-agent", "cilium", "status", *_JSON): agent.status,
                 ("cilium-agent", "cilium-dbg", "status", *_JSON): agent.status,
                 ("cilium-agent", "cilium-health", "status", *_JSON): agent.probes,
+                ("cilium-agent", "cilium", "policy", "get", *_JSON): agent.held,
+                ("cilium-agent", "cilium", "policy", "selectors", *_JSON): agent.selectors,
+                ("cilium-agent", "cilium", "endpoint", "list", *_JSON): agent.endpoints,
             }
         ),
     )

@@ -52,6 +52,11 @@ class MeshPulse:
         self._proven: dict[str, datetime] = {}
         self._told: MeshReport | None = None
 
+    @property
+    def told(self) -> MeshReport | None:
+        """What was told last of links and settings; None before the first look."""
+        return self._told
+
     async def run(self, every_seconds: float, on_version: Callable[[str], None]) -> None:
         """Report until cancelled.
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from atoll.edge.member.cilium_pods import CILIUM_NAMESPACE
 from atoll.edge.member.errors import Refused
 from atoll.edge.member.mesh.config import read_certificates, read_config, read_peers
 from atoll.edge.member.objects import Kind, Object, ObjectRef
 from atoll.federation.errors import AtollError
 from atoll.federation.resources.mesh import MeshFacts
 
-CILIUM_NAMESPACE = "kube-system"
 REFRESH_SECONDS = 60.0
 _CONFIG_MAP, _SECRET = Kind("v1", "ConfigMap"), Kind("v1", "Secret")
 _PEERS = "cilium-clustermesh"

@@ -1,36 +1,23 @@
 """Where the agent's view of the mesh comes from: the socket of the node that it runs on, or commands in Cilium's pods.
 
-The commands are those that cilium-cli runs (k8s/client.go there): `cilium status`, `cilium-health status`, and
-`clustermesh-apiserver kvstoremesh-dbg status`. They need `list pods` and `get` and `create` of pods/exec in Cilium's
-namespace, which is as much as root on every node: they are run only where an operator has asked for it.
+The commands are `cilium status`, `cilium-health status`, and `clustermesh-apiserver kvstoremesh-dbg status`.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from itertools import islice
-from typing import Any, Protocol, TypeVar
-
-import orjson
+from typing import Protocol, TypeVar
 
 from atoll.edge.member.cilium import CiliumAgent
-from atoll.edge.member.kube import Listing
+from atoll.edge.member.cilium_pods import AGENT_CONTAINER, AGENTS_PER_LOOK, CiliumPods, PodApi, Turns
 from atoll.edge.member.mesh.health import Probe, read_health
 from atoll.edge.member.mesh.merging import Look
 from atoll.edge.member.mesh.reading import AgentStatus, RemoteView, read_remotes, read_status
-from atoll.edge.member.mesh.settings import CILIUM_NAMESPACE
-from atoll.edge.member.objects import Kind, Object, ObjectRef, Selection
-from atoll.federation.errors import AtollError, Internal
+from atoll.edge.member.objects import ObjectRef
+from atoll.federation.errors import AtollError
 
 T = TypeVar("T")
 
-# Nodes that are asked at one look, in turn: more would be felt by the API server through which the commands go.
-AGENTS_PER_LOOK = 8
-# Pods are listed so seldom: those of 5,000 nodes are 50 MB, too much for every look.
-_LIST_SECONDS = 60.0
-_POD = Kind("v1", "Pod")
-_AGENTS = Selection(CILIUM_NAMESPACE, "k8s-app=cilium", "status.phase=Running")
-_CACHES = Selection(CILIUM_NAMESPACE, "k8s-app=clustermesh-apiserver", "status.phase=Running")
 _STATUS = ("cilium", "status", "-o", "json")
 _HEALTH = ("cilium-health", "status", "-o", "json")
 _CACHE = ("/usr/bin/clustermesh-apiserver", "kvstoremesh-dbg", "status", "-o", "json")
@@ -73,18 +60,6 @@ class SocketSource:
         await self._agent.close()
 
 
-class PodApi(Protocol):
-    """What is needed of an API server."""
-
-    async def list(self, kind: Kind, selection: Selection = ..., *, project: Callable[[Object], T]) -> Listing[T]:
-        """Read all objects, each as `project` makes it."""
-        ...
-
-    async def execute(self, pod: ObjectRef, container: str, command: Sequence[str]) -> bytes:
-        """Run a command in a container and give what it printed."""
-        ...
-
-
 class PodSource:
     """The agents of all nodes, some at each look in turn, and KVStoreMesh, by commands in their pods.
 
@@ -95,69 +70,37 @@ class PodSource:
     def __init__(
         self, kube: PodApi, *, per_look: int = AGENTS_PER_LOOK, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._kube, self._per_look, self._clock = kube, per_look, clock
-        self._next = 0
+        self._pods, self._turns, self._per_look = CiliumPods(kube, clock=clock), Turns(per_look), per_look
         self._doubtful: frozenset[str] = frozenset()
-        self._known: dict[str, ObjectRef] = {}
-        self._listed_at = float("-inf")
 
     async def look(self) -> Look:
         """Ask the next few agents and those in doubt at once, and KVStoreMesh."""
         problems: list[str] = []
-        pods = await _tried(self._agents(), problems) or {}
-        doubtful, turn = sorted(self._doubtful & pods.keys())[: self._per_look], self._turn(sorted(pods))
+        pods = await _tried(self._pods.agents(), problems) or {}
+        doubtful, turn = sorted(self._doubtful & pods.keys())[: self._per_look], self._turns.take(sorted(pods))
         asked, probers = sorted({*doubtful, *turn}), sorted({*doubtful[:1], *turn[:1]})
         statuses = await _all(asked, lambda node: _tried(self._status(pods[node]), problems, node))
         probes = await _all(probers, lambda node: _tried(self._probes(pods[node]), problems, node))
         seen = {node: status for node, status in statuses.items() if status is not None}
         self._doubtful = frozenset(node for node in asked if _is_amiss(statuses[node], probes.get(node)))
-        if len(seen) < len(asked):  # perhaps because pods have others' names by now
-            self._listed_at = float("-inf")
+        if len(seen) < len(asked):
+            self._pods.doubt()
         cache = await _tried(self._cache(), problems, "KVStoreMesh") if _is_cached(seen) else None
         return Look(seen, tuple(each for found in probes.values() for each in found or ()), cache, tuple(problems))
 
     async def close(self) -> None:
         """Nothing is open between looks."""
 
-    def _turn(self, nodes: Sequence[str]) -> list[str]:
-        """Give the nodes whose turn it is."""
-        if not nodes:
-            return []
-        first, self._next = self._next % len(nodes), self._next + self._per_look
-        return list(islice((*nodes[first:], *nodes[:first]), self._per_look))
-
-    async def _agents(self) -> dict[str, ObjectRef]:
-        """Give the pod of each node, from a list that is not old."""
-        if self._clock() - self._listed_at >= _LIST_SECONDS:
-            self._known = await self._pods(_AGENTS)
-            self._listed_at = self._clock()
-        return self._known
-
-    async def _pods(self, selection: Selection) -> dict[str, ObjectRef]:
-        listing = await self._kube.list(_POD, selection, project=_place)
-        return {node: ObjectRef(_POD, CILIUM_NAMESPACE, name) for node, name in listing.items}
-
     async def _status(self, pod: ObjectRef) -> AgentStatus:
-        return read_status(await self._json(pod, "cilium-agent", _STATUS))
+        return read_status(await self._pods.ask(pod, AGENT_CONTAINER, _STATUS))
 
     async def _probes(self, pod: ObjectRef) -> tuple[Probe, ...]:
-        return read_health(await self._json(pod, "cilium-agent", _HEALTH))
+        return read_health(await self._pods.ask(pod, AGENT_CONTAINER, _HEALTH))
 
     async def _cache(self) -> tuple[RemoteView, ...] | None:
-        for pod in (await self._pods(_CACHES)).values():
-            return read_remotes(await self._json(pod, "kvstoremesh", _CACHE))
+        for pod in await self._pods.caches():
+            return read_remotes(await self._pods.ask(pod, "kvstoremesh", _CACHE))
         return None
-
-    async def _json(self, pod: ObjectRef, container: str, command: Sequence[str]) -> Any:
-        output = await self._kube.execute(pod, container, command)
-        try:
-            return orjson.loads(output)
-        except orjson.JSONDecodeError as error:
-            raise Internal(f"'{' '.join(command)}' in {pod} printed something that is no JSON") from error
-
-
-def _place(pod: Object) -> tuple[str, str]:
-    return str((pod.get("spec") or {}).get("nodeName", "")), str(pod["metadata"]["name"])
 
 
 def _is_amiss(status: AgentStatus | None, probes: tuple[Probe, ...] | None) -> bool:
