@@ -99,6 +99,29 @@ def test_what_cannot_be_run_is_said(cluster: Cli, job: str) -> None:
     cluster.ok("job", "cancel", "waits")
 
 
+def test_what_stopped_attempts_printed_can_be_read_when_their_pods_are_gone(cluster: Cli) -> None:
+    """Requeued, then cancelled: each attempt by its number, the newest by itself; what never was is named."""
+    words = "trap 'echo ends; exit 0' TERM; echo begins; while :; do sleep 0.05; done"
+    cluster.ok("job", "run", "--name", "talks", "--queue", "batch", "--", "sh", "-c", words)
+
+    def await_log(*which: str, text: str = "begins\n") -> None:
+        end = time.monotonic() + 30
+        while not (done := cluster("job", "logs", "talks", *which)).stdout.endswith(text):
+            assert time.monotonic() < end, (done.stdout, done.stderr)
+            time.sleep(0.1)
+
+    await_log("--attempt", "1")
+    cluster.ok("job", "requeue", "talks")
+    await_log("--attempt", "2")
+    cluster.ok("job", "cancel", "talks")
+    assert cluster("job", "wait", "talks", "--timeout", "30s").returncode == 3
+    await_log(text="ends\n")
+    assert cluster.ok("job", "logs", "talks", "--attempt", "1").startswith("begins\n")
+    assert cluster.ok("job", "logs", "talks", "--attempt", "1", "--tail", "1") == "ends\n"
+    unknown = cluster("job", "logs", "talks", "--attempt", "3").stderr
+    assert "job 'talks' has no attempt 3; it has 1 (Requeued), 2 (Cancelled)" in unknown
+
+
 def test_who_may_only_read_runs_no_commands(cluster: Cli, job: str, tmp_path: Path) -> None:
     text = cluster.ok("token", "issue", "reader", "--role", "Viewer")
     server, ca = context_of(Home(cluster.root)).server, str(cluster.root / "pki" / "ca.crt")

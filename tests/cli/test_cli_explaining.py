@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from atoll.cli.array_tasks import known_as, number_of
-from atoll.cli.explaining import DECISION_HEADERS, folded, headline, print_decision, standing
+from atoll.cli.array_tasks import known_as, known_lines, number_of
+from atoll.cli.explaining import DECISION_HEADERS, folded, headline, print_decision, standing, undecided
 from atoll.cli.slurm.job import ARRAY_ANNOTATION
 from atoll.federation.errors import InvalidInput
 from atoll.federation.resources import Job
@@ -13,6 +13,7 @@ from atoll.federation.tasks import Tasks
 from hub.support import job_spec
 
 WHY = "GpuModel: it has no A100"
+NAMED = {ARRAY_ANNOTATION: "0-5:2"}
 
 
 def job(**status: Any) -> Job:
@@ -73,3 +74,22 @@ def test_tasks_are_called_as_who_submitted_them_knows_them() -> None:
         number_of(slurms, 1)
     own = job(phase="Running")
     assert (number_of(own, 7), str(known_as(own, Tasks.parse("7")))) == (7, "7")
+
+
+def test_what_nothing_was_decided_about_says_why_in_a_sentence() -> None:
+    """One that is held, one that has just come, one that ended before its turn."""
+    held = job(phase="Pending", reason="Held", message="it is not placed until it is released")
+    assert undecided(held) == ["job/j waits (Held): it is not placed until it is released"]
+    assert undecided(job(phase="Pending")) == ["job/j waits: nothing was decided about it yet"]
+    assert undecided(job(phase="Failed", reason="NoSuchQueue")) == ["job/j is Failed (NoSuchQueue)"]
+
+
+@pytest.mark.parametrize("size", [1, 5, 100])
+def test_the_lines_of_a_log_name_tasks_as_slurm_does(size: int) -> None:
+    """However they came, and only where a task stands before the line."""
+    made = job()
+    array = made.model_copy(update={"metadata": made.metadata.model_copy(update={"annotations": NAMED})})
+    text = b"[0] a\n[1] b\r[2] [1] c\nbare\n[9] no such\n[1] open"
+    chunks = [text[start : start + size] for start in range(0, len(text), size)]
+    assert b"".join(known_lines(array, chunks)) == b"[0] a\n[2] b\r[4] [1] c\nbare\n[9] no such\n[2] open"
+    assert b"".join(known_lines(made, chunks)) == text

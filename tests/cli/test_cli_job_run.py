@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 from clitool import Cli
 
-from atoll.cli import jobs
+from atoll.cli import job_logs
 from atoll.cli.api import Api
 from atoll.cli.submitting import Request, job_manifest
 from atoll.federation.errors import InvalidInput
@@ -56,7 +56,7 @@ def test_an_option_that_cannot_be_meant_is_refused_by_its_name(options: dict[str
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--loss-policy", "failover"), "'failover' is not one of 'Wait', 'Failover', 'Duplicate'"),
+        (("--loss-policy", "never"), "'never' is not one of 'wait', 'failover', 'duplicate'"),
         (("--gpus", "many"), "'--gpus': 'many': must be a whole number"),
         (("--retries", "-1"), "'--retries': '-1': input should be greater than or equal to 0"),
     ],
@@ -93,12 +93,13 @@ DONE = {"phase": "Succeeded", "run": "fit-2", "cluster": "cloud"}
 
 def test_a_log_that_is_followed_goes_on_from_attempt_to_attempt(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     """What had to leave one cluster is followed to the next, until the job has ended."""
-    jobs.print_log(cast(Api, OneJob(FIRST, FIRST, AGAIN, SECOND, DONE)), "default", "fit", follow=True, tail=None)
+    looks = OneJob(FIRST, FIRST, AGAIN, SECOND, DONE)
+    job_logs.print_log(cast(Api, looks), "default", "fit", job_logs.Wish(follow=True))
     told = capsysbinary.readouterr()
     assert told.out == b"fit-1\nfit-2\n"
     assert b"run fit-2 on cloud follows:" in told.err
 
 
 def test_the_end_of_a_job_that_was_quick_is_told_after_its_output(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    told = jobs.follow_log(cast(Api, OneJob(DONE)), "default", "fit")
+    told = job_logs.follow_log(cast(Api, OneJob(DONE)), "default", "fit")
     assert (told, *capsysbinary.readouterr()) == ("", b"fit-2\n", b"")

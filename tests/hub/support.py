@@ -26,6 +26,7 @@ API = "/apis/atoll.dev/v1alpha1"
 SECONDS = 20.0
 GPU = "NVIDIA-A100-SXM4-40GB"
 GIB = 1024**3
+LAB = "seismology"
 
 
 def now() -> datetime:
@@ -193,6 +194,7 @@ class Member:
         self.holds_runs = False
         self.stops_late = False
         self.says_farewell = True
+        self.has_mover = False  # a real one carries out what concerns files
         self.applied: dict[str, RunOrder] = {}
         self.starts: list[str] = []
         self.orders: dict[str, bytes] = {}
@@ -236,7 +238,9 @@ class Member:
             await self._run(change.key, RunOrder.decode(change.value))
         elif topic == "commit":
             await self._commit(CommitOrder.decode(change.value))
-        elif topic == "transfer":
+        elif topic == "dataset" and not self.has_mover:
+            await self._observed.delete(change.key)
+        elif topic == "transfer" and not self.has_mover:
             await self._transfer(change.key, TransferOrder.decode(change.value))
         elif topic == FAREWELL and self.says_farewell:
             order = FarewellOrder.decode(change.value)
@@ -314,3 +318,21 @@ async def joined(bus: Bus, name: str, **options: Any) -> AsyncIterator[Member]:
     finally:
         task.cancel()
         await asyncio.wait({task})
+
+
+@contextlib.asynccontextmanager
+async def ready_cluster(
+    hub: HubClient,
+    bus: Bus,
+    name: str,
+    *,
+    spec: Mapping[str, Any] | None = None,
+    holds_runs: bool = False,
+    **options: Any,
+) -> AsyncIterator[Member]:
+    """Run a member that is known to the hub and Ready during the context."""
+    async with joined(bus, name, **options) as member:
+        member.holds_runs = holds_runs
+        await hub.apply(manifest("Cluster", name, spec))
+        await hub.phase(f"{API}/clusters/{name}", "Ready")
+        yield member

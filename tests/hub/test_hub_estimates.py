@@ -4,10 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.messages import InventoryReport
@@ -15,19 +12,17 @@ from atoll.federation.estimates import History, Sample
 from atoll.hub.estimates.table import LEARNED_PREFIX, LEARNED_STREAM, Histories
 from hub.support import (
     API,
+    LAB,
     HubClient,
-    Member,
     eventually,
     inventory,
     job_spec,
-    joined,
     manifest,
     now,
     path_of,
-    running_hub,
+    ready_cluster,
 )
 
-LAB = "seismology"
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 MIB = 2**20
 
@@ -120,24 +115,9 @@ async def test_the_kinds_that_have_not_run_for_longest_make_room(bus: Bus) -> No
 # --- in a running hub
 
 
-@pytest.fixture
-async def hub(bus: Bus, nats_server: Any, tmp_path: Path) -> AsyncIterator[HubClient]:
-    async with running_hub(nats_server.url, tmp_path) as client:
-        await client.apply(manifest("Namespace", LAB), manifest("Queue", "lab"))
-        yield client
-
-
-@contextlib.asynccontextmanager
-async def cluster(hub: HubClient, bus: Bus, name: str, **options: Any) -> AsyncIterator[Member]:
-    async with joined(bus, name, **options) as member:
-        await hub.apply(manifest("Cluster", name))
-        await hub.phase(f"{API}/clusters/{name}", "Ready")
-        yield member
-
-
 async def test_a_job_without_a_duration_is_expected_to_run_as_long_as_those_before_it(hub: HubClient, bus: Bus) -> None:
     """After three runs of 100 s the next decision says learned, and from how many; a user's own number is kept."""
-    async with cluster(hub, bus, "onprem") as member:
+    async with ready_cluster(hub, bus, "onprem") as member:
         member.holds_runs = True
         for number in range(3):
             job = manifest("Job", f"j{number}", job_spec(), LAB)
@@ -182,8 +162,8 @@ async def test_inputs_move_while_a_job_waits_at_the_measured_rate_and_its_run_fi
             "shapes": tuple(each.model_copy(update={"free_gpus": 0, "gpu_model": None}) for each in inventory().shapes)
         }
     )
-    async with cluster(hub, bus, "home", peers=("gpu",), nodes=bare) as home:
-        async with cluster(hub, bus, "gpu", peers=("home",)) as gpu:
+    async with ready_cluster(hub, bus, "home", peers=("gpu",), nodes=bare) as home:
+        async with ready_cluster(hub, bus, "gpu", peers=("home",)) as gpu:
             gpu.holds_runs = True
             await home.dataset(LAB, "waves", bytes=20 * 2**30)
             before = manifest("Job", "before", job_spec(gpu={"count": 2}, expectedDuration="2m"), LAB)

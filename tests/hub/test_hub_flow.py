@@ -1,37 +1,14 @@
 """A hub with a real NATS server and members in memory: the main flows, end to end."""
 
-import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from atoll.federation.bus.connection import Bus
-from hub.support import API, HubClient, Member, eventually, job_spec, joined, manifest, path_of, running_hub
-
-LAB = "seismology"
-
-
-@pytest.fixture
-async def hub(bus: Bus, nats_server: Any, tmp_path: Path) -> AsyncIterator[HubClient]:
-    """A hub with a namespace and a queue."""
-    async with running_hub(nats_server.url, tmp_path) as client:
-        await client.apply(manifest("Namespace", LAB), manifest("Queue", "lab"))
-        yield client
-
-
-@contextlib.asynccontextmanager
-async def cluster(hub: HubClient, bus: Bus, name: str, **options: Any) -> AsyncIterator[Member]:
-    """A cluster that is known to the hub and Ready."""
-    async with joined(bus, name, **options) as member:
-        await hub.apply(manifest("Cluster", name))
-        await hub.phase(f"{API}/clusters/{name}", "Ready")
-        yield member
+from hub.support import API, LAB, HubClient, eventually, job_spec, joined, manifest, path_of, ready_cluster, running_hub
 
 
 async def test_a_job_is_placed_runs_and_succeeds_with_events_that_tell_its_story(hub: HubClient, bus: Bus) -> None:
-    async with cluster(hub, bus, "onprem") as member:
+    async with ready_cluster(hub, bus, "onprem") as member:
         job = manifest("Job", "hello", job_spec(), LAB)
         await hub.apply(job)
         status = await hub.phase(path_of(job), "Succeeded")
@@ -50,7 +27,7 @@ async def test_a_job_is_placed_runs_and_succeeds_with_events_that_tell_its_story
 async def test_a_completed_dataset_releases_exactly_one_job_whose_output_becomes_a_dataset(
     hub: HubClient, bus: Bus
 ) -> None:
-    async with cluster(hub, bus, "onprem") as member:
+    async with ready_cluster(hub, bus, "onprem") as member:
         template = job_spec(
             inputs=[{"dataset": "{dataset}", "mountPath": "/data"}],
             outputs=[{"dataset": "picks.{dataset}", "mountPath": "/out"}],
@@ -78,7 +55,7 @@ async def test_a_completed_dataset_releases_exactly_one_job_whose_output_becomes
 
 
 async def test_deleting_a_triggered_job_does_not_bring_it_back(hub: HubClient, bus: Bus) -> None:
-    async with cluster(hub, bus, "onprem") as member:
+    async with ready_cluster(hub, bus, "onprem") as member:
         await hub.apply(manifest("Trigger", "pick", {"job": {"name": "p-{dataset}", "spec": job_spec()}}, LAB))
         await member.dataset(LAB, "anmo.1")
         path = f"{API}/namespaces/{LAB}/jobs/p-anmo.1-v1"
@@ -96,7 +73,7 @@ async def test_deleting_a_triggered_job_does_not_bring_it_back(hub: HubClient, b
 
 
 async def test_a_deleted_job_takes_its_run_and_the_members_workload_with_it(hub: HubClient, bus: Bus) -> None:
-    async with cluster(hub, bus, "onprem") as member:
+    async with ready_cluster(hub, bus, "onprem") as member:
         member.holds_runs = True
         job = manifest("Job", "long", job_spec(), LAB)
         await hub.apply(job)
@@ -112,7 +89,7 @@ async def test_a_deleted_job_takes_its_run_and_the_members_workload_with_it(hub:
 
 
 async def test_a_cancelled_job_stops_its_run_and_is_not_placed_again(hub: HubClient, bus: Bus) -> None:
-    async with cluster(hub, bus, "onprem") as member:
+    async with ready_cluster(hub, bus, "onprem") as member:
         member.holds_runs = True
         job = manifest("Job", "long", job_spec(retries=3), LAB)
         await hub.apply(job)
@@ -126,7 +103,7 @@ async def test_a_cancelled_job_stops_its_run_and_is_not_placed_again(hub: HubCli
 async def test_a_failed_run_is_tried_again_with_a_new_epoch_until_the_retries_are_used(
     hub: HubClient, bus: Bus
 ) -> None:
-    async with cluster(hub, bus, "onprem") as member:
+    async with ready_cluster(hub, bus, "onprem") as member:
         member.holds_runs = True
         job = manifest("Job", "flaky", job_spec(retries=1), LAB)
         await hub.apply(job)
@@ -144,7 +121,10 @@ async def test_a_failed_run_is_tried_again_with_a_new_epoch_until_the_retries_ar
 
 
 async def test_a_run_away_from_its_data_waits_for_the_copy_before_it_is_ordered(hub: HubClient, bus: Bus) -> None:
-    async with cluster(hub, bus, "lab", peers=("cloud",)) as home, cluster(hub, bus, "cloud", peers=("lab",)) as cloud:
+    async with (
+        ready_cluster(hub, bus, "lab", peers=("cloud",)) as home,
+        ready_cluster(hub, bus, "cloud", peers=("lab",)) as cloud,
+    ):
         await home.dataset(LAB, "anmo.1")
 
         async def is_complete() -> bool:
@@ -174,7 +154,7 @@ async def test_a_cluster_that_falls_silent_is_unreachable_and_is_ready_again_whe
 ) -> None:
     async with running_hub(nats_server.url, tmp_path, heartbeat_timeout_seconds=1.5) as hub:
         path = f"{API}/clusters/onprem"
-        async with cluster(hub, bus, "onprem"):
+        async with ready_cluster(hub, bus, "onprem"):
             pass
         status = await hub.phase(path, "Unreachable")
         assert status["lostSince"]
@@ -186,7 +166,7 @@ async def test_a_cluster_that_falls_silent_is_unreachable_and_is_ready_again_whe
 
 
 async def test_a_deleted_namespace_takes_everything_in_it_and_then_goes(hub: HubClient, bus: Bus) -> None:
-    async with cluster(hub, bus, "onprem") as member:
+    async with ready_cluster(hub, bus, "onprem") as member:
         member.holds_runs = True
         job = manifest("Job", "long", job_spec(), LAB)
         await hub.apply(job)

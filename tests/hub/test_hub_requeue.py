@@ -1,27 +1,15 @@
 """Retries, requeue and arrays against a hub: asked for at awkward moments, and by users of a hub that was killed."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.messages import RunReport
 from atoll.federation.tasks import Tasks
-from hub.support import API, HubClient, eventually, job_spec, joined, manifest, path_of, running_hub
+from hub.support import API, LAB, HubClient, eventually, job_spec, joined, manifest, path_of, ready_cluster, running_hub
 
-LAB = "seismology"
 MERGE = {"Content-Type": "application/merge-patch+json"}
-
-
-@pytest.fixture
-async def hub(bus: Bus, nats_server: Any, tmp_path: Path) -> AsyncIterator[HubClient]:
-    """A hub with a namespace and a queue."""
-    async with running_hub(nats_server.url, tmp_path) as client:
-        await client.apply(manifest("Namespace", LAB), manifest("Queue", "lab"))
-        yield client
 
 
 async def change(hub: HubClient, job: dict[str, Any], **spec: Any) -> None:
@@ -42,10 +30,7 @@ async def test_a_requeue_stops_a_run_counts_no_failure_and_works_again_when_the_
 ) -> None:
     """Asked twice at one moment it is one more attempt; asked after the success, it is another."""
     job = manifest("Job", "again", job_spec(), LAB)
-    async with joined(bus, "onprem") as member:
-        member.holds_runs = True
-        await hub.apply(manifest("Cluster", "onprem"))
-        await hub.phase(f"{API}/clusters/onprem", "Ready")
+    async with ready_cluster(hub, bus, "onprem", holds_runs=True) as member:
         await hub.apply(job)
         await hub.phase(path_of(job), "Running")
         await asyncio.gather(change(hub, job, requeues=1), change(hub, job, requeues=2))
@@ -119,10 +104,7 @@ async def test_an_array_is_summed_up_from_reports_that_come_twice_and_its_next_a
     """Of five tasks two have succeeded; the second order names the other three."""
     spec = job_spec(array={"count": 5}, retries=1, retryPolicy={"backoff": "10ms"})
     job = manifest("Job", "sweep", spec, LAB)
-    async with joined(bus, "onprem") as member:
-        member.holds_runs = True
-        await hub.apply(manifest("Cluster", "onprem"))
-        await hub.phase(f"{API}/clusters/onprem", "Ready")
+    async with ready_cluster(hub, bus, "onprem", holds_runs=True) as member:
         await hub.apply(job)
         await hub.phase(path_of(job), "Running")
         order = member.applied[f"run/{LAB}/sweep-1"]
@@ -145,10 +127,7 @@ async def test_the_worst_order_of_a_hundred_thousand_tasks_goes_through_nats_hub
     odd, even = Tasks.of(range(1, 100_000, 2)), Tasks.of(range(0, 100_000, 2))
     spec = job_spec(array={"count": 100_000}, retries=1, retryPolicy={"backoff": "10ms"})
     job = manifest("Job", "sweep", spec, LAB)
-    async with joined(bus, "onprem") as member:
-        member.holds_runs = True
-        await hub.apply(manifest("Cluster", "onprem"))
-        await hub.phase(f"{API}/clusters/onprem", "Ready")
+    async with ready_cluster(hub, bus, "onprem", holds_runs=True) as member:
         await hub.apply(job)
         await hub.phase(path_of(job), "Running")
         first = member.applied[f"run/{LAB}/sweep-1"]

@@ -1,7 +1,7 @@
 """What if, asked of a running hub over HTTP, and then done for real: both must come to the same."""
 
-import contextlib
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,19 @@ from atoll.hub.http.whatif import read_change, read_drain
 from atoll.kubeapi.errors import BadRequest
 from atoll.kubeapi.http.access import Action
 from atoll.kubeapi.http.target import parse_target
-from hub.support import API, HubClient, Member, eventually, job_spec, joined, manifest, path_of, running_hub
+from hub.support import (
+    API,
+    LAB,
+    HubClient,
+    Member,
+    eventually,
+    job_spec,
+    manifest,
+    path_of,
+    ready_cluster,
+    running_hub,
+)
 
-LAB = "seismology"
 MERGE = {"Content-Type": "application/merge-patch+json"}
 GPU = {"count": 1, "models": ["A100"]}
 
@@ -30,14 +40,9 @@ async def hub(bus: Bus, nats_server: Any, tmp_path: Path) -> AsyncIterator[HubCl
         yield client
 
 
-@contextlib.asynccontextmanager
-async def cluster(hub: HubClient, bus: Bus, name: str, **spec: Any) -> AsyncIterator[Member]:
+def cluster(hub: HubClient, bus: Bus, name: str, **spec: Any) -> AbstractAsyncContextManager[Member]:
     """A cluster that is Ready and leaves its runs running."""
-    async with joined(bus, name) as member:
-        member.holds_runs = True
-        await hub.apply(manifest("Cluster", name, spec))
-        await hub.phase(f"{API}/clusters/{name}", "Ready")
-        yield member
+    return ready_cluster(hub, bus, name, spec=spec, holds_runs=True)
 
 
 def job(name: str, **changes: Any) -> dict[str, Any]:

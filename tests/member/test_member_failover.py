@@ -21,7 +21,7 @@ from atoll.sandbox.cluster import simulated
 from atoll.sandbox.serving import listen, serving
 from atoll.sandbox.spec import DEFAULT_CLUSTERS
 from hub.support import API, HubClient, eventually, job_spec, manifest, now, path_of, running_hub
-from member.test_member_sandbox import _kubeconfig
+from member.sandbox_world import kubeconfig_of
 
 NAMESPACE = "lab"
 SPECS = {spec.name: spec for spec in DEFAULT_CLUSTERS}
@@ -115,7 +115,7 @@ async def site(name: str, nats_port: int, folder: Folder) -> AsyncIterator[Site]
             cluster=name,
             enrolment=EnrolmentSettings(f"nats://127.0.0.1:{link.port}"),
             state_dir=folder / "agent",
-            kubeconfig=_kubeconfig(folder, listener.getsockname()[1]),
+            kubeconfig=kubeconfig_of(folder, listener.getsockname()[1]),
             heartbeat_seconds=0.5,
         )
         found = Site(name, link, cluster.store, settings, asyncio.create_task(run(settings)))

@@ -91,7 +91,19 @@ async def test_a_run_that_is_cancelled_before_it_was_applied_never_starts(
     """The first order that is heard says cancelled: the report is Cancelled and no Job was ever made."""
     await hub.order(RUN_KEY, run_order(cancelled=True))
     await hub.reported(RUN_KEY, RunReport, lambda report: report.phase == "Cancelled")
-    assert ("PATCH", f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs/{RUN}") not in cluster.faults.requests
+    assert not [path for method, path in cluster.faults.requests if method in ("PATCH", "POST") and "/jobs" in path]
+
+
+async def test_a_run_that_was_never_begun_is_made_by_one_request(cluster: Cluster, agent: None, hub: HubSide) -> None:
+    """That nothing has its name, the server says by taking it; what is made is not read before it says anything."""
+    jobs = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
+    await hub.order(RUN_KEY, run_order())
+    pod = await cluster.pod_of(RUN, NAMESPACE)
+    begun = [each for each in cluster.faults.requests if each[1].startswith(jobs)]
+    assert begun[0] == ("POST", jobs)
+    assert ("PATCH", f"{jobs}/{RUN}") not in begun
+    await cluster.end_pod(pod, 0, began=now_text())
+    await hub.reported(RUN_KEY, RunReport, lambda report: report.phase == "Succeeded")
 
 
 @on_any_cluster

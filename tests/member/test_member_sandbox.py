@@ -1,72 +1,24 @@
 """The agent in a whole simulated cluster: a scheduler that places, a kubelet that runs processes, a Cilium agent."""
 
-import contextlib
-import tempfile
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from atoll.edge.enrolment import EnrolmentSettings
-from atoll.edge.member.settings import MemberSettings
 from atoll.federation.bus.messages import InventoryReport, LogsRequest, MeshReport, RunOrder, RunReport
 from atoll.federation.bus.subjects import rpc_subject
 from atoll.federation.errors import Internal
-from atoll.sandbox.cilium.agent import CiliumAgent
 from atoll.sandbox.cilium.links import Links
-from atoll.sandbox.cluster import simulated
-from atoll.sandbox.serving import listen, listen_unix, serving
-from atoll.sandbox.spec import DEFAULT_CLUSTERS
-from member.harness import CLUSTER, HubSide, running_agent
-
-SPECS = {spec.name: spec for spec in DEFAULT_CLUSTERS}
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
+from member.harness import CLUSTER, HubSide
+from member.sandbox_world import SPECS, sandbox_world
 
 
 @pytest.fixture
 async def agent_of_sandbox(nats_server: Any, tmp_path: Path) -> AsyncIterator[Links]:
     """A whole simulated cluster with an agent in it; gives the mesh, whose links may be cut."""
-    links = Links(tuple(SPECS), now)
-    async with contextlib.AsyncExitStack() as stack:
-        spec = SPECS[CLUSTER]
-        cluster = await stack.enter_async_context(
-            simulated(spec, tmp_path / "cluster", clock=now, isolation="rewrite", reason="a test")
-        )
-        listener = listen(0)
-        sockets = stack.enter_context(tempfile.TemporaryDirectory())  # pytest's own paths are too long for sockets
-        socket = Path(sockets) / "cilium.sock"
-        await stack.enter_async_context(serving(cluster.app, listener))
-        cilium = CiliumAgent(spec, SPECS, links, cluster.store)
-        await stack.enter_async_context(serving(cilium.app(), listen_unix(socket)))
-        settings = MemberSettings(
-            cluster=CLUSTER,
-            enrolment=EnrolmentSettings(nats_server.url),
-            state_dir=tmp_path / "agent",
-            kubeconfig=_kubeconfig(tmp_path, listener.getsockname()[1]),
-            cilium_socket=socket,
-            heartbeat_seconds=0.5,
-        )
-        await stack.enter_async_context(running_agent(settings))
-        yield links
-
-
-def _kubeconfig(folder: Path, port: int) -> Path:
-    path = folder / "kubeconfig"
-    server = {"server": f"http://127.0.0.1:{port}"}
-    content = {
-        "current-context": "c",
-        "clusters": [{"name": "c", "cluster": server}],
-        "users": [{"name": "u", "user": {}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-    }
-    path.write_text(yaml.safe_dump(content))
-    return path
+    async with sandbox_world(nats_server.url, tmp_path) as world:
+        yield world.links
 
 
 def order(script: str, *, gpus: int = 1, **fields: Any) -> RunOrder:

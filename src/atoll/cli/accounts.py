@@ -20,6 +20,8 @@ from atoll.federation.resources import Queue
 
 _PATH = "/accounts"
 _FIRST_ROWS = 200
+# The smallest amount that a table shows: finer figures are in -o csv, json and parquet.
+_LEAST = 0.01
 _SUMMED = ("gpuSeconds", "cpuSeconds", "memoryByteSeconds", "stagedBytes", "egressBytes", "cost")
 
 
@@ -153,15 +155,15 @@ def _print(rows: Iterator[Json], keys: tuple[str, ...]) -> None:
 def _cells(row: Json, keys: tuple[str, ...]) -> tuple[object, ...]:
     runs = row["runs"] if "runs" in row else int(bool(row.get("isFinal")))
     hours = (amount(row.get(name, 0) / 3600) for name in ("gpuSeconds", "cpuSeconds"))
-    staged = f"{row.get('stagedBytes', 0) / 2**30:.2f}Gi"
+    staged = f"{amount(row.get('stagedBytes', 0) / 2**30)}Gi"
     estimated = "~" if row.get("isEstimated") else ""
     named = (row.get(key) or ("<none>" if key == "user" else "") for key in keys)
     return (*named, runs, *hours, staged, estimated + amount(row.get("cost", 0)))
 
 
 def amount(value: float) -> str:
-    """Write an amount to a hundredth; a small one so that it is not taken for nothing."""
-    return f"{value:.2f}" if value >= 1 or value == 0 else f"{value:.2g}"
+    """Write an amount to a hundredth; what is less so that it is not taken for nothing."""
+    return f"{value:.2f}" if value == 0 or value >= _LEAST else f"<{_LEAST}"
 
 
 def _columns(by: By) -> dict[str, type]:

@@ -15,6 +15,7 @@ import httpx
 import orjson
 
 from atoll import __version__
+from atoll.cli.patience import Patience
 from atoll.cli.refusals import LOOPBACK, no_hub, refusal, unreached
 from atoll.cli.trust import tls_trouble
 from atoll.federation.errors import AtollError, InvalidInput, NotFound, Unavailable
@@ -23,19 +24,35 @@ from atoll.local.credentials import Credentials, tls_context
 Json = dict[str, Any]
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 FIELD_MANAGER = "atoll-cli"
+# What a hub asks for that has not loaded its store yet, or has lost it (kubeapi, hub/store).
+_SOON_SECONDS = 2
 
 
 class Api:
     """A client of one API server."""
 
-    def __init__(self, server: str, credentials: Credentials | None = None, *, timeout_seconds: float = 30.0) -> None:
+    def __init__(
+        self,
+        server: str,
+        credentials: Credentials | None = None,
+        *,
+        timeout_seconds: float = 30.0,
+        patience: Patience | None = None,
+    ) -> None:
         """Open a client.
+
+        Args:
+            server: its address.
+            credentials: what it is asked with.
+            timeout_seconds: the longest wait for an answer.
+            patience: with a server that is being restarted; None: that is an error at once.
 
         Raises:
             InvalidInput: the credentials cannot be used with this server.
         """
         self.server = server.rstrip("/")
         self.credentials = credentials or Credentials()
+        self._patience = patience or Patience(0.0)
         self._client = httpx.Client(
             base_url=self.server,
             timeout=timeout_seconds,
@@ -135,18 +152,45 @@ class Api:
     ) -> Json:
         given = {"Content-Type": "application/json", **(headers or {})}
         content = None if body is None else orjson.dumps(body)
+        request = self._client.build_request(method, path, params=dict(query), headers=given, content=content)
         with self._reaching():
-            response = self._client.request(method, path, params=dict(query), headers=given, content=content)
+            response = self._answer(request, is_repeatable=_is_repeatable(method, body))
         if response.is_error:
             raise self._refusal(response, response.content, path)
         return _object(self.server, response.content)
+
+    def _answer(self, request: httpx.Request, *, is_repeatable: bool, stream: bool = False) -> httpx.Response:
+        """Send a request, again while the server is being restarted. Raises httpx's errors.
+
+        Args:
+            request: what to send.
+            is_repeatable: it may be sent again where it is not known what became of it.
+            stream: leave the answer's content to be read as it comes.
+        """
+        wait = self._patience.begin()
+        while True:
+            try:
+                response = self._client.send(request, stream=stream)
+            except httpx.TransportError as error:
+                if not ((is_repeatable and _is_cut(error)) or _is_refused(error)):
+                    raise
+                if not wait.goes_on(f"{self.server} does not answer just now"):
+                    raise
+                continue
+            after = _retry_after(response) if is_repeatable else None
+            if after is None or not wait.goes_on(f"{self.server} is not ready just now", at_least=after):
+                return response
+            response.close()
 
     @contextlib.contextmanager
     def _stream(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Iterator[httpx.Response]:
         # No read limit: a watch or a followed log is quiet for as long as nothing happens.
         timeout = httpx.Timeout(10.0, read=None)
         request = self._client.build_request("GET", path, params=dict(query), headers=dict(headers), timeout=timeout)
-        with self._reaching(), contextlib.closing(self._client.send(request, stream=True)) as response:
+        with (
+            self._reaching(),
+            contextlib.closing(self._answer(request, is_repeatable=True, stream=True)) as response,
+        ):
             if response.is_error:
                 raise self._refusal(response, response.read(), path)
             yield response
@@ -167,6 +211,39 @@ class Api:
                 what = f"ended in the middle of an answer, or is no Atoll hub: {error}{hint}"
                 raise Unavailable(f"{server} {what}") from error
             raise unreached(server, str(error) or type(error).__name__) from error
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Tell whether nothing listens there at all: then nothing was sent, either."""
+    return _is_caused_by(error, ConnectionRefusedError)
+
+
+def _is_cut(error: httpx.TransportError) -> bool:
+    """Tell whether a connection ended before its time, be it while it was opened."""
+    is_at_work = isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError)
+    return is_at_work or _is_caused_by(error, ConnectionResetError)
+
+
+def _is_caused_by(error: BaseException, kind: type[OSError]) -> bool:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, kind):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
+
+
+def _is_repeatable(method: str, body: Json | None) -> bool:
+    """Tell whether to ask twice is the same as once: not where objects are made or deleted, or a revision guards."""
+    guard = ((body or {}).get("metadata") or {}).get("resourceVersion")
+    return method in ("GET", "PATCH") and guard is None
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Give how soon a server that is not ready wants to be asked again; None where it is ready, or says no such time.
+
+    What asks for more patience is no restart: a cluster that is not heard, for one.
+    """
+    text = response.headers.get("Retry-After", "") if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else ""
+    return float(text) if text.isdecimal() and int(text) <= _SOON_SECONDS else None
 
 
 def _headers(credentials: Credentials) -> dict[str, str]:

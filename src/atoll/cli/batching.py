@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from atoll.cli import jobs, kinds, replaying, submitting
+from atoll.cli import job_logs, kinds, replaying, submitting
 from atoll.cli.api import Api
 from atoll.cli.output import hint, say
 from atoll.cli.slurm.job import ARRAY_ANNOTATION, NUMBER_LABEL, Batch, Surroundings, prepare
@@ -101,7 +101,7 @@ def submit(api: Api, batch: Batch, *, dry_run: bool, follow: bool) -> int:
     if not batch.asks_for("quiet"):
         hint(f"it is job/{name}; atoll job logs {name} -n {namespace} -f")
     if follow or batch.asks_for("wait"):
-        return jobs.see_through(api, namespace, name, with_log=follow)
+        return job_logs.see_through(api, namespace, name, with_log=follow)
     return 0
 
 

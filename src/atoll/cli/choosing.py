@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,23 +42,44 @@ def chooses_hub_beside_cluster(command: Callable[..., None]) -> Callable[..., No
 
 def _choosing(command: Callable[..., None], names: Mapping[str, str]) -> Callable[..., None]:
     """Add the options; `names` tells for each field of HubChoice what the command line calls it."""
+    return gathering(command, "hub", HubChoice, names)
+
+
+def gathering(
+    command: Callable[..., None], parameter: str, options: type[Any], names: Mapping[str, str] | None = None
+) -> Callable[..., None]:
+    """Give a command an option for each field of a dataclass; it gets them together as one parameter.
+
+    Args:
+        command: the function of the command.
+        parameter: what it calls them all.
+        options: the dataclass; its fields are annotated as typer wants it.
+        names: what the command line calls each field, where not as the dataclass does.
+    """
+    called = {option.name: (names or {}).get(option.name, option.name) for option in fields(options)}
     signature = inspect.signature(command)
     added = [
-        inspect.Parameter(names[option.name], inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option.type)
-        for option in fields(HubChoice)
+        inspect.Parameter(
+            called[option.name], inspect.Parameter.KEYWORD_ONLY, default=_default(option), annotation=option.type
+        )
+        for option in fields(options)
     ]
     own = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, parameter in signature.parameters.items()
-        if name != "hub"
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, each in signature.parameters.items()
+        if name != parameter
     ]
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
-        chosen = HubChoice(**{field: values.pop(option) for field, option in names.items()})
-        command(**values, hub=chosen)
+        chosen = options(**{field: values.pop(option) for field, option in called.items()})
+        command(**values, **{parameter: chosen})
 
     # typer reads both: which parameters there are, and what they are annotated with.
     run.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *added)}
+    run.__annotations__ = {each.name: each.annotation for each in (*own, *added)}
     return run
+
+
+def _default(option: Field[Any]) -> Any:
+    return option.default_factory() if option.default_factory is not MISSING else option.default

@@ -43,19 +43,20 @@ def explain(api: Api, namespace: str, name: str, output: Output) -> None:
     elif output is Output.YAML:
         say(to_yaml(record or known).rstrip())
     else:
-        _print(api, job, record, known)
+        _print(api, job, record)
         for line in stopped(api, job):
             say(line)
 
 
-def _print(api: Api, job: Job, record: Mapping[str, Any] | None, known: Mapping[str, str]) -> None:
+def _print(api: Api, job: Job, record: Mapping[str, Any] | None) -> None:
     name = job.metadata.name
     for line in about_itself(job):
         say(line)
     if job.spec.cancelled:
         say(f"job/{name} was cancelled{'; the last decision:' if record else ' before it was placed'}")
     if record is None:
-        print_table([key.upper() for key in known], [list(known.values())])
+        for line in undecided(job):
+            say(line)
         return
     over = ended_holders(api, record) if record.get("queue") else frozenset()
     print_decision(job, record, over)
@@ -83,6 +84,17 @@ def print_decision(job: Job, record: Mapping[str, Any], over: Set[str] = frozens
         say(f"if its cluster is lost: {_IF_LOST[job.spec.loss_policy]} (lossPolicy {job.spec.loss_policy})")
     for line in dict.fromkeys(_suggestion(suggestion) for suggestion in record.get("diagnosis", ())):
         say(line)
+
+
+def undecided(job: Job) -> list[str]:
+    """Say how it is with a job about which nothing was decided yet: it is held, or waits for its turn or other jobs."""
+    if job.spec.cancelled:
+        return []
+    status = job.status
+    how = "waits" if status.phase == "Pending" else f"is {status.phase}"
+    why = status.message or ("nothing was decided about it yet" if status.phase == "Pending" else "")
+    reason = f" ({status.reason})" if status.reason else ""
+    return [f"job/{job.metadata.name} {how}{reason}{f': {why}' if why else ''}"]
 
 
 def about_itself(job: Job) -> list[str]:

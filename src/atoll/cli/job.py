@@ -6,6 +6,7 @@ import typer
 
 from atoll.cli import job_changing
 from atoll.cli.choosing import HubChoice, chooses_hub
+from atoll.cli.job_choosing import Wanted, wants_jobs
 from atoll.cli.job_run import run
 from atoll.cli.options import (
     AllNamespaces,
@@ -19,7 +20,15 @@ from atoll.cli.options import (
     Watch,
 )
 
-app = typer.Typer(no_args_is_help=True, help="Jobs: work that the hub places where it finishes first.")
+_HELP = """Jobs: work that the hub places where it finishes first.
+
+\b
+Examples:
+  atoll job run --queue lab --gpus 1 --follow -- python fit.py
+  atoll job list --user me --phase Active
+  atoll job logs fit -f
+"""
+app = typer.Typer(no_args_is_help=True, help=_HELP)
 Timeout = Annotated[str, typer.Option("--timeout", help="Longest wait, such as 90s or 2h.")]
 
 
@@ -28,25 +37,27 @@ app.command()(run)
 
 @app.command("list")
 @chooses_hub
+@wants_jobs
 def list_(
     namespace: Namespace = "default",
     all_namespaces: AllNamespaces = False,
-    user: Annotated[str, typer.Option("--user", metavar="me|NAME", help="Only jobs that this user submitted.")] = "",
     output: OutputFormat = Output.TABLE,
     watch: Watch = False,
     *,
+    wanted: Wanted,
     hub: HubChoice,
 ) -> None:
-    """Show the jobs; -o wide has whose they are.
+    """Show the jobs; -o wide has whose they are. --phase Active: those that have not ended.
 
     \b
     Examples:
       atoll job list -A -w
-      atoll job list -A --user me
+      atoll job list -A --user me --phase Active
+      atoll job list -n seismology --queue lab -l campaign=2026
     """
     from atoll.cli import jobs
 
-    jobs.show_list("" if all_namespaces else namespace, user, output=output, watch=watch, hub=hub)
+    jobs.show_list("" if all_namespaces else namespace, wanted, output=output, watch=watch, hub=hub)
 
 
 @app.command()
@@ -58,7 +69,9 @@ def explain(
     *,
     hub: HubChoice,
 ) -> None:
-    """Show why a job went where it went, or why it waits: every cluster with its seconds or its reason.
+    """Show why a job went where it went, or why it waits.
+
+    Every cluster stands there with its seconds, or with the reason why it is out of the question.
 
     \b
     Example:
@@ -73,32 +86,47 @@ def explain(
 
 @app.command()
 @chooses_hub
-def logs(
+def logs(  # noqa: PLR0913 - an option of a command line is a parameter to typer
     name: JobName,
     namespace: Namespace = "default",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has finished.")] = False,
     tail: Annotated[int | None, typer.Option("--tail", min=0, help="Only the last lines.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="DURATION", help="Only what was printed since, such as 10m.")
+    ] = None,
     task: Annotated[
         int | None, typer.Option("--task", min=0, help="Of an array: only this task; sbatch's index.")
     ] = None,
+    attempt: Annotated[
+        int | None, typer.Option("--attempt", min=1, help="An earlier run of the job: 1 is its first.")
+    ] = None,
+    prefix: Annotated[
+        bool, typer.Option("--prefix", help="Before each line, the task or the pod that printed it.")
+    ] = False,
     *,
     hub: HubChoice,
 ) -> None:
-    """Print what a job's newest run printed, wherever it runs; of a task, the newest run that had it.
+    """Print what a job has printed, wherever it runs.
 
-    Pods that are stopped are removed, by cancel and requeue too, and their output with them: -f keeps it, and goes on
-    from attempt to attempt.
+    That of its newest run, and of a task the newest run that had it.
+
+    With -f it goes on from attempt to attempt. Of pods that were stopped, as by cancel and requeue, the last 64 KiB
+    of each are kept where they ran.
 
     \b
     Examples:
       atoll job logs picks -n seismology -f
       atoll job logs sweep -n seismology --task 7
+      atoll job logs sweep -n seismology --attempt 1 --prefix
     """
-    from atoll.cli import jobs
+    from atoll.cli import job_logs
     from atoll.cli.hub import connect
 
     with connect(hub) as api:
-        jobs.print_log(api, namespace, name, follow=follow, tail=tail, task=task)
+        wish = job_logs.Wish(
+            follow=follow, tail=tail, since_seconds=job_logs.since_of(since), task=task, attempt=attempt, prefix=prefix
+        )
+        job_logs.print_log(api, namespace, name, wish)
 
 
 @app.command()
@@ -111,7 +139,7 @@ def top(
     *,
     hub: HubChoice,
 ) -> None:
-    """Show what the pods of jobs use at this moment, of what they asked for.
+    """Show what the pods of jobs use, of what they asked for.
 
     \b
     Example:
@@ -137,7 +165,9 @@ def exec_(
     *,
     hub: HubChoice,
 ) -> None:
-    """Run a command in a container of a job that runs, wherever that is. Its exit code is this command's.
+    """Run a command in a pod of a job, wherever that is.
+
+    Its exit code is this command's.
 
     \b
     Examples:

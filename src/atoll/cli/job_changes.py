@@ -27,6 +27,14 @@ def grace_of(grace: str | None, *, now: bool) -> float | None:
         raise InvalidInput(f"--grace: {error}") from error
 
 
+def no_single_task() -> InvalidInput:
+    """Say what there is instead of the end of one task."""
+    return InvalidInput(
+        "--task: one task of an array cannot be cancelled by itself: an Indexed Job of Kubernetes has no word for it. "
+        "Without --task all tasks are cancelled that have not ended"
+    )
+
+
 def cancel(api: Api, namespace: str, name: str, *, dry_run: bool, grace: float | None = None) -> str:
     """Stop a job unless it has ended; give the words for what came of it.
 
@@ -66,6 +74,8 @@ def hold(api: Api, namespace: str, name: str, *, dry_run: bool) -> str:
     job = read(api, namespace, name)
     if job.status.phase in FINISHED_JOB_PHASES:
         return f"had ended already: {job.status.phase}"
+    if job.spec.held:
+        return "was held already"
     _change(api, job, {"held": True}, dry_run=dry_run)
     return "held" if job.status.phase == "Pending" else "held: the run that it has goes on, a further one waits"
 

@@ -1,14 +1,13 @@
-"""The `job` commands that change a job: cancel, requeue, hold, release."""
+"""The `job` commands that change jobs: cancel, requeue, hold, release; those that are named, or all that match."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Annotated
 
 import typer
 
 from atoll.cli.choosing import HubChoice, chooses_hub
-from atoll.cli.options import DryRun, JobName, Namespace
-from atoll.federation.errors import InvalidInput
+from atoll.cli.job_choosing import Choice, chooses_jobs
+from atoll.cli.options import DryRun
 
 Grace = Annotated[
     str | None,
@@ -20,92 +19,87 @@ Now = Annotated[bool, typer.Option("--now", help="Kill it at once; the same as -
 
 
 @chooses_hub
+@chooses_jobs
 def cancel(
-    name: JobName,
-    namespace: Namespace = "default",
     grace: Grace = None,
     now: Now = False,
     dry_run: DryRun = False,
     task: Task = None,
     *,
+    choice: Choice,
     hub: HubChoice,
 ) -> None:
-    """Stop a job, with all of its tasks; its record stays.
+    """Stop jobs, with all of their tasks; their records stay.
 
-    Its pods get SIGTERM, and SIGKILL when the grace is over. Once more with --now ends one that takes too long.
+    Their pods get SIGTERM, and SIGKILL when the grace is over. Once more with --now ends one that takes too long.
+    Chosen by what they are, those are stopped that have not ended; many, only when that is confirmed.
 
     \b
     Examples:
       atoll job cancel picks -n seismology
-      atoll job cancel picks -n seismology --grace 5s
+      atoll job cancel picks fit -n seismology --grace 5s
+      atoll job cancel -A --user me --phase Pending --yes
     """
-    from atoll.cli import job_changes
+    from atoll.cli import job_changes, job_choices
 
     if task is not None:
-        raise InvalidInput(
-            "--task: one task of an array cannot be cancelled by itself: an Indexed Job of Kubernetes has no word for "
-            f"it. Without --task all tasks of {name} are cancelled that have not ended"
-        )
-    change = partial(job_changes.cancel, grace=job_changes.grace_of(grace, now=now))
-    _change(change, name, namespace, dry_run=dry_run, hub=hub)
+        raise job_changes.no_single_task()
+    how = partial(job_changes.cancel, grace=job_changes.grace_of(grace, now=now))
+    raise typer.Exit(job_choices.change("cancel", how, choice, dry_run=dry_run, hub=hub))
 
 
 @chooses_hub
+@chooses_jobs
 def requeue(
-    name: JobName,
-    namespace: Namespace = "default",
     grace: Grace = None,
     now: Now = False,
     dry_run: DryRun = False,
     *,
+    choice: Choice,
     hub: HubChoice,
 ) -> None:
-    """Stop a job if it runs, and place it again. That counts as no failure.
+    """Stop jobs that run, and place them again. That counts as no failure.
 
     One that has ended begins again, too: its outputs get a new version when it succeeds. Of an array the tasks that
-    have succeeded stay done, unless all have.
+    have succeeded stay done, unless all have. Chosen by what they are, jobs that have succeeded are left alone unless
+    --phase names them.
 
     \b
-    Example:
+    Examples:
       atoll job requeue picks -n seismology
+      atoll job requeue -n seismology --queue lab --phase Failed
     """
-    from atoll.cli import job_changes
+    from atoll.cli import job_changes, job_choices
 
-    change = partial(job_changes.requeue, grace=job_changes.grace_of(grace, now=now))
-    _change(change, name, namespace, dry_run=dry_run, hub=hub)
+    how = partial(job_changes.requeue, grace=job_changes.grace_of(grace, now=now))
+    raise typer.Exit(job_choices.change("requeue", how, choice, dry_run=dry_run, hub=hub))
 
 
 @chooses_hub
-def hold(name: JobName, namespace: Namespace = "default", dry_run: DryRun = False, *, hub: HubChoice) -> None:
-    """Keep a job from being placed until it is released. One that runs already goes on.
+@chooses_jobs
+def hold(dry_run: DryRun = False, *, choice: Choice, hub: HubChoice) -> None:
+    """Keep jobs from being placed until they are released. One that runs already goes on.
 
     \b
-    Example:
+    Examples:
       atoll job hold picks -n seismology
+      atoll job hold -n seismology --user me --phase Pending
     """
-    from atoll.cli import job_changes
+    from atoll.cli import job_changes, job_choices
 
-    _change(job_changes.hold, name, namespace, dry_run=dry_run, hub=hub)
+    raise typer.Exit(job_choices.change("hold", job_changes.hold, choice, dry_run=dry_run, hub=hub))
 
 
 @chooses_hub
-def release(name: JobName, namespace: Namespace = "default", dry_run: DryRun = False, *, hub: HubChoice) -> None:
-    """Let a job be placed that was held. It keeps its place in the queue.
+@chooses_jobs
+def release(dry_run: DryRun = False, *, choice: Choice, hub: HubChoice) -> None:
+    """Let jobs be placed that were held. They keep their places in the queue.
 
     \b
-    Example:
+    Examples:
       atoll job release picks -n seismology
+      atoll job release -n seismology --user me
     """
-    from atoll.cli import job_changes
+    from atoll.cli import job_changes, job_choices
 
-    _change(job_changes.release, name, namespace, dry_run=dry_run, hub=hub)
-
-
-def _change(change: Callable[..., str], name: str, namespace: str, *, dry_run: bool, hub: HubChoice) -> None:
-    """Have a job changed, and say what came of it."""
-    from atoll.cli.hub import connect
-    from atoll.cli.output import say
-
-    with connect(hub) as api:
-        outcome = change(api, namespace, name, dry_run=dry_run)
-    say(f"job.atoll.dev/{name} {outcome}{' (dry run)' if dry_run else ''}")
+    raise typer.Exit(job_choices.change("release", job_changes.release, choice, dry_run=dry_run, hub=hub))

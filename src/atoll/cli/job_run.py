@@ -24,7 +24,10 @@ Expected = Annotated[
 ]
 Loss = Annotated[
     LossPolicy,
-    typer.Option(help="If its cluster is lost or drained: stay there, move when it has stopped, or run beside it."),
+    typer.Option(
+        case_sensitive=False,
+        help="If its cluster is lost or drained: stay there, move when it has stopped, or run beside it.",
+    ),
 ]
 Priority = Annotated[int, typer.Option("--priority", help="Higher goes first within the queue.")]
 Array = Annotated[
@@ -88,7 +91,7 @@ def run(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter 
         --input shots.2026-11-22:/data --follow -- sh -c 'ls -lR /data'
       atoll job run --queue lab --depends-on count --env SEED=7 --time-limit 2h --retries 2 -- python fit.py
     """
-    from atoll.cli import jobs, submitting
+    from atoll.cli import job_logs, submitting
     from atoll.cli.hub import connect
     from atoll.cli.output import say
 
@@ -103,4 +106,4 @@ def run(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter 
         made = submitting.submit(api, manifest, dry_run=dry_run)
         say(f"job.atoll.dev/{made} created{' (dry run)' if dry_run else ''}")
         if (wait or follow) and not dry_run:
-            raise typer.Exit(jobs.see_through(api, namespace, made, with_log=follow))
+            raise typer.Exit(job_logs.see_through(api, namespace, made, with_log=follow))

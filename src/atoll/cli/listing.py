@@ -23,6 +23,7 @@ class Query:
     name: str = ""
     namespace: str = ""
     selector: str = ""
+    fields: str = ""
     submitter: str = ""
 
     @classmethod
@@ -64,8 +65,11 @@ class Query:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The selector as the API's query."""
-        return {"labelSelector": self.selector} if self.selector else {}
+        """The selectors as the API's query."""
+        named = f"metadata.name={self.name}" if self.name else ""
+        fields = ",".join(each for each in (named, self.fields) if each)
+        given = {"labelSelector": self.selector, "fieldSelector": fields}
+        return {name: text for name, text in given.items() if text}
 
     def chosen(self, answer: Json) -> Json:
         """Leave out of a list or a table what is not of the submitter; field selectors know no annotations."""
@@ -102,11 +106,10 @@ def show(api: Api, query: Query, output: Output, *, watch: bool = False, show_ma
 
 
 def _follow(api: Api, query: Query, output: Output, *, printer: TablePrinter | None, show_managed_fields: bool) -> None:
-    selector = {"fieldSelector": f"metadata.name={query.name}"} if query.name else {}
     since = {"resourceVersion": _now(api, query)}
     as_table = output in (Output.TABLE, Output.WIDE)
     collection = query.ref.collection(query.namespace)
-    for event in api.watch(collection, {**query.parameters, **selector, **since}, as_table=as_table):
+    for event in api.watch(collection, {**query.parameters, **since}, as_table=as_table):
         if event["type"] not in ("ADDED", "MODIFIED", "DELETED"):
             continue
         if not as_table and not query.is_of(event["object"]):

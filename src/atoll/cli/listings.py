@@ -1,4 +1,4 @@
-"""`atoll gateway list|enroll|leave` and `stream list`: nouns with few verbs so far."""
+"""`atoll gateway list|status|describe|enroll|leave` and `stream list`: nouns with few verbs so far."""
 
 from typing import Annotated
 
@@ -10,6 +10,8 @@ from atoll.cli.options import (
     Namespace,
     Output,
     OutputFormat,
+    RecordFormat,
+    RecordOutput,
     Watch,
 )
 
@@ -68,6 +70,47 @@ def gateway_list(output: OutputFormat = Output.TABLE, watch: Watch = False, *, h
       atoll gateway list -w
     """
     show_all("gateways", output=output, watch=watch, hub=hub)
+
+
+@gateway.command()
+@chooses_hub
+def status(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this gateway.")] = None,
+    output: RecordFormat = RecordOutput.TABLE,
+    *,
+    hub: HubChoice,
+) -> None:
+    """Show what waits in gateways, how fast it comes and goes, what is shed or lost, and what is wrong.
+
+    IN/S and OUT/S are readings per second of late; WAITING is in the outbox until a sink has it in files, LAG is how
+    long the oldest of that has waited, SENT and COMMITTED are the newest readings that the hub has, and files have.
+
+    \b
+    Examples:
+      atoll gateway status
+      atoll gateway status lab-a -o json
+    """
+    from atoll.cli import gateways
+    from atoll.cli.hub import connect
+
+    with connect(hub) as api:
+        gateways.show_status(api, name, output)
+
+
+@gateway.command()
+@chooses_hub
+def describe(name: GatewayName, *, hub: HubChoice) -> None:
+    """Show one gateway in full: its settings, its status, its conditions, its events.
+
+    \b
+    Example:
+      atoll gateway describe lab-a
+    """
+    from atoll.cli import describing, listing
+    from atoll.cli.hub import connect
+
+    with connect(hub) as api:
+        describing.describe(api, listing.Query.of("gateway", name, namespace=""))
 
 
 @stream.command("list")

@@ -1,27 +1,23 @@
 """Commands that people run in the containers of this cluster's runs: answers the hub's `exec` and `exec-input` calls.
 
-Only pods of runs are ever looked for, by the label that the hub gives them. What a command prints is passed on and kept
-nowhere.
+Only pods of runs are ever looked for, by the labels of what the hub has ordered. What a command prints is passed on
+and kept nowhere.
 """
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
 
 import structlog
 
 from atoll.edge.member.errors import Refused
 from atoll.edge.member.execution import Command, Remote
 from atoll.edge.member.kube import Kube
-from atoll.edge.member.objects import RUN_LABEL, Kind, Object, ObjectRef, Selection
+from atoll.edge.member.objects import Object, ObjectRef
+from atoll.edge.member.run_pods import RunPods, container_of
 from atoll.federation.bus.command_messages import GONE, OPENED, WRITTEN, ExecInput, ExecRequest, pieces
-from atoll.federation.errors import InvalidInput, NotFound
+from atoll.federation.errors import NotFound
 
 log = structlog.get_logger(__name__)
-
-_POD = Kind("v1", "Pod")
-# kubectl's: which container is meant when none is named.
-_DEFAULT_CONTAINER_ANNOTATION = "kubectl.kubernetes.io/default-container"
 
 _NOT_ALLOWED = "commands in its pods are not allowed there: its agent runs without --job-exec, which takes pods/exec"
 
@@ -29,8 +25,8 @@ _NOT_ALLOWED = "commands in its pods are not allowed there: its agent runs witho
 class Commands:
     """The commands that run for people at this moment."""
 
-    def __init__(self, kube: Kube, *, is_allowed: bool) -> None:
-        self._kube, self._is_allowed = kube, is_allowed
+    def __init__(self, kube: Kube, pods: RunPods, *, is_allowed: bool) -> None:
+        self._kube, self._pods, self._is_allowed = kube, pods, is_allowed
         self._open: dict[str, Remote] = {}
 
     async def serve(self, payload: bytes) -> AsyncIterator[bytes]:
@@ -45,7 +41,7 @@ class Commands:
             raise Refused(_NOT_ALLOWED)
         pod = await self._pod(request)
         command = Command(
-            _container_of(pod, request.container), request.command, request.has_stdin, request.has_terminal
+            container_of(pod, request.container), request.command, request.has_stdin, request.has_terminal
         )
         async with self._kube.running(ObjectRef.of(pod), command) as remote:
             log.info("a command runs in a pod", run=f"{request.namespace}/{request.run}", pod=pod["metadata"]["name"])
@@ -70,8 +66,7 @@ class Commands:
         return GONE
 
     async def _pod(self, request: ExecRequest) -> Object:
-        selection = Selection(request.namespace, label_selector=f"{RUN_LABEL}={request.run}")
-        pods = (await self._kube.list(_POD, selection, project=lambda pod: pod)).items
+        pods = await self._pods.of(request.namespace, request.run)
         named = [pod for pod in pods if request.pod in (None, pod["metadata"]["name"])]
         found = sorted((pod for pod in named if _runs(pod)), key=lambda pod: str(pod["metadata"]["name"]))
         if found:
@@ -84,14 +79,3 @@ class Commands:
 
 def _runs(pod: Object) -> bool:
     return bool((pod.get("status") or {}).get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"])
-
-
-def _container_of(pod: Object, wanted: str | None) -> str:
-    containers: list[dict[str, Any]] = pod["spec"]["containers"]
-    names = [str(container["name"]) for container in containers]
-    if wanted is None:
-        annotations = pod["metadata"].get("annotations") or {}
-        return str(annotations.get(_DEFAULT_CONTAINER_ANNOTATION) or names[0])
-    if wanted not in names:
-        raise InvalidInput(f"pod {pod['metadata']['name']} has no container {wanted}; it has {', '.join(names)}")
-    return wanted

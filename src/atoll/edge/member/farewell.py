@@ -18,7 +18,7 @@ from atoll.edge.member.data_credentials import SECRET
 from atoll.edge.member.desired import POLICYSETS, RUNS, SERVICES, Orders
 from atoll.edge.member.errors import KindNotServed, Refused
 from atoll.edge.member.kube import Kube
-from atoll.edge.member.objects import FIELD_MANAGER, RUN_LABEL, Kind, Object, ObjectRef, Selection, was_applied_by
+from atoll.edge.member.objects import FIELD_MANAGER, RUN_LABEL, Kind, Object, ObjectRef, Selection, was_labelled_by
 from atoll.edge.member.runs import Reports
 from atoll.edge.member.services import CLAIM, DEPLOYMENT, SERVICE_SELECTOR
 from atoll.edge.member.work import DONE, RequeueAfter, Result
@@ -112,10 +112,11 @@ class FarewellController:
         return done
 
     async def _ours(self, kind: Kind, label: str, done: _Pass) -> list[ObjectRef]:
-        """Name the objects of a kind that bear a label and that Atoll applied."""
+        """Name the objects of a kind that bear a label and that Atoll has given it to."""
+        key = label.partition("=")[0]
 
         def project(obj: Object) -> ObjectRef | None:
-            return ObjectRef.of(obj) if was_applied_by(obj, FIELD_MANAGER) else None
+            return ObjectRef.of(obj) if was_labelled_by(obj, FIELD_MANAGER, key) else None
 
         try:
             found = await self._kube.list(kind, Selection(label_selector=label), project=project)

@@ -7,11 +7,11 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from atoll.edge.member.informer import Informer, Source
-from atoll.edge.member.objects import RUN_LABEL, Kind, Selection
+from atoll.edge.member.objects import RUN_LABEL, Kind, Object, Selection
 
 
 class Followed:
-    """Live copies, of which only the names are kept."""
+    """Live copies, of which only the names are kept, and whether the object says anything yet."""
 
     def __init__(self, source: Source, *, on_change: Callable[[str], None], on_list: Callable[[], None]) -> None:
         """Call `on_change` with the key of each object that changed, `on_list` where changes may have been missed."""
@@ -33,9 +33,20 @@ class Followed:
                 kind = await self._new.get()
                 group.create_task(self._informer(kind).run(), name=f"follow-{kind.kind}")
 
-    def _informer(self, kind: Kind) -> Informer[None]:
+    def _informer(self, kind: Kind) -> Informer[bool]:
         selection = Selection(label_selector=RUN_LABEL)
-        informer = Informer(self._source, kind, project=lambda _obj: None, selection=selection)
-        informer.on_change(self._on_change)
+        informer = Informer(self._source, kind, project=_has_begun, selection=selection)
+
+        def on_change(key: str) -> None:
+            if informer.items.get(key, True):
+                self._on_change(key)
+
+        informer.on_change(on_change)
         informer.on_list(self._on_list)
         return informer
+
+
+def _has_begun(obj: Object) -> bool:
+    """Tell whether anybody has touched an object since it was made: until then there is nothing to be read of it."""
+    metadata = obj["metadata"]
+    return bool(obj.get("status")) or metadata.get("generation") != 1 or "deletionTimestamp" in metadata

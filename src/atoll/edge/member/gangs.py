@@ -21,8 +21,8 @@ import structlog
 from atoll.edge.member.array_tasks import is_array
 from atoll.edge.member.desired import RUNS, Orders
 from atoll.edge.member.fuse import JOB
-from atoll.edge.member.objects import Object, ObjectRef
-from atoll.edge.member.ordered import POD, workloads_of
+from atoll.edge.member.objects import POD, Object, ObjectRef
+from atoll.edge.member.ordered import workloads_of
 from atoll.edge.member.records import GangRecord, Records, RunRecord
 from atoll.edge.member.room import Pods, less, why_no_room
 from atoll.edge.member.run_status import RunState

@@ -171,6 +171,22 @@ class Kube:
             async for line in _lines(response):
                 yield _event(line, f"watch {kind}")
 
+    async def create(self, manifest: Object, *, field_manager: str = FIELD_MANAGER) -> Object:
+        """Make an object where there is none; fields that the server does not know are refused.
+
+        Raises:
+            Conflict: there is one of that name. InvalidInput, Refused, KindNotServed: the server does not take it.
+            NotFound: its namespace is not there.
+        """
+        ref = ObjectRef.of(manifest)
+        path = (await self._discovery.endpoint(ref.kind)).path(ref.namespace)
+        query = [("fieldManager", field_manager), ("fieldValidation", "Strict")]
+        try:
+            return await self._call("POST", path, query=query, body=manifest)
+        except NotFound:  # the kind's CRD is gone, or the namespace
+            self._discovery.forget(ref.kind.api_version)
+            raise
+
     async def server_side_apply(
         self, manifest: Object, *, field_manager: str = FIELD_MANAGER, force: bool = True, strict: bool = False
     ) -> Object:
@@ -249,7 +265,13 @@ class Kube:
         return False
 
     async def logs(
-        self, pod: ObjectRef, *, container: str, follow: bool = False, tail_lines: int | None = None
+        self,
+        pod: ObjectRef,
+        *,
+        container: str,
+        follow: bool = False,
+        tail_lines: int | None = None,
+        since_seconds: int | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """Give a container's log as it comes; with `follow` until the container ends.
 
@@ -257,8 +279,8 @@ class Kube:
             NotFound: no such pod or container. InvalidInput: the container has not started yet.
         """
         query: Query = [("container", container), ("follow", "true" if follow else "false")]
-        if tail_lines is not None:
-            query.append(("tailLines", str(tail_lines)))
+        limits = {"tailLines": tail_lines, "sinceSeconds": since_seconds}
+        query += [(name, str(value)) for name, value in limits.items() if value is not None]
         # A job may be silent for hours: only the connection itself can tell that the server has gone.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
         async with self._open("GET", f"{await self._path(pod)}/log", query=query, timeout=timeout) as response:

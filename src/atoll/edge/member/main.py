@@ -8,6 +8,7 @@ from functools import partial
 import structlog
 
 from atoll.edge.enrolment import Enrolled
+from atoll.edge.member.beside import BesidePolicies
 from atoll.edge.member.cilium import CiliumAgent
 from atoll.edge.member.commands import Commands
 from atoll.edge.member.data_credentials import DataCredentials
@@ -19,7 +20,9 @@ from atoll.edge.member.followed import Followed
 from atoll.edge.member.gangs import Gangs
 from atoll.edge.member.informer import Informer
 from atoll.edge.member.inventory.view import ClusterView
+from atoll.edge.member.kept_logs import KeptLogs
 from atoll.edge.member.kube import Kube
+from atoll.edge.member.last_words import LastWords
 from atoll.edge.member.lease import SavedLease, boot_id
 from atoll.edge.member.logs import Logs
 from atoll.edge.member.mesh.pulse import MeshPulse
@@ -30,10 +33,15 @@ from atoll.edge.member.objects import Kind, Selection
 from atoll.edge.member.ordered import KnownRuns, kinds_of
 from atoll.edge.member.policies import PolicyController
 from atoll.edge.member.policy_objects import PolicyObjects
+from atoll.edge.member.proof.pulse import Cluster, PolicyProofs
+from atoll.edge.member.proof.reports import ProvenReports
+from atoll.edge.member.proof.scene import scene_of
+from atoll.edge.member.proof.sources import source_of
 from atoll.edge.member.pulse import Pulse
 from atoll.edge.member.recency import Recency
 from atoll.edge.member.records import PolicyRecord, Records, RunRecord, ServiceRecord
 from atoll.edge.member.reporter import Reporter
+from atoll.edge.member.run_pods import RunPods
 from atoll.edge.member.runs import RunController, recall
 from atoll.edge.member.services import DEPLOYMENT, SERVICE_SELECTOR, ServiceController
 from atoll.edge.member.settings import MemberSettings
@@ -92,7 +100,15 @@ class _Agent:
             settings.state_dir / "membership", settings.enrolment, kind="cluster", name=settings.cluster
         )
         self._data_credentials = DataCredentials(kube, settings.cluster)
-        self._commands = Commands(kube, is_allowed=settings.job_exec)
+        self._known = KnownRuns(self._orders, self._run_records)
+        self._pods = RunPods(kube, self._known)
+        self._kept_logs = KeptLogs(settings.state_dir / "logs")
+        self._words = LastWords(kube, self._pods, self._kept_logs)
+        self._commands = Commands(kube, self._pods, is_allowed=settings.job_exec)
+        self._mesh_source = self._source_of_mesh()
+        self._mesh_pulse = MeshPulse(
+            self._mesh_source, MeshSettings(kube), SharedServices(kube), reports=self._reporter, now=_now
+        )
         self._pulse = Pulse(kube, self._view, orders=self._orders, reporter=self._reporter, now=_now)
 
     def _shelf(self, name: str) -> Shelf:
@@ -107,9 +123,9 @@ class _Agent:
             reporter=self._reporter,
             calls=Calls(
                 streams={
-                    "logs": Logs(self._kube, KnownRuns(self._orders, self._run_records)).serve,
+                    "logs": Logs(self._kube, self._pods, self._known, kept=self._kept_logs, words=self._words).serve,
                     "exec": self._commands.serve,
-                    "top": UsageNow(self._kube).serve,
+                    "top": UsageNow(self._kube, self._pods).serve,
                 },
                 answers={"exec-input": self._commands.type_in},
             ),
@@ -127,6 +143,7 @@ class _Agent:
             for work in (self._runs(), self._policies(), self._services(), self._farewell()):
                 group.create_task(work)
             group.create_task(self._view.run())
+            group.create_task(self._words.run())
             group.create_task(self._pulse.heartbeats(settings.heartbeat_seconds))
             group.create_task(self._pulse.kinds())
             group.create_task(self._pulse.inventories())
@@ -143,7 +160,14 @@ class _Agent:
         fence = Fence(self._lease, self._recency, records=records, workloads=workloads)
         gangs = Gangs(workloads, self._orders, records=records, sight=sight_of(self._view), now=_now)
         controller = RunController(
-            workloads, self._orders, records=records, reports=self._reporter, fence=fence, gangs=gangs, now=_now
+            workloads,
+            self._orders,
+            records=records,
+            reports=self._reporter,
+            fence=fence,
+            gangs=gangs,
+            words=self._words,
+            now=_now,
         )
         worker = Worker("runs", controller.reconcile)
         self._orders.on_change(RUNS, worker.add)
@@ -158,6 +182,8 @@ class _Agent:
         def on_pod(key: str) -> None:
             pod = self._view.pods.items.get(key)
             if pod and pod.run:
+                if pod.is_ending and pod.is_live and self._orders.has(RUNS, pod.run):
+                    self._words.note_ending(pod.run)
                 on_object(pod.run)
 
         followed = Followed(self._kube, on_change=on_object, on_list=lambda: self._add_all(RUNS, worker))
@@ -170,7 +196,24 @@ class _Agent:
         """Reconcile policy sets when their order or one of their objects changes."""
         objects = PolicyObjects(self._kube)
         records = self._policy_records
-        controller = PolicyController(objects, self._orders, records=records, reports=self._reporter, now=_now)
+        reports = ProvenReports(self._reporter)
+        controller = PolicyController(objects, self._orders, records=records, reports=reports, now=_now)
+        cluster = Cluster(
+            scene=lambda: scene_of(self._view, self._mesh_pulse.told),
+            standings=controller.standings,
+            live=objects.live,
+            writes=controller.writes,
+        )
+        settings = self._settings
+        source = source_of(self._kube, settings.cilium_socket, may_exec=settings.cilium_exec, now=_now)
+        proofs = PolicyProofs(source, cluster, reports, now=_now)
+        beside = BesidePolicies(self._kube, controller.standings, reports, engine=lambda: self._view.cni, now=_now)
+
+        def on_standing() -> None:
+            proofs.wake()
+            beside.wake()
+
+        controller.on_standing(on_standing)
         worker = Worker("policies", controller.reconcile)
         self._orders.on_change(POLICYSETS, worker.add)
 
@@ -180,7 +223,7 @@ class _Agent:
 
         objects.on_change(on_object)
         objects.on_doubt(lambda: self._add_all(POLICYSETS, worker))
-        await _all(worker.run(), objects.run(), self._end_leftovers(records, worker))
+        await _all(worker.run(), objects.run(), proofs.run(), beside.run(), self._end_leftovers(records, worker))
 
     async def _services(self) -> None:
         """Reconcile data services when their order or their Deployment changes."""
@@ -234,15 +277,14 @@ class _Agent:
 
     async def _mesh(self) -> None:
         """Report the mesh, as far as the agent was given a way to see it."""
-        kube, source = self._kube, self._mesh_source()
-        pulse = MeshPulse(source, MeshSettings(kube), SharedServices(kube), reports=self._reporter, now=_now)
+        pulse, learn = self._mesh_pulse, self._view.learn
         try:
-            await pulse.run(self._settings.heartbeat_seconds, lambda version: self._view.learn(cilium_version=version))
+            await pulse.run(self._settings.heartbeat_seconds, lambda version: learn(cilium_version=version))
         finally:
-            if source is not None:
-                await source.close()
+            if self._mesh_source is not None:
+                await self._mesh_source.close()
 
-    def _mesh_source(self) -> MeshSource | None:
+    def _source_of_mesh(self) -> MeshSource | None:
         if self._settings.cilium_socket is not None:
             return SocketSource(CiliumAgent(self._settings.cilium_socket))
         return PodSource(self._kube) if self._settings.cilium_exec else None

@@ -1,6 +1,6 @@
 """How the agent names Kubernetes objects and reads their metadata. Pure.
 
-Objects are plain dicts as the API server gave them; nothing here knows a kind.
+Objects are plain dicts as the API server gave them; of all kinds only Pod is known here, which many read.
 """
 
 import hashlib
@@ -27,6 +27,9 @@ class Kind(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.api_version} {self.kind}"
+
+
+POD = Kind("v1", "Pod")
 
 
 class ObjectRef(NamedTuple):
@@ -108,6 +111,13 @@ def was_applied_by(obj: Mapping[str, Any], manager: str) -> bool:
     """Tell whether a manager has server-side applied this very object; copies do not inherit it."""
     entries = (obj.get("metadata") or {}).get("managedFields") or ()
     return any(entry.get("manager") == manager and entry.get("operation") == "Apply" for entry in entries)
+
+
+def was_labelled_by(obj: Mapping[str, Any], manager: str, label: str) -> bool:
+    """Tell whether a manager gave this very object a label, by making or applying it; copies do not inherit that."""
+    entries = (obj.get("metadata") or {}).get("managedFields") or ()
+    own = (entry.get("fieldsV1") or {} for entry in entries if entry.get("manager") == manager)
+    return any(f"f:{label}" in ((fields.get("f:metadata") or {}).get("f:labels") or {}) for fields in own)
 
 
 def digest_of(manifest: Mapping[str, Any]) -> str:

@@ -14,8 +14,6 @@ from atoll.federation.bus.messages import RunOrder
 from atoll.federation.errors import AtollError, InvalidInput
 from atoll.federation.workloads import adapter_of, pod_selector
 
-POD = Kind("v1", "Pod")
-
 
 def workloads_of(order: RunOrder) -> tuple[Object, ...]:
     """Give the objects of an order that do its work: one, but for pods that are a group.
@@ -74,6 +72,11 @@ def refs_of(order: RunOrder) -> tuple[ObjectRef, ...]:
     """
     fuses = (fuse_ref(order.namespace, order.run),) if needs_fuse(order) else ()
     return (*map(ObjectRef.of, workloads_of(order)), *fuses)
+
+
+def is_plain(order: RunOrder) -> bool:
+    """Tell whether a run is one object, which begins by being made: no fuse beside it, no tasks to select first."""
+    return len(refs_of(order)) == 1 and not order.tasks
 
 
 def belongs(obj: Mapping[str, Any], run: str) -> bool:

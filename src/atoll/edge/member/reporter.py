@@ -24,7 +24,7 @@ _LONGEST_RETRY_SECONDS = 10.0
 # Reports under way at once: at 60 ms to the hub this is some 500 a second.
 _PARALLEL = 32
 # Over how long an agent waits before it repeats what the hub most likely has: a thousand agents with ten reports each
-# are 2,000 writes a second then, which is what one NATS that syncs each of them takes (NATS.md 2.2).
+# are 2,000 writes a second then, which is what one NATS that syncs each of them takes.
 REPEAT_SPREAD_SECONDS = 5.0
 
 

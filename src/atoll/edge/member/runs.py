@@ -12,6 +12,7 @@ Rules:
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -22,15 +23,16 @@ from atoll.edge.member.errors import is_passing
 from atoll.edge.member.fence import Fence
 from atoll.edge.member.fuse import JOB
 from atoll.edge.member.gangs import PATIENCE_SECONDS, Gangs
+from atoll.edge.member.last_words import LastWords
 from atoll.edge.member.limits import at_limit, seconds_left
 from atoll.edge.member.objects import ObjectRef
-from atoll.edge.member.ordered import refs_of
+from atoll.edge.member.ordered import is_plain, refs_of
 from atoll.edge.member.records import EndRecord, Records, RunRecord, saved
 from atoll.edge.member.run_status import RunState
 from atoll.edge.member.work import DONE, RequeueAfter, Result
 from atoll.edge.member.workload import Workloads
 from atoll.federation.bus.messages import Message, RunOrder, RunReport
-from atoll.federation.errors import AtollError, NotFound
+from atoll.federation.errors import AtollError, Conflict, NotFound
 from atoll.federation.resources.run import CLUSTER_GONE, FINISHED_RUN_PHASES, LEASE_ENDED, NO_ROOM
 
 log = structlog.get_logger(__name__)
@@ -85,10 +87,11 @@ class RunController:
         reports: Reports,
         fence: Fence,
         gangs: Gangs,
+        words: LastWords,
         now: Callable[[], datetime],
     ) -> None:
         self._workloads, self._orders, self._records, self._reports = workloads, orders, records, reports
-        self._fence, self._gangs, self._now = fence, gangs, now
+        self._fence, self._gangs, self._words, self._now = fence, gangs, words, now
         self._last_seen: dict[str, RunState] = {}
         self._absent_since: dict[str, datetime] = {}
 
@@ -153,15 +156,22 @@ class RunController:
         return (self._now() - since).total_seconds() < PATIENCE_SECONDS
 
     async def _apply(self, key: str, order: RunOrder) -> None:
-        refs = refs_of(order)
-        standing = await self._workloads.clear_way(order)
+        refs, known = refs_of(order), self._records.get(key)
+        # That nothing has the name of a run that was never begun, its making tells.
+        standing = None if known is None and is_plain(order) else await self._workloads.clear_way(order)
         gang = self._gangs.begun(order)
-        begun = self._records.get(key) or _record_of(order, refs).model_copy(update={"begun_at": self._now()})
+        begun = known or _record_of(order, refs).model_copy(update={"begun_at": self._now()})
         fresh = _record_of(order, refs).model_copy(update={"begun_at": begun.begun_at})
         record = self._fence.bound(order, fresh).model_copy(update={"gang": gang})
         self._records.put(key, record)
-        deadline = self._fence.first_deadline(order)
-        await self._workloads.apply(order, standing=standing, deadline_seconds=deadline, is_suspended=gang is not None)
+        deadline, is_held = self._fence.first_deadline(order), gang is not None
+        apply = partial(self._workloads.apply, order, deadline_seconds=deadline, is_suspended=is_held)
+        try:
+            await apply(standing=standing)
+        except Conflict:
+            if standing is not None:
+                raise
+            await apply(standing=await self._workloads.clear_way(order))
         self._records.put(key, record.model_copy(update={"is_applied": True}))
         self._absent_since.pop(key, None)
         log.info("applied a run", run=key, epoch=order.epoch)
@@ -204,6 +214,8 @@ class RunController:
             return self._settle(key, order, state)
         if state and (state.started_at or key not in self._last_seen):  # its pods go before the Job does
             self._last_seen[key] = state
+        if end.reason != LEASE_ENDED:  # a fence waits for nothing: its pods are listened to as they end
+            await self._words.before_stop(order.namespace, order.run)
         grace = order.grace_seconds
         if not await self._workloads.stop(refs_of(order), order.run, order.epoch, grace_seconds=grace):
             return RequeueAfter(_WHILE_ENDING_SECONDS)
@@ -227,6 +239,7 @@ class RunController:
         self._records.delete(key)
         self._last_seen.pop(key, None)
         self._reports.forget(_report_key(key))
+        self._words.forget(key)
         log.info("removed a run", run=key)
         return DONE
 

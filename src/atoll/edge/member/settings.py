@@ -17,7 +17,8 @@ class MemberSettings:
         context: of the kubeconfig; None means its current one.
         state_dir: a folder of this agent alone, on a disk that survives restarts.
         cilium_socket: the Cilium agent's socket; its health API is the `health.sock` beside it.
-        cilium_exec: see the mesh by commands in Cilium's pods, if there is no socket. It takes `create pods/exec`.
+        cilium_exec: ask Cilium by commands in its pods: all nodes for proof, and for the mesh if there is no socket. It
+            takes `create pods/exec`.
         job_exec: let people run commands in the pods of their runs. It takes `create pods/exec` in every namespace.
         heartbeat_seconds: how often the hub hears from the agent.
     """

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 
 from atoll.edge.member.errors import KindNotServed
 from atoll.edge.member.kube import Kube
-from atoll.edge.member.objects import RUN_LABEL, Kind, Object, Selection
+from atoll.edge.member.objects import Kind, Object
+from atoll.edge.member.run_pods import RunPods
 from atoll.federation.bus.usage_messages import PodUse, TopReport, TopRequest
 from atoll.federation.capacity import ResourceVector, demand_of_pod_spec, parse_bytes, parse_millicores
 from atoll.federation.errors import InvalidInput, NotFound
 
-_POD = Kind("v1", "Pod")
 _METRICS = Kind("metrics.k8s.io/v1beta1", "PodMetrics")
 _UNMEASURED = "the cluster does not measure what pods use: it has no metrics-server"
 
@@ -20,8 +20,8 @@ _UNMEASURED = "the cluster does not measure what pods use: it has no metrics-ser
 class UsageNow:
     """Looks at the pods of one cluster's runs."""
 
-    def __init__(self, kube: Kube) -> None:
-        self._kube = kube
+    def __init__(self, kube: Kube, pods: RunPods) -> None:
+        self._kube, self._pods = kube, pods
 
     async def serve(self, payload: bytes) -> AsyncIterator[bytes]:
         """Give one TopReport.
@@ -30,10 +30,11 @@ class UsageNow:
             NotFound: the run has no pod.
         """
         request = TopRequest.decode(payload)
-        selection = Selection(request.namespace, label_selector=f"{RUN_LABEL}={request.run}")
-        pods = (await self._kube.list(_POD, selection, project=lambda pod: pod)).items
+        pods = await self._pods.of(request.namespace, request.run)
         if not pods:
             raise NotFound(f"run {request.namespace}/{request.run} has no pod")
+        # The metrics of a pod bear its labels (metrics-server 0.6).
+        selection = self._pods.selection(request.namespace, request.run)
         try:
             measured = dict((await self._kube.list(_METRICS, selection, project=_measured)).items)
         except KindNotServed:

@@ -24,8 +24,8 @@ from atoll.edge.member.deadline import told_apart
 from atoll.edge.member.errors import InvalidManifest, KindNotServed
 from atoll.edge.member.fuse import JOB, fuse, fuse_ref, owned_by
 from atoll.edge.member.kube import Kube
-from atoll.edge.member.objects import EPOCH_ANNOTATION, RUN_LABEL, Kind, Object, ObjectRef, Selection, labels_of
-from atoll.edge.member.ordered import POD, belongs, needs_fuse, refs_of, workloads_of
+from atoll.edge.member.objects import EPOCH_ANNOTATION, POD, RUN_LABEL, Kind, Object, ObjectRef, Selection, labels_of
+from atoll.edge.member.ordered import belongs, needs_fuse, refs_of, workloads_of
 from atoll.edge.member.run_status import RunState, Spent, is_live_pod, read_run, spent_by
 from atoll.federation.bus.messages import RunOrder
 from atoll.federation.errors import Conflict, InvalidInput, NotFound
@@ -86,7 +86,7 @@ class Workloads:
         self,
         order: RunOrder,
         *,
-        standing: frozenset[ObjectRef],
+        standing: frozenset[ObjectRef] | None,
         deadline_seconds: int | None = None,
         is_suspended: bool = False,
     ) -> None:
@@ -94,10 +94,12 @@ class Workloads:
 
         Args:
             standing: workloads that are left as they are: whoever governs them since, such as Kueue, is not overruled.
+                None: nobody has looked, and the workload is made only if nothing has its name.
             deadline_seconds: when the run ends if nobody prolongs it; None: as the order says.
             is_suspended: have the workload wait until `suspend` lets it go.
 
         Raises:
+            Conflict: nobody had looked, and something has its name.
             InvalidManifest: the API server refuses one for what it says, be it a field that it does not know.
             KindNotServed, NotFound: a CRD or the namespace is not there just now.
         """
@@ -110,7 +112,12 @@ class Workloads:
             await self._apply(order, standing, deadline_seconds=deadline_seconds, is_suspended=is_suspended)
 
     async def _apply(
-        self, order: RunOrder, standing: frozenset[ObjectRef], *, deadline_seconds: int | None, is_suspended: bool
+        self,
+        order: RunOrder,
+        standing: frozenset[ObjectRef] | None,
+        *,
+        deadline_seconds: int | None,
+        is_suspended: bool,
     ) -> None:
         own = workloads_of(order)
         for manifest in order.manifests:
@@ -120,12 +127,13 @@ class Workloads:
         if needs_fuse(order) and deadline_seconds is not None:
             owner = await self._put(fuse(order.namespace, order.run, epoch=order.epoch, seconds=deadline_seconds))
         for manifest in own:
-            if ObjectRef.of(manifest) in standing:
+            if standing is not None and ObjectRef.of(manifest) in standing:
                 continue
             given = _with_epoch(manifest, order.epoch)
             given = with_suspend(given, True) if is_suspended or order.tasks else given
             given = out_of_queue(given) if order.tasks else given
-            await self._put_own(owned_by(given, owner) if owner else _with_deadline(given, deadline_seconds))
+            given = owned_by(given, owner) if owner else _with_deadline(given, deadline_seconds)
+            await self._put_own(given, is_new=standing is None)
         if order.tasks:
             await self._select_tasks(order)
             if not is_suspended and not any(is_held(each) for each in own):
@@ -161,14 +169,14 @@ class Workloads:
         if ref.kind == namespaces.NAMESPACE:
             self._namespaces.add(ref)
 
-    async def _put(self, manifest: Object) -> Object:
+    async def _put(self, manifest: Object, *, is_new: bool = False) -> Object:
         try:
-            return await namespaces.apply(self._kube, manifest)
+            return await (self._kube.create(manifest) if is_new else namespaces.apply(self._kube, manifest))
         except InvalidInput as error:
             raise InvalidManifest(str(error)) from error
 
-    async def _put_own(self, manifest: Object) -> None:
-        made = await self._put(manifest)
+    async def _put_own(self, manifest: Object, *, is_new: bool) -> None:
+        made = await self._put(manifest, is_new=is_new)
         if problem := why_no_array(manifest, made):
             await self._kube.delete(ObjectRef.of(made), propagation="Foreground", uid=made["metadata"]["uid"])
             raise InvalidManifest(problem)

@@ -19,7 +19,7 @@ from atoll.federation.errors import AtollError
 from atoll.federation.errors import Unavailable as BusUnavailable
 from atoll.federation.resources import API_GROUP, API_VERSION, FINISHED_RUN_PHASES, Run
 from atoll.hub.client import Client
-from atoll.hub.http.placed import check_heard, goes_on, newest_run, run_of_task
+from atoll.hub.http.placed import check_heard, goes_on, newest_run, run_of_attempt, run_of_task
 from atoll.kubeapi.errors import BadRequest, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -45,26 +45,36 @@ class Logs:
     async def read(self, request: Request) -> Response:
         """Stream a job's log; `follow=true` goes on until the run is over, `tailLines=N` begins near the end.
 
-        `task=N` is for arrays: the log of that task, from the newest run that it is part of.
+        `sinceSeconds=N` leaves out what is older. `task=N` is for arrays: the log of that task, from the newest run
+        that it is part of. `attempt=N` names another run than the newest. `prefix=true` has each line say of which task
+        or pod it is.
         """
-        namespace, name, task = request.path_params["namespace"], request.path_params["name"], _count(request, "task")
-        if task is None:
-            run = await newest_run(self._client, namespace, name)
-        else:
-            run = await run_of_task(self._client, namespace, name, task)
+        run, task = await self._run(request), _count(request, "task")
         await check_heard(self._client, run.spec.cluster, what="its logs can be read")
         question = LogsRequest(
             namespace=run.metadata.namespace or "",
             run=run.metadata.name,
-            follow=request.query_params.get("follow", "") in ("1", "true"),
+            follow=_is_set(request, "follow"),
             tail_lines=_count(request, "tailLines"),
             task=task,
+            since_seconds=_count(request, "sinceSeconds") or None,
+            with_prefix=True if _is_set(request, "prefix") else None,
         )
         subject = rpc_subject(run.spec.cluster, "logs", self._capabilities.agent(run.spec.cluster))
         chunks = self._bus.request_many(subject, question.encode(), timeout_seconds=_LONGEST_SECONDS)
         upcoming = asyncio.ensure_future(anext(chunks, None))
         await self._begun(upcoming, run)
         return StreamingResponse(self._stream(upcoming, chunks, run), media_type="text/plain; charset=utf-8")
+
+    async def _run(self, request: Request) -> Run:
+        """Find the run that is meant."""
+        namespace, name = request.path_params["namespace"], request.path_params["name"]
+        task, attempt = _count(request, "task"), _count(request, "attempt")
+        if attempt is not None:
+            return await run_of_attempt(self._client, namespace, name, attempt)
+        if task is not None:
+            return await run_of_task(self._client, namespace, name, task)
+        return await newest_run(self._client, namespace, name)
 
     async def _begun(self, upcoming: "asyncio.Future[bytes | None]", run: Run) -> None:
         """Wait for the first chunk, so that failures become a status code; a pod that is silent so far is none."""
@@ -102,9 +112,13 @@ class Logs:
 def no_more_of(run: Run) -> str:
     """Say why nothing can be read of a run that is over and has no pods. Pure."""
     how = run.status.reason or run.status.phase
-    if run.spec.cancelled:
-        return f"it has ended ({how}): pods that are stopped are removed, and what they printed with them"
-    return f"it has ended ({how}), and its pods are gone, and what they printed with them"
+    if run.status.started_at is None:
+        return f"it has ended ({how}) before it printed anything"
+    return f"it has ended ({how}), its pods are gone, and of what they printed nothing was kept"
+
+
+def _is_set(request: Request, name: str) -> bool:
+    return request.query_params.get(name, "") in ("1", "true")
 
 
 def _count(request: Request, name: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Where a job's newest run is, and whether it can be reached: what logs and commands have to know first."""
+"""Where the runs of a job are, and whether it can be reached: what logs and commands have to know first."""
 
 from atoll.federation.capacity import format_duration
 from atoll.federation.resources import API_GROUP, FINISHED_RUN_PHASES, Cluster, Job, Run, run_prefix
@@ -6,9 +6,26 @@ from atoll.hub.arrays import has_task
 from atoll.hub.client import Client
 from atoll.kubeapi.errors import BadRequest, NotFound, Unavailable
 
+_TOLD_RUNS = 10
+
 
 async def newest_run(client: Client, namespace: str, name: str) -> Run:
     """Find the newest run of a job. Raises NotFound; BadRequest if it has none."""
+    return (await _runs(client, namespace, name))[-1]
+
+
+async def run_of_attempt(client: Client, namespace: str, name: str, attempt: int) -> Run:
+    """Find the run of a job by its number. Raises NotFound; BadRequest if there is none of that number."""
+    runs = await _runs(client, namespace, name)
+    found = next((run for run in runs if run.spec.epoch == attempt), None)
+    if found is None:
+        known = ", ".join(f"{run.spec.epoch} ({run.status.reason or run.status.phase})" for run in runs[-_TOLD_RUNS:])
+        raise BadRequest(f"job {name!r} has no attempt {attempt}; it has {known}")
+    return found
+
+
+async def _runs(client: Client, namespace: str, name: str) -> list[Run]:
+    """Find the runs of a job, the newest last."""
     job = await client.get(Job, namespace, name)
     if job is None:
         raise NotFound.of(API_GROUP, "jobs", name)
@@ -17,22 +34,21 @@ async def newest_run(client: Client, namespace: str, name: str) -> Run:
     if not runs:
         why = f": {job.status.message}" if job.status.message else ""
         raise BadRequest(f"job {name!r} has no run yet: it is {job.status.phase}{why}")
-    return max(runs, key=lambda run: run.spec.epoch)
+    return sorted(runs, key=lambda run: run.spec.epoch)
 
 
 async def run_of_task(client: Client, namespace: str, name: str, task: int) -> Run:
     """Find the newest run that a task of an array is part of. Raises NotFound; BadRequest if there is no such task."""
-    newest = await newest_run(client, namespace, name)
+    runs = await _runs(client, namespace, name)
     job = await client.get(Job, namespace, name)
     if job is None or job.spec.array is None:
         raise BadRequest(f"job {name!r} is no array: leave the task out")
     if task >= job.spec.array.count:
         raise BadRequest(f"job {name!r} has the tasks 0 to {job.spec.array.count - 1}, and no task {task}")
-    named = await client.list(Run, namespace, name_prefix=run_prefix(name))
-    having = [run for run in named if run.spec.job == name and has_task(job, run, task)]
+    having = [run for run in runs if has_task(job, run, task)]
     if not having:
-        raise BadRequest(f"task {task} of job {name!r} has not begun: attempt {newest.spec.epoch} is without it")
-    return max(having, key=lambda run: run.spec.epoch)
+        raise BadRequest(f"task {task} of job {name!r} has not begun: attempt {runs[-1].spec.epoch} is without it")
+    return having[-1]
 
 
 async def check_heard(client: Client, name: str, *, what: str) -> None:

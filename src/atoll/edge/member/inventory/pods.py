@@ -32,7 +32,7 @@ class PodFacts:
     """One pod: what it takes from which node, and of which run (`namespace/name`) it is.
 
     `cilium_version` is set on the pods of Cilium's agent only, `engine` on those of a batch engine, `spent` on those
-    of runs that have ended.
+    of runs that have ended. `is_ending`: somebody has stopped it.
     """
 
     node: str
@@ -42,6 +42,7 @@ class PodFacts:
     cilium_version: str = ""
     engine: str = ""
     spent: Spent | None = None
+    is_ending: bool = False
 
 
 def project_pod(pod: Json) -> PodFacts:
@@ -56,6 +57,7 @@ def project_pod(pod: Json) -> PodFacts:
         cilium_version=_image_version(spec) if labels.get("k8s-app") == "cilium" else "",
         engine=engine_of_pod(pod),
         spent=spent_when_ended(pod) if run and not is_live else None,
+        is_ending=bool(run) and "deletionTimestamp" in pod["metadata"],
     )
 
 

@@ -129,6 +129,11 @@ class ClusterView:
         return self._tally.of_run(run)
 
     @property
+    def cni(self) -> str:
+        """The network plugin, which enforces policies; empty if it is not known."""
+        return network.cni_of(self.nodes.items.values(), self._tally.cilium_versions, self.cilium_version)[0]
+
+    @property
     def problem(self) -> str:
         """Why what is known of nodes and pods may be behind; empty if it is not."""
         return self.nodes.problem or self.pods.problem

@@ -1,0 +1,17 @@
+"""A hub that most tests do with."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.support import LAB, HubClient, manifest, running_hub
+
+
+@pytest.fixture
+async def hub(nats_server: Any, tmp_path: Path) -> AsyncIterator[HubClient]:
+    """A hub with a namespace and a queue."""
+    async with running_hub(nats_server.url, tmp_path) as client:
+        await client.apply(manifest("Namespace", LAB), manifest("Queue", "lab"))
+        yield client
