@@ -6,7 +6,9 @@ import contextlib
 import pytest
 
 from atoll.federation.bus import calls
+from atoll.federation.bus.capabilities import Capabilities
 from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.subjects import data_subject
 from atoll.federation.errors import Internal, NotFound, Unavailable
 
 
@@ -25,6 +27,14 @@ async def test_nobody_there_is_unavailable_at_once(bus: Bus) -> None:
     with pytest.raises(Unavailable, match="nobody answers"):
         async for _ in bus.request_many("rpc.nobody", b"", timeout_seconds=5):
             pass
+
+
+async def test_a_message_does_not_hold_the_token_that_one_may_ask_by(bus: Bus) -> None:
+    """People read why nobody answered; the subject's token is for those who may read the dataset."""
+    subject = data_subject("cloud", "weather", Capabilities(b"key").reading("cloud", "weather"))
+    with pytest.raises(Unavailable) as failure:
+        await bus.request(subject, b"", timeout_seconds=5)
+    assert str(failure.value) == "nobody answers on data.cloud.weather.*.read"
 
 
 async def test_a_streamed_answer_comes_in_order_and_ends(bus: Bus) -> None:

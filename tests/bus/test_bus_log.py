@@ -3,20 +3,16 @@
 import asyncio
 
 import pytest
+from log_traffic import read_all, write_all
 
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.log import LogReader, LogTrimmer, LogWriter
+from atoll.federation.bus.log import LogTrimmer, LogWriter, Resumed
 from atoll.federation.errors import NotFound, Unavailable
 
 
-async def _read(bus: Bus, count: int, after: int = 0) -> list[bytes]:
-    got: list[bytes] = []
+async def _read(bus: Bus, count: int) -> list[bytes]:
     async with asyncio.timeout(20):
-        async for batch in LogReader(bus, "LAB_a", "lab.a.>").read(after):
-            got += [entry.payload for entry in batch]
-            if len(got) >= count:
-                return got
-    raise AssertionError
+        return await read_all(bus, count)
 
 
 @pytest.fixture
@@ -28,24 +24,37 @@ async def lab(bus: Bus) -> Bus:
 
 async def test_entries_come_back_in_order_and_the_writer_resumes_after_the_last(lab: Bus) -> None:
     writer = LogWriter(lab, "LAB_a", ident="one")
-    assert await writer.resume() == 0
+    assert await writer.resume() == Resumed(0)
     for number in range(1, 201):
         await writer.append(number, "lab.a.s", b"%d" % number)
     assert await writer.flush() == 200
     assert await _read(lab, 200) == [b"%d" % number for number in range(1, 201)]
-    assert await LogWriter(lab, "LAB_a", ident="one").resume() == 200
+    assert (await LogWriter(lab, "LAB_a", ident="one").resume()).number == 200
 
 
 async def test_a_blind_second_writer_of_the_same_numbers_adds_nothing(lab: Bus) -> None:
     first, second = (LogWriter(lab, "LAB_a", ident="one") for _ in range(2))
     await first.resume()
     await second.resume()
-    for writer in (first, second):
+    for number in range(1, 6):
+        await first.append(number, "lab.a.s", b"%d" % number)
+    await first.flush()
+    with pytest.raises(Unavailable):
         for number in range(1, 6):
-            await writer.append(number, "lab.a.s", b"%d" % number)
-        await writer.flush()
+            await second.append(number, "lab.a.s", b"%d" % number)
+        await second.flush()
     assert await _read(lab, 5) == [b"1", b"2", b"3", b"4", b"5"]
     assert (await lab.api("STREAM.INFO.LAB_a"))["state"]["messages"] == 5
+
+
+async def test_entries_in_any_order_of_numbers_are_chained_and_the_newest_gives_its_note_back(lab: Bus) -> None:
+    writer = LogWriter(lab, "LAB_a", ident="one")
+    await writer.resume()
+    for number, note in ((5, ""), (2, "4;a=5"), (9, "a=5,b=2")):
+        await writer.append(number, "lab.a.s", b"%d" % number, note=note)
+    assert await writer.flush() == 3
+    assert await _read(lab, 3) == [b"5", b"2", b"9"]
+    assert await LogWriter(lab, "LAB_a", ident="one").resume() == Resumed(9, "a=5,b=2")
 
 
 async def test_a_broken_chain_is_refused_until_the_writer_resumes(lab: Bus) -> None:
@@ -54,7 +63,7 @@ async def test_a_broken_chain_is_refused_until_the_writer_resumes(lab: Bus) -> N
     await writer.append(1, "lab.a.s", b"1")
     await writer.flush()
     intruder = LogWriter(lab, "LAB_a", ident="two")
-    assert await intruder.resume() == 0
+    assert (await intruder.resume()).number == 0
     await intruder.append(1, "lab.a.s", b"other")
     await intruder.flush()
     with pytest.raises(Unavailable):
@@ -75,7 +84,7 @@ async def test_a_full_log_refuses_and_keeps_what_it_has(bus: Bus) -> None:
         for number in range(1, 100):
             await writer.append(number, "lab.a.s", b"x" * 1000)
         await writer.flush()
-    held = await writer.resume()
+    held = (await writer.resume()).number
     assert 0 < held < 30
     assert len(await _read(bus, held)) == held
 
@@ -114,7 +123,7 @@ async def test_the_newest_entry_outlives_every_trim_and_the_writer_goes_on_from_
     await _write(lab, *range(1, 11))
     assert await LogTrimmer(lab, "LAB_a").drop("lab.a.s", through=99) == 9
     await _restart(nats_server, lab)
-    assert await LogWriter(lab, "LAB_a", ident="one").resume() == 10
+    assert (await LogWriter(lab, "LAB_a", ident="one").resume()).number == 10
     await _write(lab, 11, 12)
     assert await _read(lab, 3) == [b"10", b"11", b"12"]
 
@@ -128,8 +137,8 @@ async def test_a_writer_whose_last_entry_was_deleted_goes_on_from_the_newest_tha
     if is_killed:
         await _restart(nats_server, lab)
     writer, late = (LogWriter(lab, "LAB_a", ident="one") for _ in range(2))
-    assert await late.resume() == 1
-    assert await writer.resume() == 1
+    assert (await late.resume()).number == 1
+    assert (await writer.resume()).number == 1
     await writer.append(3, "lab.a.s", b"3")
     await writer.append(4, "lab.a.s", b"4")
     await writer.flush()
@@ -142,36 +151,14 @@ async def test_a_writer_whose_last_entry_was_deleted_goes_on_from_the_newest_tha
 async def test_every_entry_arrives_once_and_in_order_while_the_server_is_killed(nats_server, lab: Bus) -> None:
     total = 600
 
-    async def write() -> None:
-        writer = LogWriter(lab, "LAB_a", ident="one", window=16, deadline_seconds=2)
-        while True:
-            try:
-                number = await writer.resume()
-                while number < total:
-                    number += 1
-                    await writer.append(number, "lab.a.s", b"%d" % number)
-                    await asyncio.sleep(0.003)
-                if await writer.flush() == total:
-                    return
-            except (Unavailable, NotFound):
-                await asyncio.sleep(0.1)
-
     async def kill() -> None:
         for _ in range(2):
             await asyncio.sleep(0.7)
             await asyncio.to_thread(nats_server.restart)
 
-    reader = asyncio.create_task(_read_all(lab, total))
+    reader = asyncio.create_task(read_all(lab, total))
+    writing = write_all(lab, total, window=16, deadline_seconds=2, pause_seconds=0.003)
     async with asyncio.timeout(60):
-        await asyncio.gather(write(), kill())
+        await asyncio.gather(writing, kill())
         got = await reader
     assert got == [b"%d" % number for number in range(1, total + 1)]
-
-
-async def _read_all(bus: Bus, total: int) -> list[bytes]:
-    got: list[bytes] = []
-    async for batch in LogReader(bus, "LAB_a", "lab.a.>").read(0):
-        got += [entry.payload for entry in batch]
-        if len(got) >= total:
-            return got
-    raise AssertionError

@@ -16,6 +16,7 @@ import pytest
 from secured import CAPABILITIES, SecuredServer
 
 from atoll.federation.bus import permissions
+from atoll.federation.bus.chunks import ChunkReader, ChunkWriter, Upload
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.log import LogReader, LogWriter
 from atoll.federation.bus.nats_keys import HUB
@@ -23,8 +24,12 @@ from atoll.federation.bus.permissions import Identity
 from atoll.federation.bus.subjects import (
     DESIRED_STREAM,
     OBSERVED_STREAM,
+    chunks_prefix,
+    chunks_stream,
     data_subject,
     desired_prefix,
+    files_prefix,
+    files_subject,
     hub_subject,
     lab_prefix,
     lab_stream,
@@ -38,7 +43,7 @@ from atoll.federation.bus.table import Change, Synced
 from atoll.federation.errors import NotFound, Unavailable
 
 ROLES = ("agent", "gateway", "data")
-STREAMS = (DESIRED_STREAM, OBSERVED_STREAM, "LAB_a", "LAB_b")
+STREAMS = (DESIRED_STREAM, OBSERVED_STREAM, "LAB_a", "LAB_b", "FILES_a", "FILES_b")
 STEPS = ("", ".x", ".x.y")
 # nats-server 2.15, server/jetstream_api.go: every request that names a stream.
 STREAM_VERBS = (
@@ -70,9 +75,11 @@ def requests() -> Iterator[str]:
         yield f"{observed_prefix('cluster', 'b', guess)}.heartbeat"
         yield f"{observed_prefix('gateway', 'b', guess)}.heartbeat"
         yield f"{uplink_prefix('b', guess)}.ns.s"
+        yield f"{chunks_prefix('b', guess)}.ns.s.ab-1.0.0"
         yield rpc_subject("b", "logs", guess)
         yield hub_subject("cluster", "b", "renew", guess)
     yield lab_subject("b", "ns", "s")
+    yield f"{files_subject('b', 'ns', 's')}.ab-1.0.0"
 
 
 class World:
@@ -87,6 +94,9 @@ class World:
         for name in ("a", "b"):
             source = uplink_prefix(name, CAPABILITIES.uplink(name))
             await self.hub.ensure_log(lab_stream(name), lab_prefix(name), max_bytes=1 << 22, taken_in=source)
+            taken_in = chunks_prefix(name, CAPABILITIES.uplink(name))
+            await self.hub.ensure_chunks(chunks_stream(name), files_prefix(name), max_bytes=1 << 22, taken_in=taken_in)
+            await self.hub.store(f"{taken_in}.ns.s.ab-1.0.0", b"{}")
             for kind, token in (("cluster", CAPABILITIES.agent(name)), ("gateway", CAPABILITIES.gateway(name))):
                 for stream, prefix in ((DESIRED_STREAM, desired_prefix), (OBSERVED_STREAM, observed_prefix)):
                     table = self.hub.table(stream, prefix(kind, name, token))  # type: ignore[operator]
@@ -116,7 +126,8 @@ class World:
             "agent b": f".cluster.b.{CAPABILITIES.agent('b')}.",
             "gateway b": f".gateway.b.{CAPABILITIES.gateway('b')}.",
             "log b": "lab.b.",
-            **({} if role == "gateway" else {"log": "lab.a."}),
+            "files b": "files.b.",
+            **({} if role == "gateway" else {"log": "lab.a.", "files": "files.a."}),
         }
         theirs = [place for who, place in places.items() if who != role]
         for stream in (await self.hub.api("STREAM.NAMES"))["streams"]:
@@ -150,6 +161,7 @@ def own_places(role: str) -> list[str]:
         "gateway": [
             f"{observed_prefix('gateway', 'a', CAPABILITIES.gateway('a'))}.heartbeat",
             uplink_subject(lab_subject("a", "ns", "s"), CAPABILITIES.uplink("a")),
+            f"{chunks_prefix('a', CAPABILITIES.uplink('a'))}.ns.s.ab-2.0.0",
         ],
         "data": [f"{observed_prefix('cluster', 'a', CAPABILITIES.data('a', 'ns'))}.dataset.ns.x"],
     }[role]
@@ -163,7 +175,7 @@ def own_filters(role: str) -> list[tuple[str, str]]:
             (OBSERVED_STREAM, f"{observed_prefix('cluster', 'a', CAPABILITIES.agent('a'))}.>"),
         ],
         "gateway": [(DESIRED_STREAM, f"{desired_prefix('gateway', 'a', CAPABILITIES.gateway('a'))}.>")],
-        "data": [("LAB_a", lab_subject("a", "ns", "s"))],
+        "data": [("LAB_a", lab_subject("a", "ns", "s")), ("FILES_a", f"{files_subject('a', 'ns', 's')}.ab-1.>")],
     }[role]
 
 
@@ -176,9 +188,8 @@ def consumer(stream: str, subject_filter: str, **changes: Any) -> bytes:
 async def test_no_request_that_a_member_sends_reads_or_changes_what_is_not_its_own(world: World, role: str) -> None:
     me = await world.connect(role)
     before = await world.fingerprint(role)
-    own = {f"$JS.API.STREAM.INFO.{lab_stream('a')}", f"$JS.API.STREAM.MSG.GET.{lab_stream('a')}"} & set(
-        requests() if role == "gateway" else ()
-    )
+    looks = {f"$JS.API.STREAM.{verb}" for verb in ("INFO.LAB_a", "MSG.GET.LAB_a", "INFO.FILES_a")}
+    own = looks & set(requests() if role == "gateway" else ())
     inbox = me.new_inbox()
     answered: list[Any] = []
     await me.subscribe(inbox, answered.append)
@@ -207,6 +218,7 @@ async def test_an_answer_that_is_directed_somewhere_does_nothing_there(world: Wo
             await me.publish(verb, consumer(stream, subject_filter), reply=target)
         if role == "gateway":
             await me.publish(f"$JS.API.STREAM.INFO.{lab_stream('a')}", b"", reply=target)
+            await me.publish(f"$JS.API.STREAM.INFO.{chunks_stream('a')}", b'{"subjects_filter":">"}', reply=target)
             body = orjson.dumps({"last_by_subj": f"{lab_prefix('a')}.>"})
             await me.publish(f"$JS.API.STREAM.MSG.GET.{lab_stream('a')}", body, reply=target)
     await me.client.flush()
@@ -355,16 +367,25 @@ async def test_what_a_member_needs_works(world: World) -> None:
     await agent.own_table(OBSERVED_STREAM, observed_prefix("cluster", "a", token)).put("heartbeat", b"1")
 
     writer = LogWriter(gateway, lab_stream("a"), ident="o")
-    number = await writer.resume()
+    number = (await writer.resume()).number
     subject = lab_subject("a", "ns", "s")
     await writer.append(number + 1, uplink_subject(subject, CAPABILITIES.uplink("a")), b"envelope")
-    assert await writer.flush() == number + 1
+    await writer.flush()
+    assert writer.stored == 1
     await writer.close()
 
     reader = LogReader(data, lab_stream("a"), subject)
     assert await reader.end() == 2
     async with contextlib.aclosing(reader.read(1)) as batches:
         assert [entry.payload for entry in await anext(batches)] == [b"envelope"]
+
+    upload = Upload("ns", "s", "ab-9", 0)
+    chunks = ChunkWriter(gateway, "a", token=CAPABILITIES.uplink("a"))
+    assert await chunks.present(upload, size=1) == set()
+    async with chunks.session():
+        await chunks.send(upload, 0, b"d" * 32 + b"content")
+        await chunks.flush()
+    assert [chunk.content async for chunk in ChunkReader(data, "a").read(upload)] == [b"content"]
 
     async def read(_: bytes) -> bytes:
         return b"bytes"

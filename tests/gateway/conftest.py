@@ -12,7 +12,8 @@ from datapath import DataPath, Mosquitto, passing_on_commits
 async def mosquitto_path(tmp_path: Path, nats_server: Any) -> AsyncIterator[tuple[DataPath, Mosquitto]]:
     mosquitto = Mosquitto(tmp_path / "mosquitto")
     mosquitto.start()
-    path = DataPath(tmp_path, nats_server, mosquitto.port)
+    # With nats-server as broker it is paho, so both receivers are killed and cut off.
+    path = DataPath(tmp_path, nats_server, mosquitto.port, receiver="fast")
     async with passing_on_commits(nats_server.url):
         yield path, mosquitto
     path.stop()

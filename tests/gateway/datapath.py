@@ -271,14 +271,15 @@ async def connected(bus: Bus) -> Any:
 class DataPath:
     """Gateway and sink around a NATS server and a broker."""
 
-    def __init__(self, home: Path, nats: Any, broker_port: int) -> None:
+    def __init__(self, home: Path, nats: Any, broker_port: int, *, receiver: str = "paho") -> None:
         self.home, self.nats, self.broker_port = home, nats, broker_port
         self.root = home / "volume"
         self.root.mkdir()
         broker = f"mqtt://127.0.0.1:{broker_port}"
         self.gateway = edge_process(
-            "gateway", home, gateway=GATEWAY, nats_url=nats.url, state_dir=home / "gateway", broker=broker
-        )
+            "gateway", home, gateway=GATEWAY, nats_url=nats.url, state_dir=home / "gateway", broker=broker,
+            receiver=receiver,
+        )  # fmt: skip
         self.sink = edge_process("sink", home, cluster=CLUSTER, namespace=NAMESPACE, nats_url=nats.url, root=self.root)
 
     def start(self) -> None:

@@ -114,7 +114,7 @@ async def test_mosquitto_restarts_while_readings_come(mosquitto_path: tuple[Data
     async def restart() -> None:
         for _ in range(2):
             await asyncio.sleep(0.8)
-            await in_thread(lambda: mosquitto.end(15))  # terminated, so that it saves: killed, it forgets (NATS.md 7)
+            await in_thread(lambda: mosquitto.end(15))  # terminated, so that it saves: killed, it forgets
             await in_thread(mosquitto.start)
 
     await asyncio.gather(in_thread(instruments.publish_all), restart())

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from atoll.federation.bus.envelope import Envelope, MalformedEnvelope, Reading, decode, encode
 
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=60)
-readings = st.builds(Reading, st.integers(-(2**63), 2**63 - 1), names, st.binary(max_size=300))
+instants = st.integers(-(2**63) + 1, 2**63 - 1)
+readings = st.builds(Reading, instants, names, st.binary(max_size=300), st.none() | instants)
 envelopes = st.builds(
     Envelope,
     outbox=st.uuids().map(lambda value: value.hex),

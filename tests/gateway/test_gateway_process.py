@@ -1,6 +1,7 @@
 """The gateway as a process: without a hub, with a full outbox, with a hub that forgot, with a broken disk."""
 
 import asyncio
+import random
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -87,13 +88,34 @@ async def test_readings_are_taken_in_without_a_hub_and_arrive_when_it_is_back(pa
 async def test_a_full_outbox_holds_the_broker_back_until_a_sink_makes_room(path: DataPath, bus: Bus) -> None:
     await order_streams(bus, stream_order(), outbox_bytes=20_000)
     await asyncio.sleep(1)
-    payloads = [b"%04d%s\n" % (number, b"x" * 995) for number in range(60)]
+    noise = random.Random(1)
+    payloads = [b"%04d%s\n" % (number, noise.randbytes(497).hex().encode()) for number in range(60)]
     for start in range(0, 60, 5):
         await send(path, *payloads[start : start + 5])
     report = await reported(bus, lambda report: "at most 20000 bytes" in report.reason)
     assert report.outbox_bytes <= 20_000
     path.sink.start()
     await in_file(path, bus, 60)
+    assert lines(path) == [payload.rstrip() for payload in payloads]
+    await reported(bus, lambda report: report.reason == "" and report.outbox_readings == 0)
+
+
+async def test_a_stream_that_refuses_keeps_its_readings_with_the_broker_and_stops_no_other(
+    path: DataPath, bus: Bus
+) -> None:
+    other = stream_order(topics=("other/+",), dataset="other", end_of_run=None).model_copy(update={"name": "other"})
+    await order_streams(bus, stream_order(buffer={"bytes": 100_000}), other)
+    await reported(bus, lambda report: len(report.ledger) == 2)
+    noise = random.Random(1)
+    payloads = [b"%04d%s\n" % (number, noise.randbytes(2000).hex().encode()) for number in range(200)]
+    for start in range(0, 200, 20):
+        await send(path, *payloads[start : start + 20])
+    report = await reported(bus, lambda report: any("buffer of 100000 bytes" in row.problem for row in report.ledger))
+    assert [problem.reason for problem in report.problems] == ["BufferFull"]
+    await in_thread(lambda: publish(path.broker_port, "other/x", b"1"))
+    await reported(bus, lambda report: any(row.stream == "ns/other" and row.received == 1 for row in report.ledger))
+    path.sink.start()
+    await in_file(path, bus, 200)
     assert lines(path) == [payload.rstrip() for payload in payloads]
     await reported(bus, lambda report: report.reason == "" and report.outbox_readings == 0)
 
@@ -110,7 +132,7 @@ async def test_a_hub_log_that_was_lost_is_said_so_and_nothing_is_missing(path: D
     await order_streams(bus, stream_order())
     path.gateway.start()
     report = await reported(bus, lambda report: "has lost" in report.reason)
-    assert "sinks have in files" in report.reason
+    assert "sinks have them in files" in report.reason
     path.sink.start()
     await send(path, b"4\n")
     found = await in_file(path, bus, 4)

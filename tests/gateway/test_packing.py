@@ -8,7 +8,9 @@ from datapath import stream_order
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.edge.gateway.packing import Message, Packed, Packer, Packet, RecentPackets, dataset_name, fingerprint
+from atoll.edge.gateway.drafts import Message, Packed
+from atoll.edge.gateway.packing import Packer
+from atoll.edge.gateway.recent import Packet, RecentPackets, fingerprint
 from atoll.federation.bus.envelope import MAX_PAYLOAD_BYTES, MAX_READING_BYTES, MAX_READINGS
 
 NOON_NS = 1_795_348_800_000_000_000  # 2026-11-22T12:00:00Z
@@ -41,16 +43,21 @@ def content(packed: Packed) -> list[tuple[str, list[bytes], bool]]:
         ("fixed", "anything", "fixed"),
     ],
 )
-def test_a_template_gives_a_valid_name_or_none(template: str, topic: str, expected: str | None) -> None:
-    assert dataset_name(stream_order(dataset=template), topic, NOON_NS) == expected
+def test_a_template_gives_a_valid_name_or_the_reading_is_refused(
+    template: str, topic: str, expected: str | None
+) -> None:
+    packed = packer(stream_order(topics=("#",), dataset=template, end_of_run=None)).pack([message(topic)])
+    assert [draft.dataset for draft in packed.drafts] == ([expected] if expected else [])
+    assert len(packed.refused) == (expected is None)
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_no_topic_makes_an_invalid_dataset_name(first: str, second: str) -> None:
     from atoll.edge.sink.volume import _NAME
 
-    name = dataset_name(stream_order(dataset="d.{topic[0]}-{topic[1]}"), f"{first}/{second}", NOON_NS)
-    assert name is None or _NAME.fullmatch(name)
+    stream = stream_order(topics=("#",), dataset="d.{topic[0]}-{topic[1]}", end_of_run=None)
+    for draft in packer(stream).pack([message(f"{first}/{second}")]).drafts:
+        assert _NAME.fullmatch(draft.dataset)
 
 
 def test_readings_of_one_topic_keep_their_order_over_envelopes() -> None:
@@ -165,10 +172,13 @@ def test_a_retained_message_is_state_and_no_reading() -> None:
 
 def test_what_no_stream_wants_is_counted_and_not_kept() -> None:
     packed = packer().pack([message("elsewhere")])
-    assert (packed.drafts, packed.packets, packed.unmatched) == ([], [], 1)
+    assert (packed.drafts, packed.packets, packed.unmatched) == ([], b"", 1)
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.binary(max_size=2)), max_size=60), st.integers(1, 20))
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.sampled_from([bytes(8), b"12345678"])), max_size=60),
+    st.integers(1, 20),
+)
 def test_the_memory_of_packets_is_that_of_a_plain_list(pairs: list[tuple[int, bytes]], capacity: int) -> None:
     packets = [Packet(packet_id, content) for packet_id, content in pairs]
     recent = RecentPackets(packets, capacity)

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from datapath import GATEWAY, stream_order, until
 
+from atoll.edge.gateway.drafts import Message
 from atoll.edge.gateway.outbox import Outbox
-from atoll.edge.gateway.packing import Message, Packer, RecentPackets
+from atoll.edge.gateway.packing import Packer
+from atoll.edge.gateway.recent import RecentPackets
 from atoll.edge.gateway.uplink import Uplink
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.log import LogTrimmer

@@ -5,23 +5,27 @@ waits for the hub: without one the gateway works from the order it saved.
 """
 
 import asyncio
-import time
-from datetime import UTC, datetime
-from importlib.metadata import version
+from itertools import count
 
 import structlog
 
 from atoll.edge.enrolment import Enrolled
+from atoll.edge.gateway.buffers import Rules
+from atoll.edge.gateway.file_source.source import FileIntake
 from atoll.edge.gateway.files import OpenedOutbox, StateDir
 from atoll.edge.gateway.intake import Intake
-from atoll.edge.gateway.mqtt import Broker, BrokerAddress
-from atoll.edge.gateway.outbox import OutboxDamaged, OutboxFull, StreamCounts
-from atoll.edge.gateway.packing import Packer, RecentPackets, StreamKey
+from atoll.edge.gateway.memory import Memory, StreamKey
+from atoll.edge.gateway.mqtt import Broker, BrokerAddress, Session
+from atoll.edge.gateway.outbox import OutboxDamaged, OutboxFull
+from atoll.edge.gateway.packing import Packer
+from atoll.edge.gateway.recent import RecentPackets
 from atoll.edge.gateway.settings import GatewaySettings
+from atoll.edge.gateway.status import Connection, Status
 from atoll.edge.gateway.topics import subscriptions
 from atoll.edge.gateway.uplink import Uplink
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.data_messages import CommittedReport, GatewayOrder, GatewayReport
+from atoll.federation.bus.membership import Membership
 from atoll.federation.bus.subjects import (
     DESIRED_STREAM,
     OBSERVED_STREAM,
@@ -31,9 +35,11 @@ from atoll.federation.bus.subjects import (
 )
 from atoll.federation.bus.table import Change, Table
 from atoll.federation.errors import AtollError, Internal, InvalidInput
-from atoll.federation.resources.gateway import StreamLedger
 
 log = structlog.get_logger(__name__)
+
+# How often the outbox looks at ages and at trims that are owed.
+_TIDY_SECONDS = 5.0
 
 
 async def run(settings: GatewaySettings) -> None:
@@ -42,8 +48,8 @@ async def run(settings: GatewaySettings) -> None:
     Raises:
         Conflict: another gateway has the state folder. InvalidInput: the folder or the broker's URL is unusable.
     """
-    if settings.broker is not None:
-        BrokerAddress.parse(settings.broker)
+    if settings.broker.url is not None:
+        settings.broker.address(None)
     state = StateDir(settings.state_dir)
     damage = ""
     try:
@@ -71,34 +77,49 @@ class _Gateway:
 
     def __init__(self, settings: GatewaySettings, state: StateDir, opened: OpenedOutbox) -> None:
         self._settings, self._state = settings, state
-        self._outbox, self._loss = opened.outbox, opened.loss
+        self._outbox = opened.outbox
         self._order = GatewayOrder(outbox_bytes=opened.outbox.limit_bytes)
         recent = RecentPackets(self._outbox.recent_packets())
-        self._packer = Packer(recent=recent, opened=self._outbox.open_datasets())
+        self._packer = Packer(recent=recent, opened=self._outbox.open_datasets(), memory=Memory(self._outbox.memory()))
         self._uplink = Uplink(self._outbox, gateway=settings.gateway)
         self._enrolled = Enrolled(
             settings.state_dir / "membership", settings.enrolment, kind="gateway", name=settings.gateway
         )
         self._token = OPEN_TOKEN
-        self._intake = Intake(self._outbox, self._packer, on_stored=self._uplink.wake)
+        self._files = FileIntake(
+            self._outbox,
+            settings.state_dir,
+            settings.files,
+            link=self._uplink.allowance,
+            on_stored=self._uplink.wake,
+        )
+        self._intake = Intake(self._outbox, self._packer, on_stored=self._uplink.wake, on_files=self._files.hear)
+        self._status = Status(self._outbox, self._uplink, self._intake, tallies=self._packer.tallies, loss=opened.loss)
         self._broker: Broker | None = None
+        self._connections = count(1)
         self._broker_changed = asyncio.Event()
         self._broker_problem = ""
         self._has_order = False
         saved = state.load_order()
         if saved is not None:
+            self._bound(saved)
             self._follow(saved)
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._take_in())
-            tasks.create_task(self._work_with_hub())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._take_in())
+                tasks.create_task(self._files.run())
+                tasks.create_task(self._tidy())
+                tasks.create_task(self._work_with_hub())
+        finally:
+            self._files.close()
 
     # --- the broker's side
 
     @property
     def _broker_url(self) -> str | None:
-        return self._order.broker or self._settings.broker
+        return self._order.broker or self._settings.broker.url
 
     async def _take_in(self) -> None:
         """Take in from the broker that is wanted now."""
@@ -117,6 +138,9 @@ class _Gateway:
                 reception.result()
 
     async def _receive_from(self, url: str | None) -> None:
+        if not self._needs_broker:
+            self._broker_problem = ""
+            await asyncio.Event().wait()
         try:
             address = self._address(url)
         except InvalidInput as error:
@@ -124,7 +148,8 @@ class _Gateway:
             await asyncio.Event().wait()
             return
         self._broker_problem = ""
-        broker = Broker(address, client_id=f"atoll-gateway-{self._settings.gateway}")
+        session = Session.of(self._settings.gateway, self._order.mqtt)
+        broker = Broker(address, session, receiver=self._settings.broker.receiver, numbers=self._connections)
         self._broker = broker
         broker.subscribe(subscriptions(self._order.streams))
         broker.start()
@@ -139,15 +164,20 @@ class _Gateway:
         # none, be acknowledged and be lost.
         if not self._has_order:
             raise InvalidInput("waits for the hub to say which Streams this gateway has")
-        return BrokerAddress.parse(url or "", ca_file=self._settings.broker_ca_file)
+        return self._settings.broker.address(url)
+
+    def _bound(self, order: GatewayOrder) -> None:
+        """Have the outbox follow an order's bounds; waits for a commit that is under way."""
+        self._outbox.follow(Rules.of(order), is_compressed=order.uplink.compression == "Zstd")
 
     def _follow(self, order: GatewayOrder) -> None:
         """Take an order as what should be from now on."""
         is_first, self._has_order = not self._has_order, True
-        before, self._order = self._broker_url, order
+        before, self._order = (self._broker_url, self._order.mqtt, self._needs_broker), order
         self._packer.follow(order.streams)
-        self._outbox.limit_bytes = order.outbox_bytes
-        if is_first or self._broker_url != before:
+        self._files.follow(order.streams)
+        self._uplink.allowance.uplink = order.uplink
+        if is_first or (self._broker_url, order.mqtt, self._needs_broker) != before:
             self._broker_changed.set()
         elif self._broker is not None:
             self._broker.subscribe(subscriptions(order.streams))
@@ -162,11 +192,23 @@ class _Gateway:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._enrolled.keep(bus, member))
                 tasks.create_task(self._uplink.run(bus, token=member.service_token))
+                tasks.create_task(self._send_files(bus, member))
                 tasks.create_task(self._follow_orders(bus))
                 tasks.create_task(self._follow_commits(bus))
                 tasks.create_task(self._beat(bus))
         finally:
             await bus.close()
+
+    async def _send_files(self, bus: Bus, member: Membership) -> None:
+        """Send large files on a connection of their own, so that readings never queue behind them."""
+        await self._files.are_wanted()
+        gateway = self._settings.gateway
+        own = await Bus.await_server(member.nats_url, name=f"gateway {gateway} files", login=member.login)
+        reports = bus.own_table(OBSERVED_STREAM, observed_prefix("gateway", gateway, self._token))
+        try:
+            await self._files.send(own, gateway, token=member.service_token, reporter=reports)
+        finally:
+            await own.close()
 
     async def _follow_orders(self, bus: Bus) -> None:
         async for item in self._orders(bus).follow():
@@ -185,6 +227,7 @@ class _Gateway:
         except Internal as error:
             log.error("ignored an order", problem=str(error))
             return
+        await asyncio.to_thread(self._bound, order)
         self._follow(order)
         try:
             await asyncio.to_thread(self._state.save_order, order)
@@ -198,7 +241,9 @@ class _Gateway:
             if not isinstance(item, Change) or item.value is None:
                 continue
             try:
-                await self._trim(CommittedReport.decode(item.value))
+                await self._trim(report := CommittedReport.decode(item.value))
+                await asyncio.to_thread(self._files.commit, report)
+                self._files.heard()
             except (Internal, OutboxFull) as error:
                 if isinstance(error, OutboxDamaged):
                     raise
@@ -214,7 +259,8 @@ class _Gateway:
         table = bus.own_table(OBSERVED_STREAM, observed_prefix("gateway", self._settings.gateway, self._token))
         while True:
             try:
-                await table.put("heartbeat", (await asyncio.to_thread(self._report)).encode())
+                report = await asyncio.to_thread(self._report)
+                await table.put("heartbeat", report.encode())
             except AtollError as error:
                 if isinstance(error, OutboxDamaged):
                     raise
@@ -222,46 +268,30 @@ class _Gateway:
             await asyncio.sleep(self._settings.heartbeat_seconds)
 
     def _report(self) -> GatewayReport:
-        oldest = self._outbox.oldest_stored_at()
-        return GatewayReport(
-            outbox_readings=self._outbox.readings,
-            outbox_bytes=self._outbox.bytes,
-            lag_seconds=max(0.0, time.time() - oldest) if oldest is not None else 0.0,
-            broker_connected=self._broker is not None and self._broker.is_connected,
-            reason=self._reason(),
-            ledger=tuple(self._ledger_of(key) for key in sorted(self._known_streams())),
-            agent_version=version("atoll"),
-            at=datetime.now(UTC),
-        )
+        report = self._status.report(self._connection())
+        return report.model_copy(update={"files": self._files.report(), "broker_needed": self._needs_broker})
 
-    def _known_streams(self) -> set[StreamKey]:
-        """Give the Streams that have readings here, and those that the broker has confirmed to send."""
-        known = set(self._outbox.streams)
-        if self._broker is not None and self._broker.is_subscribed:
-            known |= {StreamKey(order.namespace, order.name) for order in self._order.streams}
-        return known
+    @property
+    def _needs_broker(self) -> bool:
+        """Whether any Stream has to do with MQTT; files alone need no broker."""
+        return not self._has_order or not self._order.streams or bool(subscriptions(self._order.streams))
 
-    def _reason(self) -> str:
-        """Give what a person should know first; empty if all is well."""
+    def _connection(self) -> Connection:
+        """Say how the broker's side is."""
         broker = self._broker
-        disconnected = broker.problem if broker is not None and not broker.is_connected else ""
-        refused = f"{self._intake.refused} readings refused, the last: {self._intake.last_refusal}"
-        reasons = (
-            self._intake.problem,
-            self._loss,
-            self._broker_problem or disconnected,
-            self._uplink.problem,
-            refused if self._intake.refused else "",
-            self._uplink.notice,
+        is_subscribed = broker is not None and broker.is_subscribed
+        streams = self._order.streams if is_subscribed else ()
+        return Connection(
+            is_connected=broker is not None and broker.is_connected,
+            problem=self._broker_problem or (broker.problem if broker is not None else ""),
+            streams=frozenset(StreamKey(stream.namespace, stream.name) for stream in streams),
         )
-        return next((reason for reason in reasons if reason), "")
 
-    def _ledger_of(self, key: StreamKey) -> StreamLedger:
-        counts = self._outbox.streams.get(key, StreamCounts())
-        return StreamLedger(
-            stream=str(key),
-            received=counts.received,
-            duplicates=counts.duplicates,
-            forwarded=max(self._uplink.forwarded.get(key, 0), counts.committed),
-            committed=counts.committed,
-        )
+    async def _tidy(self) -> None:
+        """Have the outbox do what is due now and then."""
+        while True:
+            await asyncio.sleep(_TIDY_SECONDS)
+            try:
+                await asyncio.to_thread(self._outbox.tidy)
+            except OutboxFull as full:
+                log.debug("could not tidy the outbox", reason=str(full))

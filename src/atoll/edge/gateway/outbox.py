@@ -1,134 +1,179 @@
-"""The outbox: every reading that was acknowledged and is not yet in a file, in SQLite on the gateway's disk.
+"""The outbox: every reading that was acknowledged and is not yet in a file, on the gateway's disk.
 
 Owns the numbering (its `ident`, envelope numbers, reading numbers per Stream) and durability: what `store` returned
-from has survived a power loss (write-ahead log, synchronous=FULL, one commit per batch). It must not know MQTT or NATS.
-Calls block on the disk: run them in a thread. One thread at a time is let in.
+from has survived a power loss (one commit per batch, database.py). It must not know MQTT or NATS. Calls block on the
+disk: run them in a thread. One thread at a time is let in.
 """
 
-import os
-import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from threading import Lock
 
-from atoll.edge.gateway.packing import REMEMBERED_PACKETS, Draft, OpenDataset, Packed, Packet, StreamKey
+from atoll.edge.gateway.buffers import Held, Rules, Shed, refusing, sheds
+from atoll.edge.gateway.clock import OutboxClock
+from atoll.edge.gateway.database import Database, OutboxDamaged, OutboxFull
+from atoll.edge.gateway.drafts import Draft, Packed
+from atoll.edge.gateway.losses import LEFT_OUT_NUMBERS, Loss, Losses, lost_end
+from atoll.edge.gateway.mark import Mark, MarkFile
+from atoll.edge.gateway.memory import StreamKey
+from atoll.edge.gateway.outgoing import Outgoing, StoredEnvelope
+from atoll.edge.gateway.recent import Packet
+from atoll.edge.gateway.recollection import Recollection
+from atoll.edge.gateway.runs import OpenDataset
+from atoll.edge.gateway.shedder import Origin, Shedder
+from atoll.edge.gateway.stock import Stock, StreamCounts
 from atoll.federation.bus.envelope import Envelope, encode
-from atoll.federation.errors import Internal, Unavailable
 
-# Below this much free disk nothing more is taken in: trimming needs room too, and so does the rest of a small box.
-RESERVED_FREE_BYTES = 64 * 1024 * 1024
-_WAL_LIMIT_BYTES = 64 * 1024 * 1024
-_PACKET_BYTES = 10
-_CORRUPT_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE envelopes (
-    number INTEGER PRIMARY KEY, namespace TEXT NOT NULL, stream TEXT NOT NULL, readings INTEGER NOT NULL,
-    last INTEGER NOT NULL, stored_at REAL NOT NULL, data BLOB NOT NULL);
-CREATE INDEX envelopes_by_stream ON envelopes (namespace, stream, number);
-CREATE TABLE streams (
-    namespace TEXT NOT NULL, stream TEXT NOT NULL, received INTEGER NOT NULL, duplicates INTEGER NOT NULL,
-    committed INTEGER NOT NULL, PRIMARY KEY (namespace, stream)) WITHOUT ROWID;
-CREATE TABLE batches (number INTEGER PRIMARY KEY, session INTEGER NOT NULL, packets BLOB NOT NULL);
-CREATE TABLE open_datasets (
-    namespace TEXT NOT NULL, stream TEXT NOT NULL, dataset TEXT NOT NULL, levels TEXT NOT NULL,
-    PRIMARY KEY (namespace, stream, dataset, levels)) WITHOUT ROWID;
-INSERT INTO meta VALUES ('ident', lower(hex(randomblob(16)))), ('number', '0'), ('session', '0');
-PRAGMA user_version = 1;
-"""
+__all__ = ["Outbox", "OutboxDamaged", "OutboxFull", "StoredEnvelope", "StreamCounts"]
 
-
-class OutboxFull(Unavailable):
-    """The disk or the configured limit has no room now; nothing was stored."""
-
-    reason = "OutboxFull"
-
-
-class OutboxDamaged(Internal):
-    """The database file is not readable as what it was."""
-
-    reason = "OutboxDamaged"
-
-
-class StoredEnvelope(NamedTuple):
-    """An envelope as it goes to the hub."""
-
-    number: int
-    stream: StreamKey
-    last: int
-    data: bytes
-
-
-@dataclass
-class StreamCounts:
-    """One Stream's counters since the outbox was made; `received` is also the newest reading's number."""
-
-    received: int = 0
-    duplicates: int = 0
-    committed: int = 0
+# How much of the time that readings have waited a gateway that is killed may forget.
+_CLOCK_SECONDS = 60.0
+_Stored = Sequence[tuple[Envelope, bytes]]
 
 
 class Outbox:
-    """One SQLite database. Made by `StateDir.open_outbox`, which also deals with damaged ones."""
+    """One database. Made by `StateDir.open_outbox`, which also deals with damaged ones.
+
+    `outgoing` is what the uplink needs of it.
+    """
 
     def __init__(self, path: Path, *, gateway: str) -> None:
-        self._path, self._gateway = path, gateway
-        self._lock = threading.Lock()
-        self.limit_bytes = 10_000_000_000
-        with _translated(path):
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-            try:
-                self._prepare()
-            except BaseException:
-                self._db.close()
-                raise
+        self._lock = Lock()
+        self._database = Database(path)
+        try:
+            self._begin(gateway)
+        except BaseException:
+            self._database.close()
+            raise
 
-    def _prepare(self) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"journal_size_limit={_WAL_LIMIT_BYTES}"):
-            self._db.execute(f"PRAGMA {pragma}")
-        if not self._db.execute("PRAGMA user_version").fetchone()[0]:
-            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        meta = dict(self._db.execute("SELECT key, value FROM meta"))
-        self.ident = str(meta["ident"])
-        self.last_number = int(meta["number"])
-        self._session = int(meta["session"])
-        rows = self._db.execute("SELECT namespace, stream, received, duplicates, committed FROM streams")
-        self.streams = {StreamKey(row[0], row[1]): StreamCounts(*row[2:]) for row in rows}
-        self.readings, self.bytes = self._db.execute(
-            "SELECT coalesce(sum(readings), 0), coalesce(sum(length(data)), 0) FROM envelopes"
-        ).fetchone()
+    def _begin(self, gateway: str) -> None:
+        database = self._database
+        meta = {str(key): str(value) for key, value in database.rows("SELECT key, value FROM meta")}
+        self.ident, self.last_number = meta["ident"], int(meta["number"])
+        self.clock = OutboxClock(float(meta["clock"]))
+        self._rules, self._is_compressed = Rules(), True
+        self._stock = Stock(database)
+        self._origin = Origin(self.ident, gateway)
+        self._recollection = Recollection(database, session=int(meta["session"]))
+        self._losses = Losses(database)
+        self._shedder = Shedder(database, self._stock, self._origin, is_compressed=lambda: self._is_compressed)
+        self._mark = MarkFile(database.path.with_name("outbox.mark"))
+        self._name_lost_end(self._mark.read())
+        self.outgoing = Outgoing(database, self._stock, self._origin, self._lock)
+        self.outgoing.priorities = lambda: self._rules.priorities
+        self._owed: dict[StreamKey, tuple[int, int]] = {}
+        self._oldest: dict[StreamKey, float] = {}
+        self._written, self._written_at = dict(self.streams), self.clock.now()
+        self._look_at_ages()
+
+    def _name_lost_end(self, mark: Mark) -> None:
+        """Put envelopes in the place of readings that were acknowledged and are not in the database any more."""
+        if mark.ident != self.ident or mark.number <= self.last_number:
+            return
+        self.last_number = mark.number + LEFT_OUT_NUMBERS
+        lost = lost_end(mark, self.last_number, self.streams)
+        if lost:
+            envelopes = [loss.envelope(self._origin) for loss in lost]
+            self._commit([(envelope, encode(envelope)) for envelope in envelopes], Packed(), now=0.0, lost=lost)
+
+    # --- what it holds
+
+    @property
+    def streams(self) -> Mapping[StreamKey, StreamCounts]:
+        """Each Stream's counters."""
+        return self._stock.streams
+
+    @property
+    def readings(self) -> int:
+        """How many readings wait."""
+        return self._stock.readings
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes they take."""
+        return self._stock.bytes
+
+    @property
+    def limit_bytes(self) -> int:
+        """How many it may hold."""
+        return self._rules.limit_bytes
+
+    @property
+    def losses(self) -> Sequence[Loss]:
+        """What damages took and is in no sink's ledger yet."""
+        return self._losses.known
+
+    def refusing(self) -> dict[StreamKey, str]:
+        """Give the Streams that take nothing in now, each with the reason."""
+        return refusing(self._rules, self._held())
+
+    def oldest_stored_at(self) -> dict[StreamKey, float]:
+        """Give when the envelope that has waited longest was stored, per Stream that has one; seconds since 1970."""
+        with self._lock:
+            return {key: stored_at for key, (_, stored_at) in self._oldest_times().items()}
+
+    def memory(self) -> dict[str, str]:
+        """Give what batches have asked to keep."""
+        with self._lock:
+            return self._recollection.memory()
+
+    def recent_packets(self) -> list[Packet]:
+        """Give the newest packets, oldest first; those of an earlier broker session without their packet ids."""
+        with self._lock:
+            return self._recollection.packets()
+
+    def open_datasets(self) -> list[OpenDataset]:
+        """Give the datasets that await their end-of-run marker."""
+        with self._lock:
+            return self._recollection.open_datasets()
+
+    def read(self, after: int, *, limit: int) -> list[StoredEnvelope]:
+        """Give the next stored envelopes with a number above `after`, by number."""
+        query = "SELECT number, namespace, stream, last, readings, data FROM envelopes WHERE number > ? ORDER BY number"
+        with self._lock:
+            rows = self._database.rows(f"{query} LIMIT ?", (after, limit))
+        return [StoredEnvelope(row[0], StreamKey(row[1], row[2]), *row[3:]) for row in rows]
 
     def close(self) -> None:
         """Close the database; what was stored stays."""
         with self._lock:
-            self._db.close()
+            self._database.close()
+            self._mark.close()
+
+    # --- taking in
+
+    def follow(self, rules: Rules, *, is_compressed: bool = True) -> None:
+        """Take these rules as what holds from now on; a Stream that has none has been deleted."""
+        with self._lock:
+            self._rules, self._is_compressed = rules, is_compressed
+            known, now = rules.streams, self.clock.now()
+            for key, counts in list(self.streams.items()):
+                left_at = None if known is None or key in known else (counts.left_at or now)
+                self._stock.adopt({key: replace(counts, left_at=left_at)})
 
     def store(self, packed: Packed, *, now: float) -> int:
         """Number a batch's drafts and store them in one commit; give the newest envelope number.
 
         Args:
+            packed: the batch.
             now: seconds since 1970, kept to tell how long an envelope has waited.
 
         Raises:
             OutboxFull: there is no room; nothing has changed, try again. OutboxDamaged: the database is broken.
         """
         with self._lock:
-            envelopes = self._number(packed.drafts)
-            data = [encode(envelope) for envelope in envelopes]
-            self._check_room(sum(map(len, data)))
-            counts = self._counts_with(envelopes, packed)
-            with self._transaction():
-                self._write(list(zip(envelopes, data, strict=True)), counts, packed, now)
-            self.streams.update(counts)
-            self.last_number += len(envelopes)
-            self.readings += sum(len(envelope.readings) for envelope in envelopes)
-            self.bytes += sum(map(len, data))
+            envelopes = self._numbered(packed.drafts)
+            stored = [(envelope, encode(envelope, is_compressed=self._is_compressed)) for envelope in envelopes]
+            if stored:
+                self._check_room(sum(len(data) for _, data in stored))
+            self._commit(stored, packed, now=now)
+            for envelope in envelopes:
+                self.outgoing.stored(StreamKey(envelope.namespace, envelope.stream), envelope.number)
             return self.last_number
 
-    def _number(self, drafts: Sequence[Draft]) -> list[Envelope]:
+    def _numbered(self, drafts: Sequence[Draft]) -> list[Envelope]:
         first = {key: counts.received + 1 for key, counts in self.streams.items()}
         envelopes = []
         for number, draft in enumerate(drafts, self.last_number + 1):
@@ -136,169 +181,162 @@ class Outbox:
             first[draft.stream] = start + len(draft.readings)
             envelopes.append(
                 Envelope(
-                    self.ident,
-                    self._gateway,
+                    self._origin.ident,
+                    self._origin.gateway,
                     *draft.stream,
                     draft.dataset,
                     number,
                     start,
                     tuple(draft.readings),
                     end_of_run=draft.end_of_run,
+                    holds_files=draft.holds_files,
                 )
             )
         return envelopes
 
     def _check_room(self, size: int) -> None:
+        self._make_room(size)
         # An empty outbox takes any batch: one that is larger than the limit could never be stored otherwise.
         if self.bytes and self.bytes + size > self.limit_bytes:
             raise OutboxFull(f"the outbox holds {self.bytes} of at most {self.limit_bytes} bytes")
-        disk = os.statvfs(self._path.parent)
-        if disk.f_bavail * disk.f_frsize < RESERVED_FREE_BYTES + size:
-            raise OutboxFull(f"the disk of {self._path.parent} has less than {RESERVED_FREE_BYTES >> 20} MB free")
+        self._database.check_room(size)
 
-    def _counts_with(self, envelopes: Sequence[Envelope], packed: Packed) -> dict[StreamKey, StreamCounts]:
-        keys = {StreamKey(e.namespace, e.stream) for e in envelopes} | set(packed.duplicates)
-        counts = {}
-        for key in keys:
-            old = self.streams.get(key, StreamCounts())
-            last = [e.last for e in envelopes if (e.namespace, e.stream) == key]
-            counts[key] = StreamCounts(
-                max([old.received, *last]), old.duplicates + packed.duplicates[key], old.committed
-            )
-        return counts
+    def _commit(self, stored: _Stored, packed: Packed, *, now: float, lost: Sequence[Loss] = ()) -> None:
+        changed = self._counts_with(stored, packed, lost)
+        with self._database.transaction():
+            self._insert(stored, now)
+            self._recollection.write(packed)
+            self._losses.write(lost)
+            self._stock.write(changed)
+        self._stock.adopt(changed)
+        self._losses.adopt(lost)
+        if stored:
+            self.last_number = stored[-1][0].number
+            received = {key: counts.received for key, counts in self.streams.items()}
+            self._mark.write(Mark(self.ident, self.last_number, received))
 
-    def _write(
-        self,
-        envelopes: Sequence[tuple[Envelope, bytes]],
-        counts: dict[StreamKey, StreamCounts],
-        packed: Packed,
-        now: float,
-    ) -> None:
-        db = self._db
-        db.executemany(
-            "INSERT INTO envelopes VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [(e.number, e.namespace, e.stream, len(e.readings), e.last, now, data) for e, data in envelopes],
-        )
-        db.executemany(
-            "INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?, ?)",
-            [(*key, c.received, c.duplicates, c.committed) for key, c in counts.items()],
-        )
-        db.execute("UPDATE meta SET value = ? WHERE key = 'number'", (str(self.last_number + len(envelopes)),))
-        self._remember(packed.packets)
-        db.executemany(
-            "DELETE FROM open_datasets WHERE namespace = ? AND stream = ? AND dataset = ? AND levels = ?",
-            [(*item.stream, item.dataset, "/".join(item.levels)) for item in packed.closed],
-        )
-        db.executemany(
-            "INSERT OR REPLACE INTO open_datasets VALUES (?, ?, ?, ?)",
+    def _counts_with(self, stored: _Stored, packed: Packed, lost: Sequence[Loss]) -> dict[StreamKey, StreamCounts]:
+        changed = {key: self._stock.of(key) for key in packed.duplicates}
+        for envelope, data in stored:
+            key = StreamKey(envelope.namespace, envelope.stream)
+            changed[key] = changed.get(key, self._stock.of(key)).with_envelope(envelope, len(data))
+        for loss in lost:
+            counts = changed[loss.stream]
+            changed[loss.stream] = replace(counts, damaged=counts.damaged + loss.last - loss.first + 1)
+        return {
+            key: replace(counts, duplicates=counts.duplicates + packed.duplicates[key])
+            for key, counts in changed.items()
+        }
+
+    def _insert(self, stored: _Stored, now: float) -> None:
+        clock = self.clock.now()
+        self._database.run_many(
+            "INSERT INTO envelopes (number, namespace, stream, readings, last, stored_at, data, span, every, clock, "
+            "is_kept) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (*item.stream, item.dataset, "/".join(item.levels))
-                for item in packed.opened
-                if item not in packed.closed
+                (
+                    e.number, e.namespace, e.stream, len(e.readings), e.last, now, data, e.last - e.first + 1,
+                    e.absence.every if e.absence is not None else 1, clock, e.holds_files,
+                )
+                for e, data in stored
             ],
+        )  # fmt: skip
+        number = stored[-1][0].number if stored else self.last_number
+        self._database.run_many(
+            "UPDATE meta SET value = ? WHERE key = ?", [(str(number), "number"), (repr(clock), "clock")]
         )
-
-    def _remember(self, packets: Sequence[Packet]) -> None:
-        if not packets:
-            return
-        blob = b"".join(packet.packet_id.to_bytes(2, "little") + packet.fingerprint for packet in packets)
-        row = self._db.execute("INSERT INTO batches (session, packets) VALUES (?, ?)", (self._session, blob))
-        # A batch holds at least one packet, so this many batches hold all that is remembered.
-        self._db.execute("DELETE FROM batches WHERE number <= ?", ((row.lastrowid or 0) - REMEMBERED_PACKETS,))
-
-    def recent_packets(self) -> list[Packet]:
-        """Give the newest packets, oldest first; those of an earlier broker session without their packet ids."""
-        newest: list[list[Packet]] = []
-        count = 0
-        with self._lock, _translated(self._path):
-            for session, blob in self._db.execute("SELECT session, packets FROM batches ORDER BY number DESC"):
-                packets = _packets(blob, keep_ids=session == self._session)
-                newest.append(packets)
-                count += len(packets)
-                if count >= REMEMBERED_PACKETS:
-                    break
-        return [packet for packets in reversed(newest) for packet in packets]
 
     def begin_session(self) -> None:
         """Note that the broker has lost the session: the packet ids of before mean nothing from now on."""
-        with self._lock, self._transaction():
-            self._db.execute("UPDATE meta SET value = ? WHERE key = 'session'", (str(self._session + 1),))
-        self._session += 1
+        with self._lock:
+            self._recollection.begin_session()
 
-    def open_datasets(self) -> list[OpenDataset]:
-        """Give the datasets that await their end-of-run marker."""
-        with self._lock, _translated(self._path):
-            rows = self._db.execute("SELECT namespace, stream, dataset, levels FROM open_datasets").fetchall()
-        return [
-            OpenDataset(StreamKey(namespace, stream), dataset, tuple(levels.split("/")) if levels else ())
-            for namespace, stream, dataset, levels in rows
-        ]
-
-    def read(self, after: int, *, limit: int) -> list[StoredEnvelope]:
-        """Give the next stored envelopes with a number above `after`, in order."""
-        query = "SELECT number, namespace, stream, last, data FROM envelopes WHERE number > ? ORDER BY number LIMIT ?"
-        with self._lock, _translated(self._path):
-            rows = self._db.execute(query, (after, limit)).fetchall()
-        return [StoredEnvelope(row[0], StreamKey(row[1], row[2]), row[3], row[4]) for row in rows]
-
-    def lasts_through(self, number: int) -> dict[StreamKey, int]:
-        """Give, per Stream, the newest reading that lies in an envelope up to `number`."""
-        query = "SELECT namespace, stream, max(last) FROM envelopes WHERE number <= ? GROUP BY namespace, stream"
-        with self._lock, _translated(self._path):
-            return {StreamKey(row[0], row[1]): row[2] for row in self._db.execute(query, (number,))}
+    # --- letting go
 
     def trim(self, stream: StreamKey, *, number: int, sequence: int) -> None:
-        """Forget a Stream's envelopes up to `number`: a sink has its readings up to `sequence` in files."""
+        """Forget a Stream's envelopes up to `number`: a sink has its readings up to `sequence` in files.
+
+        Raises:
+            OutboxFull: the disk does not take the change now; `tidy` will do it.
+        """
         with self._lock:
-            counts = self.streams.get(stream)
-            if counts is None or sequence < counts.committed:
-                return
-            where = "WHERE namespace = ? AND stream = ? AND number <= ?"
-            with self._transaction():
-                query = f"SELECT coalesce(sum(readings), 0), coalesce(sum(length(data)), 0) FROM envelopes {where}"  # noqa: S608 # constant
-                readings, size = self._db.execute(query, (*stream, number)).fetchone()
-                self._db.execute(f"DELETE FROM envelopes {where}", (*stream, number))  # noqa: S608 # constant
-                self._db.execute(
-                    "UPDATE streams SET committed = ? WHERE namespace = ? AND stream = ?", (sequence, *stream)
-                )
-            counts.committed = sequence
-            self.readings -= readings
-            self.bytes -= size
+            self._owed[stream] = number, sequence
+            self._trim(stream)
 
-    def oldest_stored_at(self) -> float | None:
-        """Give when the envelope that has waited longest was stored; None if none waits."""
-        with self._lock, _translated(self._path):
-            row = self._db.execute("SELECT stored_at FROM envelopes ORDER BY number LIMIT 1").fetchone()
-        return float(row[0]) if row else None
+    def _trim(self, stream: StreamKey) -> None:
+        number, sequence = self._owed[stream]
+        counts = self._stock.of(stream)
+        if stream in self.streams and sequence >= counts.committed:
+            where = "FROM envelopes WHERE namespace = ? AND stream = ? AND number <= ?"
+            query = f"SELECT coalesce(sum(readings), 0), coalesce(sum(length(data)), 0) {where}"
+            readings, size = self._database.rows(query, (*stream, number))[0]
+            left = replace(counts.without(readings, size), committed=sequence, trimmed=max(number, counts.trimmed))
+            with self._database.transaction():
+                self._database.run(f"DELETE {where}", (*stream, number))
+                self._stock.write({stream: left})
+                self._losses.forget(stream, through=number)
+            self._stock.adopt({stream: left})
+        del self._owed[stream]
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with _translated(self._path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+    def tidy(self) -> None:
+        """Do what is due now and then: trims that had no room, ages, Streams that left, room for the disk.
 
+        Raises:
+            OutboxFull: the disk takes no change now.
+        """
+        with self._lock:
+            for key, forwarded in list(self.outgoing.forwarded.items()):
+                self._stock.adopt({key: replace(self._stock.of(key), forwarded=forwarded)})
+            for stream in list(self._owed):
+                self._trim(stream)
+            self._look_at_ages()
+            self._make_room(0)
+            self._write_down()
+            with suppress(OutboxFull):
+                self._database.give_back()
 
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Let no sqlite3 error out: the file is broken, or the disk does not take writes now."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-        if code in _CORRUPT_CODES:
-            raise OutboxDamaged(f"{path} is damaged: {error}") from error
-        raise OutboxFull(f"{path} cannot be written: {error}") from error
+    def _write_down(self) -> None:
+        """Write what has no commit of its own, if it has changed; while readings wait, the clock once a minute."""
+        now, streams = self.clock.now(), dict(self.streams)
+        if streams != self._written or (self.bytes and now > self._written_at + _CLOCK_SECONDS):
+            with self._database.transaction():
+                self._database.run("UPDATE meta SET value = ? WHERE key = 'clock'", (repr(now),))
+                self._stock.write(streams)
+            self._written, self._written_at = streams, now
 
+    def _look_at_ages(self) -> None:
+        self._oldest = {key: clock for key, (clock, _) in self._oldest_times().items()}
 
-def _packets(blob: bytes, *, keep_ids: bool) -> list[Packet]:
-    starts = range(0, len(blob), _PACKET_BYTES)
-    return [
-        Packet(int.from_bytes(blob[at : at + 2], "little") if keep_ids else 0, blob[at + 2 : at + _PACKET_BYTES])
-        for at in starts
-    ]
+    def _oldest_times(self) -> dict[StreamKey, tuple[float, float]]:
+        """Give clock and time of the envelope that has waited longest, per Stream that has one."""
+        query = "SELECT clock, stored_at FROM envelopes WHERE namespace = ? AND stream = ? ORDER BY number LIMIT 1"
+        waiting = [key for key, counts in self.streams.items() if counts.bytes]
+        found = {key: self._database.rows(query, key) for key in waiting}
+        return {key: (float(rows[0][0]), float(rows[0][1])) for key, rows in found.items() if rows}
+
+    def _held(self) -> dict[StreamKey, Held]:
+        now, oldest = self.clock.now(), self._oldest
+        return {
+            key: Held(
+                counts.bytes,
+                now - oldest[key] if counts.bytes and key in oldest else 0.0,
+                now - counts.left_at if counts.left_at is not None else None,
+            )
+            for key, counts in list(self.streams.items())
+        }
+
+    def _make_room(self, incoming: int) -> None:
+        while any(self._carry_out(shed) for shed in sheds(self._rules, self._held(), incoming=incoming)):
+            self._look_at_ages()
+
+    def _carry_out(self, shed: Shed) -> bool:
+        """Shed as much as is wanted, or as there is; tell whether that was anything."""
+        wanted = shed.size
+        while wanted > 0:
+            bounds, now = self.outgoing.bounds(shed.stream), self.clock.now()
+            gained = self._shedder.step(shed._replace(size=wanted), bounds, now=now)
+            if not gained:
+                break
+            wanted -= gained
+            self.outgoing.changed(shed.stream)
+        return wanted < shed.size

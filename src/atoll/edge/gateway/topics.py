@@ -1,8 +1,8 @@
 """MQTT topic filters: what matches, what overlaps, and the subscriptions that a set of Streams needs. Pure.
 
 A broker may deliver a message once per subscription that matches it (MQTT 5, 3.3.4; nats-server does), each time under
-another packet id, so subscriptions never overlap here. A Stream with an end-of-run marker gets one subscription over
-its topics and the marker's: nats-server keeps order within a subscription only, and a marker that overtook the last
+another packet id, so subscriptions never overlap here. A Stream with start or end messages gets one subscription over
+its topics and theirs: nats-server keeps order within a subscription only, and a marker that overtook the last
 readings would close the dataset before them.
 """
 
@@ -65,9 +65,13 @@ def subscriptions(orders: Iterable[StreamOrder]) -> dict[str, int]:
 
 def _filters(order: StreamOrder) -> Sequence[str]:
     spec = order.spec
-    if spec.end_of_run is None:
+    end = spec.end_of_run.marker if spec.end_of_run is not None else None
+    start = spec.run.topic if spec.run is not None else None
+    files = spec.files.announcements if spec.files is not None else None
+    markers = [marker for marker in (start, end, files.topic if files is not None else None) if marker is not None]
+    if not markers:
         return spec.topics
-    every = (*spec.topics, spec.end_of_run.topic)
+    every = (*spec.topics, *markers)
     joined = reduce(lambda left, right: left and join(left, right, ordered=True), every[1:], every[0] or None)
     return every if joined is None else (joined,)
 

@@ -1,17 +1,20 @@
-"""From the outbox to the hub's log of this gateway: exactly once, in order, resuming from what the hub has.
+"""From the outbox to the hub's log of this gateway: exactly once, each Stream in order, resuming from what the hub has.
 
-Owns the position. It must not trim: an envelope leaves the outbox when a sink has it in files, not when the hub has it.
+Owns the pace and what is under way. It must not trim: an envelope leaves the outbox when a sink has it in files, not
+when the hub has it. Which envelope is next is decided in lanes.py.
 """
 
 import asyncio
+from collections import Counter, deque
 from collections.abc import Sequence
 
 import structlog
 
+from atoll.edge.gateway.bandwidth import Allowance
+from atoll.edge.gateway.lanes import Positions
+from atoll.edge.gateway.memory import StreamKey
 from atoll.edge.gateway.outbox import Outbox, OutboxDamaged, StoredEnvelope
-from atoll.edge.gateway.packing import StreamKey
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.envelope import Envelope, encode, is_intact
 from atoll.federation.bus.log import LogWriter
 from atoll.federation.bus.subjects import OPEN_TOKEN, lab_stream, lab_subject, uplink_subject
 from atoll.federation.errors import AtollError, Conflict
@@ -19,21 +22,32 @@ from atoll.federation.errors import AtollError, Conflict
 log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 0.5
-# Envelopes read at once: at 512 KB each, what is in memory stays small on an ARM box.
-_READ_ENVELOPES = 16
-# A window of 64 full envelopes is 32 MB: on a link of 10 Mb/s its last acknowledgement takes 26 s. A lost connection
-# does not wait for this: a reconnect ends the session at once.
+# Read at once: this many envelopes, or two that are large, so that what is in memory stays small on an ARM box.
+_READ_ENVELOPES, _LARGE_BYTES = 16, 65_536
+# Envelopes under way. Fewer, and a link of 100 ms carries less than it could; more, and an urgent one waits longer.
+_WINDOW = 64
+# A full window is 4 MB: on a link of 1.2 Mb/s its last acknowledgement takes 28 s. A lost connection does not wait for
+# this: a reconnect ends the session at once, and lost acknowledgements are found out by the writer.
 _DEADLINE_SECONDS = 30.0
 
 
 class Uplink:
-    """Forwards one outbox. `forwarded`: newest reading per Stream that the hub has; `problem`: why it stands still."""
+    """Forwards one outbox.
 
-    def __init__(self, outbox: Outbox, *, gateway: str) -> None:
+    `forwarded`: newest reading per Stream that the hub has; `problem`: why it stands still; `allowance`: how fast it
+    may; `sent_readings`: how many went out since the process began.
+    """
+
+    def __init__(self, outbox: Outbox, *, gateway: str, window: int = _WINDOW) -> None:
         self._outbox, self._gateway, self._token = outbox, gateway, OPEN_TOKEN
+        self._window = window
         self._stored = asyncio.Event()
-        self._in_flight: list[StoredEnvelope] = []
+        self._under_way: deque[StoredEnvelope] = deque()
+        self._noted = 0
+        self._read_at_once = 2
+        self.allowance = Allowance()
         self.forwarded: dict[StreamKey, int] = {}
+        self.sent_readings: Counter[StreamKey] = Counter()
         self.problem = ""
         self.notice = ""
 
@@ -45,10 +59,12 @@ class Uplink:
         """Forward until cancelled; whatever happens to the hub, go on from what it has.
 
         Args:
+            bus: the connection.
             token: the one under which the hub's log takes this gateway's envelopes in.
         """
         self._token = token
-        writer = LogWriter(bus, lab_stream(self._gateway), ident=self._outbox.ident, deadline_seconds=_DEADLINE_SECONDS)
+        stream, ident = lab_stream(self._gateway), self._outbox.ident
+        writer = LogWriter(bus, stream, ident=ident, window=self._window, deadline_seconds=_DEADLINE_SECONDS)
         try:
             while True:
                 try:
@@ -76,76 +92,85 @@ class Uplink:
         finally:
             session.cancel()
             await asyncio.wait({session})
+            self._outbox.outgoing.stop()
         if not session.cancelled():
             session.result()
 
     async def _forward(self, writer: LogWriter) -> None:
-        position = await writer.resume()
-        await self._compare(position)
-        self._in_flight.clear()
+        resumed = await writer.resume()
+        sent = Positions.parse(resumed.number, resumed.note)
+        await self._compare(sent)
+        session = await asyncio.to_thread(self._outbox.outgoing.begin, sent)
+        self._under_way.clear()
+        self._noted = 0
         self.problem = ""
+        following = self._take(session)
+        try:
+            while True:
+                envelopes = await following or await self._wait_for_some(writer, session)
+                await self._be_allowed(writer)
+                following = self._take(session)  # read while these are sent: a wait for the disk is a gap on the link
+                await self._append(writer, envelopes)
+                self._note(writer.stored)
+                is_large = max(len(envelope.data) for envelope in envelopes) > _LARGE_BYTES
+                self._read_at_once = 2 if is_large else _READ_ENVELOPES
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    async def _wait_for_some(self, writer: LogWriter, session: int) -> list[StoredEnvelope]:
+        await writer.flush()  # what was refused must be noticed before the wait for something new
+        self._note(writer.stored)
         while True:
             self._stored.clear()
-            envelopes = await asyncio.to_thread(self._outbox.read, position, limit=_READ_ENVELOPES)
-            if not envelopes:
-                await writer.flush()  # what was refused must be noticed before the wait for something new
-                self._note(writer.acknowledged)
-                await self._stored.wait()
-                continue
-            await self._append(writer, envelopes)
-            position = envelopes[-1].number
-            self._note(writer.acknowledged)
+            if envelopes := await self._take(session):
+                return envelopes
+            await self._stored.wait()
+
+    def _take(self, session: int) -> "asyncio.Task[list[StoredEnvelope]]":
+        # Under a limit one by one: what comes with a higher priority meanwhile shall not wait for those.
+        limit = self._read_at_once if self.allowance.rate is None else 1
+        return asyncio.create_task(asyncio.to_thread(self._outbox.outgoing.take, session, limit=limit))
+
+    async def _be_allowed(self, writer: LogWriter) -> None:
+        while seconds := self.allowance.wait_seconds():
+            self._note(writer.stored)
+            await asyncio.sleep(seconds)
 
     async def _append(self, writer: LogWriter, envelopes: Sequence[StoredEnvelope]) -> None:
         for envelope in envelopes:
             subject = uplink_subject(lab_subject(self._gateway, *envelope.stream), self._token)
-            await writer.append(envelope.number, subject, self._sound(envelope))
-            self._in_flight.append(envelope._replace(data=b""))
+            await writer.append(envelope.number, subject, envelope.data, note=envelope.sent)
+            self.allowance.spend(len(envelope.data))
+            self._under_way.append(envelope._replace(data=b""))
 
-    def _sound(self, envelope: StoredEnvelope) -> bytes:
-        """Give the envelope's bytes; in place of one that rotted on the disk an empty one, so that the numbers go on.
-
-        The sink counts the readings that are missing then as a gap.
-        """
-        if is_intact(envelope.data):
-            return envelope.data
-        log.error("an envelope was damaged on the disk; its readings are lost", number=envelope.number)
-        empty = Envelope(
-            self._outbox.ident,
-            self._gateway,
-            *envelope.stream,
-            "",
-            envelope.number,
-            first=envelope.last + 1,
-            readings=(),
-        )
-        return encode(empty)
-
-    def _note(self, acknowledged: int) -> None:
+    def _note(self, stored: int) -> None:
         """Record what the hub has."""
-        while self._in_flight and self._in_flight[0].number <= acknowledged:
-            envelope = self._in_flight.pop(0)
+        while self._noted < stored:
+            envelope = self._under_way.popleft()
+            self._noted += 1
+            self._outbox.outgoing.acknowledged(envelope)
             self.forwarded[envelope.stream] = max(envelope.last, self.forwarded.get(envelope.stream, 0))
+            self.sent_readings[envelope.stream] += envelope.readings
 
-    async def _compare(self, held: int) -> None:
-        """Compare the newest envelope that the hub holds with the outbox, and say what does not fit.
+    async def _compare(self, sent: Positions) -> None:
+        """Compare what the hub holds with the outbox, and say what does not fit.
 
         Raises:
             Conflict: the hub has more than the outbox: numbers would be used twice.
         """
-        if held > self._outbox.last_number:
+        if sent.newest > self._outbox.last_number:
             raise Conflict(
-                f"the hub holds envelope {held} of this outbox, which has only {self._outbox.last_number}: the state "
-                "folder is an old copy; move it away, so that the gateway starts a new numbering"
+                f"the hub holds envelope {sent.newest} of this outbox, which has only {self._outbox.last_number}: the "
+                "state folder is an old copy; move it away, so that the gateway starts a new numbering"
             )
-        self.forwarded.update(await asyncio.to_thread(self._outbox.lasts_through, held))
-        following = await asyncio.to_thread(self._outbox.read, held, limit=1)
-        first = following[0].number if following else self._outbox.last_number + 1
+        self.forwarded.update(await asyncio.to_thread(self._outbox.outgoing.lasts_through, sent))
+        behind = sorted(key for key, counts in list(self._outbox.streams.items()) if sent.of(key) < counts.trimmed)
         self.notice = ""
-        if first > held + 1:
-            # Only what a sink has in files leaves the outbox, so nothing is lost; but the hub's log is not what it was.
+        if behind:
+            # What left the outbox is in files, or was in this log: the ledgers tell if any of it is missing.
             self.notice = (
-                f"the hub's log ends at envelope {held} and has lost {held + 1} to {first - 1}, which sinks have in "
-                f"files; forwarding goes on with {first}"
+                f"the hub's log has lost envelopes of {', '.join(map(str, behind))} that left the outbox, because "
+                "sinks have them in files or the log had them; forwarding goes on with what is left"
             )
             log.warning("the hub's log is shorter than what was forwarded", notice=self.notice)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from atoll.federation.bus.subjects import CALL_PREFIX
+from atoll.federation.bus.subjects import CALL_PREFIX, shown
 from atoll.federation.errors import AtollError, Internal, Unavailable
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ async def ask_once(
     finally:
         await bus.unsubscribe(subscription)
     if (answers[0].headers or {}).get("Status") == _NO_RESPONDERS:
-        raise Unavailable(f"nobody answers on {subject}")
+        raise Unavailable(f"nobody answers on {shown(subject)}")
     return answers[0].data
 
 
@@ -102,13 +102,13 @@ async def _wait(arrived: asyncio.Event, subject: str, timeout_seconds: float) ->
         async with asyncio.timeout(timeout_seconds):
             await arrived.wait()
     except TimeoutError as error:
-        raise Unavailable(f"no answer on {subject} within {timeout_seconds:g} s") from error
+        raise Unavailable(f"no answer on {shown(subject)} within {timeout_seconds:g} s") from error
 
 
 def _is_end(message: "Msg", subject: str) -> bool:
     headers = message.headers or {}
     if headers.get("Status") == _NO_RESPONDERS:
-        raise Unavailable(f"nobody answers on {subject}")
+        raise Unavailable(f"nobody answers on {shown(subject)}")
     if "Atoll-Error" in headers:
         raise Internal(headers["Atoll-Error"])
     return "Atoll-End" in headers

@@ -14,7 +14,7 @@ from atoll.federation.bus.subjects import OPEN_TOKEN, MemberKind
 
 _TOKEN_DIGITS = 32  # 128 bits
 # Keys of a cluster that are not its agent's but the data service's of the namespace that follows the topic.
-_DATA_TOPICS = frozenset({"stream", "commit", "transfer", "dataset"})
+_DATA_TOPICS = frozenset({"stream", "commit", "transfer", "dataset", "held", "volume"})
 _COMMITTED = "committed"
 
 

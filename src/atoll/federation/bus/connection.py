@@ -13,8 +13,8 @@ from nats.aio.msg import Msg
 
 from atoll.federation.bus.answers import raise_for, read_answer, stream_exists
 from atoll.federation.bus.calls import CallServer, Subscription, ask_once, stream_answer
-from atoll.federation.bus.link import Link
-from atoll.federation.bus.streams import log_stream, record_stream, table_stream
+from atoll.federation.bus.link import API_TIMEOUT_SECONDS, Link
+from atoll.federation.bus.streams import chunk_stream, log_stream, record_stream, table_stream
 from atoll.federation.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 
 class Bus(Link):
-    """One connection to NATS. Make it with `connect`; close it when done."""
+    """One connection to NATS. Make it with `connect`; close it when done.
+
+    `replicas` is how many servers keep each of the streams that it makes: 3 of a cluster of three or more.
+    """
+
+    replicas = 1
 
     # --- JetStream
 
@@ -52,6 +57,15 @@ class Bus(Link):
         """
         await self._ensure_stream(log_stream(stream, prefix, max_bytes=max_bytes, taken_in=taken_in))
 
+    async def ensure_chunks(self, stream: str, prefix: str, *, max_bytes: int, taken_in: str) -> None:
+        """Make the stream behind chunks of files: a subject takes one message, and when full the stream refuses.
+
+        Args:
+            prefix: of the subjects by which they are read.
+            taken_in: prefix of the subjects by which they are written.
+        """
+        await self._ensure_stream(chunk_stream(stream, prefix, max_bytes=max_bytes, taken_in=taken_in))
+
     async def ensure_records(
         self, stream: str, prefix: str, *, max_bytes: int, max_age_seconds: float, in_batches: bool = False
     ) -> None:
@@ -79,6 +93,7 @@ class Bus(Link):
 
     async def _ensure_stream(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """Make or change a stream; give the configuration that the server took."""
+        config = {"num_replicas": self.replicas, **config}
         answer = await self._api_raw(f"STREAM.CREATE.{config['name']}", config)
         if stream_exists(answer):
             answer = await self.api(f"STREAM.UPDATE.{config['name']}", config)
@@ -102,19 +117,23 @@ class Bus(Link):
 
         return Table(self, stream, prefix, is_own=True)
 
-    async def api(self, verb: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    async def api(
+        self, verb: str, body: Mapping[str, Any] | None = None, *, timeout_seconds: float = API_TIMEOUT_SECONDS
+    ) -> dict[str, Any]:
         """Call the JetStream API.
 
         Raises:
             NotFound, Conflict, Internal: the server refused; Unavailable: it did not answer.
         """
-        answer = await self._api_raw(verb, body)
+        answer = await self._api_raw(verb, body, timeout_seconds)
         raise_for(answer, verb)
         return answer
 
-    async def _api_raw(self, verb: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    async def _api_raw(
+        self, verb: str, body: Mapping[str, Any] | None, timeout_seconds: float = API_TIMEOUT_SECONDS
+    ) -> dict[str, Any]:
         payload = orjson.dumps(body) if body is not None else b""
-        return read_answer(await self.ask(f"$JS.API.{verb}", payload, is_quick=True))
+        return read_answer(await self.ask(f"$JS.API.{verb}", payload, timeout_seconds=timeout_seconds, is_quick=True))
 
     async def store(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> int:
         """Publish to a stream and wait until it is durable; give its sequence.

@@ -2,7 +2,7 @@
 
 Nothing of it is durable on the server and nothing is acknowledged: the reader knows where it is. Any doubt (a gap in
 the consumer's numbering, silence, a reconnect) ends the cursor with `CursorLost`; the reader opens a new one from what
-it has. nats-py's own ordered consumer noticed a killed server after 18 s (NATS.md 5.1).
+it has. nats-py's own ordered consumer noticed a killed server after 18 s.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ class Cursor:
             "mem_storage": True,
             "num_replicas": 1,
         }
-        # Stream, name and filter stand in the subject, so that permissions can restrict them (NATS.md 6).
+        # Stream, name and filter stand in the subject, so that permissions can restrict them.
         verb = f"CONSUMER.CREATE.{self._stream}.{name}.{self._filter}"
         answer = await self._bus.api(verb, {"stream_name": self._stream, "config": config, "action": "create"})
         return int(answer.get("num_pending", 0))

@@ -8,13 +8,17 @@ from typing import Annotated
 
 from pydantic import Field
 
+from atoll.federation.bus.file_messages import WantedUpload
 from atoll.federation.bus.messages import Message, Positive
 from atoll.federation.bus.subjects import OPEN_TOKEN
 from atoll.federation.resources.base import NonNegative
 from atoll.federation.resources.dataset import Ledger
 from atoll.federation.resources.gateway import StreamLedger
+from atoll.federation.resources.gateway_mqtt import MqttSpec
 from atoll.federation.resources.stream import StreamSpec
+from atoll.federation.resources.stream_files import StreamFiles
 from atoll.federation.resources.transfer import TransferPhase
+from atoll.federation.resources.uplink import UplinkSpec
 
 
 class CommitOrder(Message):
@@ -43,8 +47,71 @@ class DatasetReport(Message):
     at: datetime
 
 
+class HeldVersion(Message):
+    """One version on a volume, as its ledger says. `completed_at` is by the clock of whoever completed it."""
+
+    version: Positive
+    complete: bool = False
+    bytes: NonNegative = 0
+    files: NonNegative = 0
+    manifest_sha256: str = ""
+    produced_by: str = ""
+    completed_at: datetime | None = None
+
+
+class HeldReport(Message):
+    """observed: held/<namespace>/<dataset>. Every version that the mover finds on its volume.
+
+    `turn` is higher for each mover: a report of a lower one than the VolumeReport's is of what is not here any more.
+    `problem` says why an order for this dataset cannot be carried out, `doing` what is being done of it.
+    """
+
+    namespace: str
+    dataset: str
+    turn: NonNegative
+    versions: tuple[HeldVersion, ...] = ()
+    problem: str = ""
+    doing: str = ""
+    at: datetime
+
+
+class VolumeReport(Message):
+    """observed: volume/<namespace>. The volume, once this turn's mover has reported all that is on it."""
+
+    namespace: str
+    turn: NonNegative
+    made_at: datetime
+    total_bytes: NonNegative
+    free_bytes: NonNegative
+    used_bytes: NonNegative
+    at: datetime
+
+
+class DatasetOrder(Message):
+    """desired: dataset/<namespace>/<dataset>. What becomes of files: versions to delete, a folder to register.
+
+    With `keep_files` versions are not deleted but moved to `_kept/<dataset>`, where nobody but people looks.
+    """
+
+    namespace: str
+    dataset: str
+    erase: tuple[Positive, ...] = ()
+    keep_files: bool = False
+    register_path: str = ""
+
+
+class TransferSource(Message):
+    """Another cluster that has the version too, and the token by which its mover is asked."""
+
+    cluster: str
+    token: str = OPEN_TOKEN
+
+
 class TransferOrder(Message):
-    """desired: transfer/<namespace>/<transfer>, at the destination. Fetch this version from that cluster's mover."""
+    """desired: transfer/<namespace>/<transfer>, at the destination. Fetch this version from that cluster's mover.
+
+    `others` take over when the source falls silent; `bytes_per_second` 0 means no limit.
+    """
 
     namespace: str
     transfer: str
@@ -53,6 +120,10 @@ class TransferOrder(Message):
     source: str
     # By which the source's mover is asked: what it gives is not for everybody.
     source_token: str = OPEN_TOKEN
+    others: tuple[TransferSource, ...] = ()
+    # What the version is, where the hub knows it: a source that has something else is not believed.
+    manifest_sha256: str = ""
+    bytes_per_second: NonNegative = 0
 
 
 class TransferReport(Message):
@@ -65,6 +136,7 @@ class TransferReport(Message):
     total_bytes: NonNegative = 0
     copied_bytes: NonNegative = 0
     bytes_per_second: Annotated[float, Field(ge=0)] = 0.0
+    source: str | None = None
     manifest_sha256: str = ""
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -84,8 +156,19 @@ class GatewayOrder(Message):
     """desired: streams (of a gateway). All it should take in; a stream that is missing here is left."""
 
     broker: str | None = None
+    mqtt: MqttSpec | None = None
     outbox_bytes: Positive
+    outbox_age_seconds: Annotated[float, Field(gt=0)] | None = None
+    uplink: UplinkSpec = UplinkSpec()
     streams: tuple[StreamOrder, ...] = ()
+
+
+class GatewayProblem(Message):
+    """One thing about a gateway that is not as it should be. `kind` is the condition's type, `reason` its reason."""
+
+    kind: str
+    reason: str
+    message: str = ""
 
 
 class GatewayReport(Message):
@@ -97,6 +180,12 @@ class GatewayReport(Message):
     broker_connected: bool = False
     reason: str = ""
     ledger: tuple[StreamLedger, ...] = ()
+    files: tuple[StreamFiles, ...] = ()
+    # A gateway whose Streams have files only is not ill for want of a broker.
+    broker_needed: bool = True
+    readings_per_second: Annotated[float, Field(ge=0)] = 0.0
+    forwarded_per_second: Annotated[float, Field(ge=0)] = 0.0
+    problems: tuple[GatewayProblem, ...] = ()
     agent_version: str = ""
     at: datetime
 
@@ -124,6 +213,8 @@ class StreamCommit(Message):
     sequence: NonNegative
     log_sequence: NonNegative = 0
     log_created: str = ""
+    # Why it is not further, such as a full volume; empty while nothing is in the way.
+    problem: str = ""
 
 
 class CommittedReport(Message):
@@ -136,6 +227,7 @@ class CommittedReport(Message):
     namespace: str
     cluster: str
     commits: tuple[StreamCommit, ...]
+    wanted: tuple[WantedUpload, ...] = ()
     at: datetime
 
 
@@ -180,5 +272,10 @@ class VerifyReport(Message):
     received: NonNegative
     gaps: NonNegative
     duplicates: NonNegative
+    shed: NonNegative = 0
+    late: NonNegative = 0
+    # Readings that were counted in the files, by the index and the segments.
+    readings: NonNegative = 0
     manifest_sha256: str
+    merkle_root: str = ""
     problems: tuple[str, ...] = ()

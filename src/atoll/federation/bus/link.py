@@ -19,11 +19,12 @@ from atoll.federation.backoff import Comeback
 from atoll.federation.bus.client import NatsClient, is_refusal, pacing
 from atoll.federation.bus.login import OPEN, Login
 from atoll.federation.bus.outage import NotSent, Outage
+from atoll.federation.bus.subjects import shown
 from atoll.federation.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
-# A leader change of a three-node cluster took up to 5.8 s when measured (NATS.md 2.2): below this, healthy writes fail.
+# A leader change of a three-node cluster took up to 5.8 s when measured: below this, healthy writes fail.
 API_TIMEOUT_SECONDS = 10.0
 # How long a connection that is closed waits for what was published to reach the server.
 _FLUSH_SECONDS = 2
@@ -58,7 +59,7 @@ class Link:
         """Connect to a server, waiting for it to come up.
 
         Args:
-            url: such as nats://127.0.0.1:4222.
+            url: such as nats://127.0.0.1:4222; of a cluster one server or several, with commas between.
             name: shown in the server's connection list.
             login: how both sides prove who they are.
             wait_seconds: how long to try before giving up; once connected, a lost connection is retried for ever.
@@ -94,12 +95,12 @@ class Link:
 
     async def _dial(self, url: str) -> None:
         await self.client.connect(
-            url,
+            url.split(","),
             name=self.name,
             error_cb=self._log_error,
             disconnected_cb=self._disconnected,
             reconnected_cb=self._reconnected,
-            # nats-py's defaults give up after 60 attempts and notice a dead link after minutes (NATS.md 3.1).
+            # nats-py's defaults give up after 60 attempts and notice a dead link after minutes.
             max_reconnect_attempts=-1,
             reconnect_time_wait=0.25,  # type: ignore[arg-type] # annotated as int, handed to asyncio.sleep
             connect_timeout=2,
@@ -124,6 +125,11 @@ class Link:
     def is_connected(self) -> bool:
         """Whether the connection stands right now."""
         return self.client.is_connected
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """The longest message that the server takes."""
+        return self.client.max_payload
 
     def on_reconnect(self, callback: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
         """Call back after each reconnect while the context is open."""
@@ -162,7 +168,7 @@ class Link:
         answer (python/cpython#86296): a task that polls would then never end. So it gets a task of its own.
         """
         if is_quick and not (self.is_connected or self.client.is_closed or await self._outage.is_over()):
-            raise NotSent(f"NATS is away, nothing was sent on {subject}")
+            raise NotSent(f"NATS is away, nothing was sent on {shown(subject)}")
         ask = self.client.request(subject, payload, timeout=timeout_seconds, headers=dict(headers) if headers else None)
         asking = asyncio.ensure_future(ask)
         with contextlib.ExitStack() as stack:
@@ -173,11 +179,11 @@ class Link:
         try:
             return asking.result().data
         except asyncio.CancelledError:
-            raise Unavailable(f"the connection was lost before an answer on {subject} came") from None
+            raise Unavailable(f"the connection was lost before an answer on {shown(subject)} came") from None
         except nats.errors.NoRespondersError as error:
-            raise Unavailable(f"nobody answers on {subject}") from error
+            raise Unavailable(f"nobody answers on {shown(subject)}") from error
         except (TimeoutError, nats.errors.Error) as error:
-            raise Unavailable(f"no answer on {subject} within {timeout_seconds:g} s") from error
+            raise Unavailable(f"no answer on {shown(subject)} within {timeout_seconds:g} s") from error
 
     async def subscribe(self, subject: str, callback: Callable[[Msg], None], *, queue: str = "") -> Any:
         """Subscribe with a plain callback that must not block. Gives nats-py's subscription."""
@@ -190,7 +196,7 @@ class Link:
                 subject, queue, cb=deliver, pending_msgs_limit=-1, pending_bytes_limit=-1
             )
         except nats.errors.Error as error:
-            raise Unavailable(f"could not subscribe to {subject}") from error
+            raise Unavailable(f"could not subscribe to {shown(subject)}") from error
 
     async def unsubscribe(self, subscription: Any) -> None:
         """End a subscription; a connection that is gone has ended it already."""
@@ -198,13 +204,18 @@ class Link:
             await subscription.unsubscribe()
 
     async def publish(
-        self, subject: str, payload: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None
+        self, subject: str, payload: bytes | memoryview, *, reply: str = "", headers: Mapping[str, str] | None = None
     ) -> None:
-        """Send without waiting for anything but room in the send buffer."""
+        """Send without waiting for anything but room in the send buffer, which holds a copy of the payload."""
         try:
-            await self.client.publish(subject, payload, reply=reply, headers=dict(headers) if headers else None)
+            await self.client.publish(
+                subject,
+                payload,  # type: ignore[arg-type] # annotated as bytes, put behind the command by +
+                reply=reply,
+                headers=dict(headers) if headers else None,
+            )
         except nats.errors.Error as error:
-            raise Unavailable(f"could not publish to {subject}") from error
+            raise Unavailable(f"could not publish to {shown(subject)}") from error
 
     def new_inbox(self) -> str:
         """Give a subject on which JetStream may deliver to this connection; nobody else can guess it."""

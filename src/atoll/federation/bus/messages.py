@@ -15,6 +15,7 @@ from atoll.federation.errors import Internal
 from atoll.federation.resources.base import Model, NonNegative
 from atoll.federation.resources.cluster import Inventory
 from atoll.federation.resources.mesh import MeshFacts, MeshLink
+from atoll.federation.resources.policyset_proof import PolicyProof
 from atoll.federation.resources.run import RunPhase, Usage
 
 Manifest = dict[str, Any]
@@ -110,7 +111,10 @@ class DriftRecord(Message):
 
 
 class PolicyReport(Message):
-    """observed: policyset/<name>. `drifts` holds the newest few, `drift_healed` counts all of them."""
+    """observed: policyset/<name>. `drifts` holds the newest few, `drift_healed` counts all of them.
+
+    `proof` is of `commit`; unset by agents that know of none. `widened_by` names policies that are not of the set.
+    """
 
     name: str
     commit: str
@@ -119,6 +123,8 @@ class PolicyReport(Message):
     objects: NonNegative = 0
     drift_healed: NonNegative = 0
     drifts: tuple[DriftRecord, ...] = ()
+    proof: PolicyProof | None = None
+    widened_by: tuple[str, ...] = ()
     at: datetime
 
 
@@ -165,10 +171,16 @@ class MeshReport(Message):
 
 
 class LogsRequest(Message):
-    """rpc logs. Answered by chunks of log bytes, then an end mark (see Bus.request_many). `task`: one index only."""
+    """rpc logs. Answered by chunks of log bytes, then an end mark (see Bus.request_many). `task`: one index only.
+
+    `with_prefix`: before each line, whose it is. `since_seconds`: only what is younger, but for logs that were kept of
+    pods that are gone. Both are unset where not meant, for the sake of agents that are older than these fields.
+    """
 
     namespace: str
     run: str
     follow: bool = False
     tail_lines: NonNegative | None = None
     task: NonNegative | None = None
+    with_prefix: Literal[True] | None = None
+    since_seconds: Positive | None = None

@@ -13,8 +13,11 @@ from atoll.federation.bus.subjects import (
     DESIRED_STREAM,
     OBSERVED_STREAM,
     MemberKind,
+    chunks_prefix,
+    chunks_stream,
     data_subject,
     desired_prefix,
+    files_prefix,
     hub_subject,
     lab_prefix,
     lab_stream,
@@ -99,7 +102,7 @@ def agent(cluster: str, token: str) -> Permissions:
 
 
 def gateway(name: str, token: str, *, uplink: str) -> Permissions:
-    """Give what a gateway may say and hear. `uplink` is the token of its envelopes."""
+    """Give what a gateway may say and hear. `uplink` is the token of its envelopes and chunks."""
     log = lab_stream(name)
     return _member(
         Identity.of_member("gateway", name),
@@ -107,6 +110,8 @@ def gateway(name: str, token: str, *, uplink: str) -> Permissions:
             f"{observed_prefix('gateway', name, token)}.>",
             *_reading(DESIRED_STREAM, desired_prefix("gateway", name, token)),
             f"{uplink_prefix(name, uplink)}.>",
+            f"{chunks_prefix(name, uplink)}.>",
+            f"$JS.API.STREAM.INFO.{chunks_stream(name)}",
             f"$JS.API.STREAM.INFO.{log}",
             f"$JS.API.STREAM.MSG.GET.{log}",
             hub_subject("gateway", name, "*", token),
@@ -121,16 +126,19 @@ def data_service(cluster: str, namespace: str, token: str, *, reading: str) -> P
     clusters, with the token that came with the order.
     """
     desired, observed = desired_prefix("cluster", cluster, token), observed_prefix("cluster", cluster, token)
-    orders = (f"{desired}.{topic}.{namespace}" for topic in ("stream", "commit", "transfer"))
+    orders = (f"{desired}.{topic}.{namespace}" for topic in ("stream", "commit", "transfer", "dataset"))
     return _member(
         Identity.of_data(cluster, namespace),
         publish=(
             f"{observed}.dataset.{namespace}.>",
             f"{observed}.transfer.{namespace}.>",
+            f"{observed}.held.{namespace}.>",
+            f"{observed}.volume.{namespace}",
             f"{observed_prefix('gateway', '*', token)}.committed.{namespace}.{to_tokens(cluster)}",
             f"{observed_prefix('gateway', '*', token)}.committed.{namespace}.{to_tokens(cluster)}.>",  # its parts
             *(subject for prefix in orders for subject in _reading(DESIRED_STREAM, prefix)),
             f"$JS.API.CONSUMER.CREATE.*.*.{lab_prefix('*')}.{namespace}.*",
+            f"$JS.API.CONSUMER.CREATE.*.*.{files_prefix('*')}.{namespace}.>",
             data_subject("*", namespace, "*"),
             f"{CALL_PREFIX}.hub.>",
             f"{CALL_PREFIX}.data.>",

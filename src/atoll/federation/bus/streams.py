@@ -42,6 +42,22 @@ def log_stream(stream: str, prefix: str, *, max_bytes: int, taken_in: str) -> di
     }
 
 
+def chunk_stream(stream: str, prefix: str, *, max_bytes: int, taken_in: str) -> dict[str, Any]:
+    """Set up the stream behind the chunks of files. See Bus.ensure_chunks."""
+    source = f"{taken_in}.>"
+    return {
+        "name": stream,
+        "subjects": [source],
+        "subject_transform": {"src": source, "dest": f"{prefix}.>"},
+        "storage": "file",
+        "retention": "limits",
+        "discard": "new",
+        "discard_new_per_subject": True,
+        "max_msgs_per_subject": 1,
+        "max_bytes": max_bytes,
+    }
+
+
 def record_stream(
     stream: str, prefix: str, *, max_bytes: int, max_age_seconds: float, in_batches: bool = False
 ) -> dict[str, Any]:

@@ -6,6 +6,7 @@ such as `run/seismology/picks.1` becomes the subject tokens `run.seismology.pick
 and never an underscore, NATS the reverse.
 """
 
+import re
 from typing import Literal
 
 MemberKind = Literal["cluster", "gateway"]
@@ -17,6 +18,13 @@ OBSERVED_STREAM, OBSERVED_PREFIX = "OBSERVED", "observed"
 CALL_PREFIX = "_CALL"
 # Stands for every token where NATS has no accounts, so that nothing has to be kept from anybody.
 OPEN_TOKEN = "open"  # noqa: S105 - it is public
+# What `capabilities` derives; an inbox is as hard to guess.
+_SECRET = re.compile(r"(?<=\.)[0-9a-f]{32}(?=\.|$)")
+
+
+def shown(subject: str) -> str:
+    """Write a subject for messages and logs: without the token that whoever has it may ask by."""
+    return _SECRET.sub("*", subject)
 
 
 def to_tokens(key: str) -> str:
@@ -63,6 +71,26 @@ def uplink_subject(stored: str, token: str = OPEN_TOKEN) -> str:
     """Subject on which an envelope is sent that shall be stored under a subject of the gateway's log."""
     _, gateway, rest = stored.split(".", 2)
     return f"uplink.{gateway}.{token}.{rest}"
+
+
+def chunks_stream(gateway: str) -> str:
+    """JetStream stream that holds the chunks of one gateway's large files."""
+    return f"FILES_{to_tokens(gateway)}"
+
+
+def files_prefix(gateway: str) -> str:
+    """Subject prefix of one gateway's chunks as they are stored and read. Nothing is taken in under it."""
+    return f"files.{to_tokens(gateway)}"
+
+
+def files_subject(gateway: str, namespace: str, stream: str) -> str:
+    """Subject prefix of the stored chunks of one Stream's files."""
+    return f"{files_prefix(gateway)}.{namespace}.{to_tokens(stream)}"
+
+
+def chunks_prefix(gateway: str, token: str = OPEN_TOKEN) -> str:
+    """Subject prefix under which a gateway's chunks are taken in; see `uplink_prefix`."""
+    return f"chunks.{to_tokens(gateway)}.{token}"
 
 
 def rpc_subject(cluster: str, verb: str, token: str = OPEN_TOKEN) -> str:

@@ -1,75 +1,110 @@
 """Stream: which MQTT topics of a gateway become which dataset."""
 
-import re
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from atoll.federation.resources.base import ClusterName, Condition, DnsLabel, Model, NonNegative, Resource
-
-_PLACEHOLDER = re.compile(r"\{(date|topic\[\d+\]|stream)\}")
-
-
-def _topic_filter(value: str) -> str:
-    """Check an MQTT topic filter (MQTT 5, 4.7): `+` is a whole level, `#` the whole last one."""
-    levels = value.split("/")
-    for index, level in enumerate(levels):
-        if "#" in level and (level != "#" or index != len(levels) - 1):
-            raise ValueError("'#' must be the whole last level of a topic filter")
-        if "+" in level and level != "+":
-            raise ValueError("'+' must be a whole level of a topic filter")
-    if not value or "\x00" in value or len(value.encode()) > 65535:
-        raise ValueError("a topic filter has 1 to 65535 bytes and no NUL")
-    return value
+from atoll.federation.resources.base import ClusterName, Condition, DnsLabel, Duration, Model, Resource
+from atoll.federation.resources.buffer import Buffer
+from atoll.federation.resources.dataset_template import parse_template, uses
+from atoll.federation.resources.intake_counts import IntakeCounts
+from atoll.federation.resources.stream_files import FileSource, StreamFiles
+from atoll.federation.resources.stream_layout import Column, Compression, Partitions, Roll, StreamFormat
+from atoll.federation.resources.stream_reading import (
+    EndOfRun,
+    PayloadSpec,
+    RunSpec,
+    TimeSpec,
+    TopicFilter,
+    problems_of_readings,
+)
 
 
 def _template(value: str) -> str:
-    """Check a dataset name template: what is left between placeholders must fit a DNS-1123 subdomain."""
-    rest = _PLACEHOLDER.sub("x", value)
-    if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", rest) or ".." in rest:
-        raise ValueError("a dataset template is a DNS-1123 subdomain with {date}, {stream} or {topic[N]} in it")
+    parse_template(value)
     return value
 
 
-TopicFilter = Annotated[str, AfterValidator(_topic_filter)]
 DatasetTemplate = Annotated[str, AfterValidator(_template)]
-
-
-class EndOfRun(Model):
-    """The message that says that a run of the instrument is over: any message on `topic` closes the open dataset."""
-
-    topic: TopicFilter
 
 
 class StreamSpec(Model):
     """What is subscribed to, and where it goes."""
 
     gateway: DnsLabel
-    topics: Annotated[tuple[TopicFilter, ...], Field(min_length=1)]
+    topics: tuple[TopicFilter, ...] = Field(default=(), description="MQTT topic filters; may be empty with files.")
+    files: FileSource | None = Field(
+        default=None, description="A folder of the gateway whose files become files of the dataset."
+    )
     qos: Annotated[int, Field(ge=0, le=1)] = Field(
         default=1, description="QoS 2 is taken as 1: the client forgets a payload between PUBREC and PUBREL."
     )
     dataset: DatasetTemplate = Field(
-        description="Name template: {date} is the UTC day of arrival, {topic[N]} a topic level from 0."
+        description="Name template: {date} is the UTC day of the reading's time ({year}, {month}, {hour} likewise), "
+        "{topic[N]} a topic level from 0, {field[PATH]} a field of the payload, {run} the run, {stream} this Stream. "
+        "Values are made to fit a name; where two different ones would become the same name, the later is refused."
     )
     home: ClusterName = Field(description="Cluster that the files are written in.")
-    format: Literal["raw", "jsonl"] = Field(
+    format: StreamFormat = Field(
         default="raw",
-        description="raw: payloads of a topic concatenated into one file; jsonl: one JSON line a reading.",
+        description="raw: payloads of a topic concatenated into one file; jsonl: one JSON line a reading; parquet: "
+        "tables with a column for each field of the payload.",
     )
-    end_of_run: EndOfRun | None = None
+    compression: Compression = Field(
+        default="None",
+        description="Of JSON lines: with Zstd they are written in sealed segments, as Parquet is (always compressed).",
+    )
+    roll: Roll = Roll()
+    columns: tuple[Column, ...] = Field(
+        default=(), description="Columns of Parquet; empty: learned from the payloads. What fits none is kept beside."
+    )
+    partitions: Partitions = Field(
+        default="None", description="Folders of a version, date=…/hour=…, by the readings' own time in UTC."
+    )
+    lateness: Duration = Field(
+        default="10m",
+        description="How far a reading's time may lie behind the newest of its stream; later ones go into supplement "
+        "segments, which say so in their name.",
+    )
+    payload: PayloadSpec = Field(default=PayloadSpec(), description="What the bytes of a reading are.")
+    time: TimeSpec = Field(default=TimeSpec(), description="When a reading was taken.")
+    run: RunSpec | None = Field(default=None, description="What {run} is in the dataset's name.")
+    end_of_run: EndOfRun | None = Field(
+        default=None, description="What ends a run of the instrument, and completes its dataset."
+    )
     distinct: bool = Field(
         default=False,
         description="No two readings of a topic are equal (they hold a time or a number), so an equal one that comes "
         "soon after is the same reading sent again, by the instrument or by a broker that was killed: it is dropped.",
     )
+    buffer: Buffer = Field(
+        default=Buffer(), description="How much the gateway keeps of it, and what gives way when that is full."
+    )
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = Field(
+        default=0,
+        description="What waits of Streams with a higher priority is sent first; among equals, in order of arrival.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problem = problems_of_readings(self)
+        if problem is None and not self.topics and self.files is None:
+            problem = "topics: name at least one topic filter, or files"
+        if problem is None and self.files is None and uses(parse_template(self.dataset), "file", "path"):
+            problem = "dataset: {file} and {path[N]} need files"
+        if problem is None and self.topics and uses(parse_template(self.dataset), "file", "path"):
+            problem = "dataset: {file} and {path[N]} are of files only, and readings of topics go there, too"
+        if problem is None and self.payload.format == "Raw" and uses(parse_template(self.dataset), "field"):
+            problem = "dataset: {field[PATH]} needs payload.format JSON, CBOR or SparkplugB"
+        if problem is not None:
+            raise ValueError(problem)
+        return self
 
 
-class StreamStatus(Model):
+class StreamStatus(IntakeCounts):
     """What has arrived."""
 
-    received: NonNegative = 0
-    committed: NonNegative = 0
+    files: StreamFiles | None = Field(default=None, description="Of a Stream with files, as its gateway says.")
     dataset: str | None = None
     conditions: tuple[Condition, ...] = ()
     observed_generation: int | None = None

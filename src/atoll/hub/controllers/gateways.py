@@ -10,13 +10,29 @@ from datetime import datetime
 
 from atoll.federation.bus.data_messages import CommittedReport, GatewayOrder, GatewayReport, StreamOrder
 from atoll.federation.bus.subjects import lab_prefix, lab_stream, uplink_prefix
+from atoll.federation.capacity import parse_duration
 from atoll.federation.errors import AtollError
-from atoll.federation.resources import Gateway, GatewayStatus, Stream
+from atoll.federation.resources import Condition, Gateway, GatewayStatus, Stream
 from atoll.federation.resources.gateway import GatewayPhase
 from atoll.hub.conditions import with_condition
 from atoll.hub.controllers.context import Context
 from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, RequeueAfter, Source, own_key
 from atoll.hub.members import Path, proven_at
+
+# What a gateway tells problems of, and the reason that stands there while it tells none.
+_SOUND = {
+    "BrokerConnected": "Connected",
+    "TakingIn": "HasRoom",
+    "Forwarding": "Forwarding",
+    "OutboxIntact": "Intact",
+    "Complete": "NothingShed",
+}
+# Reasons that are as the Gateway's own spec wants them.
+_HARMLESS = frozenset({"OutsideHours"})
+_REPORTED = (
+    "outbox_readings", "outbox_bytes", "lag_seconds", "broker_connected", "ledger", "readings_per_second",
+    "forwarded_per_second", "agent_version", "files",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,7 +52,14 @@ def plan_order(gateway: Gateway, streams: Iterable[Stream]) -> GatewayOrder:
         StreamOrder(namespace=stream.metadata.namespace or "default", name=stream.metadata.name, spec=stream.spec)
         for stream in sorted(mine, key=lambda stream: stream.key)
     ]
-    return GatewayOrder(broker=gateway.spec.broker, outbox_bytes=gateway.spec.outbox_bytes, streams=tuple(orders))
+    return GatewayOrder(
+        broker=gateway.spec.broker,
+        mqtt=gateway.spec.mqtt,
+        outbox_bytes=gateway.spec.outbox_bytes,
+        outbox_age_seconds=parse_duration(gateway.spec.outbox_age) if gateway.spec.outbox_age is not None else None,
+        uplink=gateway.spec.uplink,
+        streams=tuple(orders),
+    )
 
 
 def believable(report: CommittedReport, gateway: str, streams: Iterable[Stream]) -> CommittedReport:
@@ -48,7 +71,12 @@ def believable(report: CommittedReport, gateway: str, streams: Iterable[Stream])
         and stream.metadata.namespace == report.namespace
         and stream.spec.home == report.cluster
     }
-    return report.model_copy(update={"commits": tuple(commit for commit in report.commits if commit.stream in own)})
+    return report.model_copy(
+        update={
+            "commits": tuple(commit for commit in report.commits if commit.stream in own),
+            "wanted": tuple(wanted for wanted in report.wanted if wanted.stream in own),
+        }
+    )
 
 
 def judge(report: GatewayReport | None, proven: datetime | None, *, now: datetime, timeout_seconds: float) -> Judgement:
@@ -58,9 +86,12 @@ def judge(report: GatewayReport | None, proven: datetime | None, *, now: datetim
     left = timeout_seconds - (now - proven).total_seconds()
     if left <= 0:
         return Judgement("Unreachable", "HeartbeatStale", f"nothing was heard for more than {timeout_seconds:g} s")
-    if not report.broker_connected:
+    if report.broker_needed and not report.broker_connected:
         return Judgement("Degraded", "BrokerDown", report.reason or "the gateway has no connection to its broker", left)
-    return Judgement("Ready", "Proven", f"{report.outbox_readings} readings wait to be forwarded", left)
+    problem = next((each for each in report.problems if each.reason not in _HARMLESS), None)
+    if problem is not None:
+        return Judgement("Degraded", problem.reason, problem.message, left)
+    return Judgement("Ready", "Proven", f"{report.outbox_readings} readings wait to be in files", left)
 
 
 def plan_status(
@@ -70,24 +101,42 @@ def plan_status(
     phase = judgement.phase
     is_lost = phase == "Unreachable"
     claim = {"Ready": True, "Pending": None}.get(phase, False)
-    reported = {
-        name: getattr(report, name)
-        for name in ("outbox_readings", "outbox_bytes", "lag_seconds", "broker_connected", "ledger", "agent_version")
-        if report is not None
+    reported = {name: getattr(report, name) for name in _REPORTED if report is not None}
+    totals = {
+        name: sum(getattr(row, name) for row in report.ledger) for name in ("shed", "damaged") if report is not None
     }
     message = judgement.message if phase != "Ready" else ""
+    conditions = plan_conditions(old.conditions, report, is_lost=is_lost, now=now)
     return old.model_copy(
         update={
             **reported,
+            **totals,
             "phase": phase,
             "reason": "" if phase == "Ready" else judgement.reason,
             "last_proven_at": proven or old.last_proven_at,
             "lost_since": (old.lost_since or proven) if is_lost else None,
-            "conditions": with_condition(
-                old.conditions, "Ready", claim, reason=judgement.reason, message=message, now=now
-            ),
+            "conditions": with_condition(conditions, "Ready", claim, reason=judgement.reason, message=message, now=now),
         }
     )
+
+
+def plan_conditions(
+    old: tuple[Condition, ...], report: GatewayReport | None, *, is_lost: bool, now: datetime
+) -> tuple[Condition, ...]:
+    """Give a condition for each thing that a gateway tells problems of; of one that is not heard they are not known."""
+    if report is None:
+        return old
+    conditions, problems = old, {problem.kind: problem for problem in reversed(report.problems)}
+    for kind, reason in _SOUND.items():
+        problem = problems.get(kind)
+        if is_lost:
+            claim, why, message = None, "HeartbeatStale", ""
+        elif problem is not None:
+            claim, why, message = False, problem.reason, problem.message
+        else:
+            claim, why, message = True, reason, ""
+        conditions = with_condition(conditions, kind, claim, reason=why, message=message, now=now)
+    return conditions
 
 
 class GatewayController:
@@ -104,7 +153,7 @@ class GatewayController:
         context = self._context
         return (
             Objects(context.client, Gateway, own_key),
-            Objects(context.client, Stream, _gateway_of),
+            Objects(context.client, Stream, gateway_of),
             Messages(context.observed, _report_key),
         )
 
@@ -146,7 +195,7 @@ class GatewayController:
             if report is None or path.names != (report.namespace, report.cluster):
                 continue
             told, known = believable(report, gateway, streams), context.desired.read(CommittedReport, path)
-            if known is None or known.commits != told.commits:
+            if known is None or (known.commits, known.wanted) != (told.commits, told.wanted):
                 await context.desired.put(path, told)
 
     async def _update_status(self, gateway: Gateway) -> Outcome:
@@ -165,7 +214,8 @@ class GatewayController:
         return RequeueAfter(judgement.stale_in_seconds) if judgement.stale_in_seconds is not None else DONE
 
 
-async def _gateway_of(stream: Stream) -> Iterable[Key]:
+async def gateway_of(stream: Stream) -> Iterable[Key]:
+    """Map a stream to its gateway."""
     return [("", stream.spec.gateway)]
 
 

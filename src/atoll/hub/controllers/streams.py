@@ -4,12 +4,15 @@ Owns the order `stream/<namespace>/<name>` of the home cluster, and Stream.statu
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
-from atoll.federation.bus.data_messages import DatasetReport, GatewayReport, StreamOrder
+from atoll.federation.bus.data_messages import CommittedReport, DatasetReport, GatewayReport, StreamOrder
 from atoll.federation.bus.log import LogTrimmer
 from atoll.federation.bus.subjects import lab_stream
 from atoll.federation.errors import NotFound
-from atoll.federation.resources import Cluster, Stream, StreamStatus
+from atoll.federation.resources import Cluster, Stream, StreamLedger, StreamStatus
+from atoll.federation.resources.stream_files import StreamFiles
+from atoll.hub.conditions import with_condition
 from atoll.hub.controllers.context import Context
 from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, RequeueAfter, Source, own_key
 from atoll.hub.members import Path
@@ -28,10 +31,42 @@ def plan_status(stream: Stream, report: GatewayReport | None, datasets: Iterable
         update={
             "received": max(old.received, mine.received if mine is not None else 0),
             "committed": max(old.committed, mine.committed if mine is not None else 0),
+            **_counts(old, mine),
+            "files": _files_of(stream, report) or old.files,
             "dataset": newest.dataset if newest is not None else old.dataset,
             "observed_generation": stream.metadata.generation,
         }
     )
+
+
+def with_writing(status: StreamStatus, stream: Stream, report: CommittedReport | None, now: datetime) -> StreamStatus:
+    """Add whether the sink of its home can write what comes; unknown before the sink has said anything of it."""
+    commits = report.commits if report is not None else ()
+    mine = next((commit for commit in commits if commit.stream == stream.metadata.name), None)
+    problem = mine.problem if mine is not None else ""
+    conditions = with_condition(
+        status.conditions,
+        "Writing",
+        None if mine is None else not problem,
+        reason="NothingSaid" if mine is None else ("VolumeRefuses" if problem else "NoProblem"),
+        message=problem,
+        now=now,
+    )
+    return status.model_copy(update={"conditions": conditions})
+
+
+def _files_of(stream: Stream, report: GatewayReport | None) -> StreamFiles | None:
+    return next((row for row in report.files if row.stream == stream.key), None) if report is not None else None
+
+
+def _counts(old: StreamStatus, ledger: StreamLedger | None) -> dict[str, int | float | str]:
+    """Give what the gateway counts beside readings."""
+    if ledger is None:
+        return {}
+    names = ("malformed", "refused", "clock_fallbacks", "sequence_gaps", "rebirths", "shed", "damaged")
+    counts: dict[str, int | float | str] = {name: max(getattr(old, name), getattr(ledger, name)) for name in names}
+    waiting = {"outbox_readings": ledger.outbox_readings, "lag_seconds": ledger.lag_seconds}
+    return counts | waiting | {"last_refusal": ledger.last_refusal or old.last_refusal}
 
 
 def _feeds(stream: Stream, report: DatasetReport) -> bool:
@@ -60,7 +95,7 @@ class StreamController:
 
     async def _streams_of(self, path: Path) -> Iterable[Key]:
         """Map a gateway's heartbeat to its streams, and a dataset's report to the streams of its namespace."""
-        if path.kind == "gateway" and path.topic == "heartbeat":
+        if path.kind == "gateway" and path.topic in ("heartbeat", "committed"):
             streams = [s for s in await self._context.client.list(Stream) if s.spec.gateway == path.member]
         elif path.topic == "dataset" and len(path.names) == 2:
             streams = await self._context.client.list(Stream, path.names[0])
@@ -114,7 +149,10 @@ class StreamController:
             p for p in observed.paths("cluster", stream.spec.home, "dataset") if p.names[0] == stream.metadata.namespace
         ]
         found = (observed.read(DatasetReport, path) for path in paths)
-        return plan_status(stream, report, [dataset for dataset in found if dataset is not None])
+        status = plan_status(stream, report, [dataset for dataset in found if dataset is not None])
+        where = Path("gateway", stream.spec.gateway, f"committed/{stream.metadata.namespace}/{stream.spec.home}")
+        commits = observed.read(CommittedReport, where)
+        return with_writing(status, stream, commits, self._context.clock())
 
 
 async def _ordered(path: Path) -> Iterable[Key]:
