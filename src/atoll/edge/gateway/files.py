@@ -1,28 +1,35 @@
 """The gateway's state folder: its lock, the outbox file and what to do with a damaged one, the last order.
 
-Owns names and layout of the folder (`lock`, `outbox.db`, `order.json`). It must not know what the order means.
+Owns names and layout of the folder (`lock`, `outbox.db`, `outbox.mark`, `order.json`). It must not know what the order
+means.
 """
 
 import fcntl
 import os
-import sqlite3
-from contextlib import closing, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
-from atoll.edge.gateway.outbox import Outbox, OutboxDamaged
+from atoll.edge.gateway.database import OutboxDamaged, check_file
+from atoll.edge.gateway.losses import Loss
+from atoll.edge.gateway.mark import MarkFile
+from atoll.edge.gateway.outbox import Outbox
+from atoll.edge.gateway.salvage import rescue
 from atoll.federation.bus.data_messages import GatewayOrder
 from atoll.federation.errors import Conflict, Internal, InvalidInput
 
 log = structlog.get_logger(__name__)
 
 _DATABASE = "outbox.db"
-# A check reads the whole file; a larger one would keep a small box from its instruments for minutes. There the CRC of
-# each envelope is what finds damage, when it is forwarded.
-_CHECKED_BYTES = 256 * 1024 * 1024
+# A whole outbox that has not taken the place of the damaged one yet.
+_RESCUED = "outbox.rescued"
+_SUFFIXES = ("", "-wal", "-shm")
+# Losses that are named in one message; the ledgers of the datasets have all.
+_TOLD_LOSSES = 20
 
 
 @dataclass(frozen=True)
@@ -56,22 +63,23 @@ class StateDir:
         os.close(self._lock)
 
     def open_outbox(self, gateway: str, *, damage: str = "") -> OpenedOutbox:
-        """Open or make the outbox; a damaged one is set aside and a new one, with a new ident, takes its place.
+        """Open or make the outbox; a damaged one is set aside, and a new one of what is readable takes its place.
 
         Args:
             gateway: the name that envelopes carry.
             damage: what was found wrong while the outbox was in use; empty to look for damage here.
         """
         path = self.path / _DATABASE
+        if path.with_name(_RESCUED).exists():
+            _put_in_place(path)
         try:
             if damage:
                 raise OutboxDamaged(damage)
-            if path.exists():
-                _check(path)
+            check_file(path)
             return OpenedOutbox(Outbox(path, gateway=gateway), "")
         except OutboxDamaged as found:
-            loss = _set_aside(path, str(found))
-            log.error("set a damaged outbox aside", loss=loss)
+            loss = _replace(path, str(found), gateway=gateway)
+            log.error("replaced a damaged outbox by what could be read of it", loss=loss)
             return OpenedOutbox(Outbox(path, gateway=gateway), loss)
 
     def load_order(self) -> GatewayOrder | None:
@@ -92,35 +100,46 @@ class StateDir:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self.path / "order.json")
+        sync_folder(self.path)
 
 
-def _check(path: Path) -> None:
-    if path.stat().st_size > _CHECKED_BYTES:
-        return
-    try:
-        with closing(sqlite3.connect(path)) as db:
-            verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        raise OutboxDamaged(f"{path} is damaged: {error}") from error
-    if verdict != "ok":
-        raise OutboxDamaged(f"{path} is damaged: {verdict}")
+def _replace(path: Path, damage: str, *, gateway: str) -> str:
+    """Put what can be read of a damaged outbox in its place, keep the damaged one, and say what is lost."""
+    new = path.with_name("outbox.new")
+    for suffix in _SUFFIXES:  # of an earlier try that was cut off
+        Path(f"{new}{suffix}").unlink(missing_ok=True)
+    losses = rescue(path, MarkFile(path.with_name("outbox.mark")).read(), new, gateway=gateway)
+    new.rename(path.with_name(_RESCUED))
+    kept = _put_in_place(path)
+    return f"{damage}; it is kept as {kept}. {_words(losses)}"
 
 
-def _set_aside(path: Path, damage: str) -> str:
-    """Rename the database with its log and say what it held."""
-    held = _what_it_held(path)
+def _put_in_place(path: Path) -> str:
+    """Move the damaged files aside and the rescued one to where they were; done again if it was cut off."""
+    sync_folder(path.parent)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in reversed(_SUFFIXES):
         with suppress(FileNotFoundError):
             Path(f"{path}{suffix}").rename(f"{path}.damaged-{stamp}{suffix}")
-    return f"{damage}; it is kept as {path.name}.damaged-{stamp}. Not yet confirmed in it, so perhaps lost: {held}"
+    path.with_name(_RESCUED).rename(path)
+    sync_folder(path.parent)
+    return f"{path.name}.damaged-{stamp}"
 
 
-def _what_it_held(path: Path) -> str:
+def _words(losses: Sequence[Loss] | None) -> str:
+    if losses is None:
+        return "Not yet confirmed in it, so perhaps lost: an unknown number of readings"
+    if not losses:
+        return "All readings that were not yet confirmed could be read"
+    told = "; ".join(str(loss) for loss in losses[:_TOLD_LOSSES])
+    more = f"; and {len(losses) - _TOLD_LOSSES} more" if len(losses) > _TOLD_LOSSES else ""
+    return f"Not yet confirmed in it, so perhaps lost: {told}{more}"
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames in a folder survive a power loss."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with closing(sqlite3.connect(path)) as db:
-            ident = db.execute("SELECT value FROM meta WHERE key = 'ident'").fetchone()[0]
-            low, high, readings = db.execute("SELECT min(number), max(number), sum(readings) FROM envelopes").fetchone()
-    except (sqlite3.DatabaseError, TypeError):
-        return "an unknown number of readings"
-    return f"{readings or 0} readings in envelopes {low} to {high} of outbox {ident}"
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
