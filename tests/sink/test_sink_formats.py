@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.edge.sink.formats import Format, encode, file_name, format_of
+from atoll.edge.sink.lines import encode_lines
+from atoll.edge.sink.names import file_name, format_of
 from atoll.federation.bus.envelope import Reading
+from atoll.federation.resources.stream_layout import StreamFormat
 
 topics = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=300)
 forms = st.sampled_from(["raw", "jsonl"])
@@ -26,12 +28,12 @@ forms = st.sampled_from(["raw", "jsonl"])
         ("a b/ü", "raw", "a%20b.%C3%BC"),
     ],
 )
-def test_a_topic_has_a_plain_file_name(topic: str, form: Format, expected: str) -> None:
+def test_a_topic_has_a_plain_file_name(topic: str, form: StreamFormat, expected: str) -> None:
     assert file_name(topic, form, ()) == expected
 
 
 @given(topics, forms)
-def test_no_topic_leaves_its_folder(topic: str, form: Format) -> None:
+def test_no_topic_leaves_its_folder(topic: str, form: StreamFormat) -> None:
     name = file_name(topic, form, ())
     assert "/" not in name
     assert "\0" not in name
@@ -41,7 +43,7 @@ def test_no_topic_leaves_its_folder(topic: str, form: Format) -> None:
 
 
 @given(st.lists(st.tuples(topics, forms), unique=True, max_size=12))
-def test_no_two_sources_share_a_file_even_where_case_does_not_count(sources: list[tuple[str, Format]]) -> None:
+def test_no_two_sources_share_a_file_even_where_case_does_not_count(sources: list[tuple[str, StreamFormat]]) -> None:
     taken: list[str] = []
     for topic, form in sources:
         taken.append(file_name(topic, form, taken))
@@ -53,14 +55,14 @@ def test_two_gateways_with_one_topic_get_two_files() -> None:
     assert file_name("t", "raw", [first]) != first
 
 
-@given(st.binary(max_size=60))
-def test_a_raw_reading_is_its_payload(payload: bytes) -> None:
-    assert encode(Reading(0, "t", payload), 1, "raw") == payload
+def encode(reading: Reading, number: int = 1) -> bytes:
+    [line] = encode_lines([reading], [number])
+    return line
 
 
 @given(st.one_of(st.binary(max_size=60), st.text(max_size=20).map(str.encode)), st.integers(1, 2**40))
 def test_a_json_line_gives_the_payload_back(payload: bytes, sequence: int) -> None:
-    data = encode(Reading(1_795_348_800_123_456_789, "a/b", payload), sequence, "jsonl")
+    data = encode(Reading(1_795_348_800_123_456_789, "a/b", payload), sequence)
     assert data.endswith(b"\n")
     assert data.count(b"\n") == 1
     line = json.loads(data)
@@ -74,10 +76,10 @@ def test_a_json_line_gives_the_payload_back(payload: bytes, sequence: int) -> No
 
 
 def test_a_number_keeps_its_digits() -> None:
-    assert b'"payload":0.10000000000000000000001}' in encode(Reading(0, "t", b"0.10000000000000000000001"), 1, "jsonl")
+    assert b'"payload":0.10000000000000000000001}' in encode(Reading(0, "t", b"0.10000000000000000000001"))
 
 
 def test_pretty_printed_json_becomes_one_line() -> None:
-    data = encode(Reading(0, "t", b'{\n  "a": 1\r\n}'), 1, "jsonl")
+    data = encode(Reading(0, "t", b'{\n  "a": 1\r\n}'))
     assert data.count(b"\n") == 1
     assert json.loads(data)["payload"] == {"a": 1}

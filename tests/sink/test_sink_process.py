@@ -86,7 +86,7 @@ class World:
 
     async def send_bytes(self, *payloads: bytes, ident: str = "log") -> None:
         writer = LogWriter(self.bus, lab_stream("lab"), ident=ident)
-        number = await writer.resume()
+        number = (await writer.resume()).number
         for payload in payloads:
             number += 1
             await writer.append(number, lab_subject("lab", "ns", "s"), payload)
@@ -261,6 +261,30 @@ async def test_a_full_volume_stops_reading_says_so_and_loses_nothing(
     monkeypatch.setattr(os, "pwrite", write)
     report = await world.received(4)
     assert (report.error, report.ledger.gaps, report.ledger.duplicates) == ("", 0, 0)
+
+
+async def test_what_is_held_back_for_a_segment_is_told_of_when_it_is_in_a_file(world: World) -> None:
+    """A restart before that takes it from the log again; the log is not trimmed meanwhile."""
+    created = (await LogTrimmer(world.bus, lab_stream("lab")).extent()).created
+    spec = {"format": "jsonl", "compression": "Zstd", "roll": {"age": "1h"}}
+    for age in ("1h", "1s"):
+        wanted = StreamSpec.model_validate(ORDER.spec.wire() | spec | {"roll": {"age": age}})
+        order = ORDER.model_copy(update={"log_created": created, "spec": wanted})
+        await world.desired.put("stream/ns/s", order.encode())
+        if age == "1h":
+            await world.send(envelope(1, 1), envelope(2, 3))
+            await world.stop()
+            assert await world.report() is None
+            world.start()
+    report = await world.received(4)
+    assert (report.ledger.segments, report.ledger.gaps, report.ledger.duplicates) == (1, 0, 0)
+    await until(lambda: _is_at(world, 2))
+    assert verify(world.root, "run", 1).readings == 4
+
+
+async def _is_at(world: World, sequence: int) -> bool:
+    place = await world.place()
+    return place is not None and place[0] == sequence
 
 
 async def test_nothing_is_read_of_a_stream_that_is_not_wanted(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Is this envelope the next one of its Stream? Pure.
+"""Is this envelope the next one of its Stream, and what is missing before it? Pure.
 
 Owns what "next" means: readings of a Stream are numbered without a gap per outbox, and a new outbox starts at 1.
 """
@@ -6,14 +6,16 @@ Owns what "next" means: readings of a Stream are numbered without a gap per outb
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from atoll.edge.sink.arrival import Absent
 from atoll.edge.sink.ledger import Checkpoint
 from atoll.federation.bus.envelope import Envelope
 
 
 class Verdict(NamedTuple):
-    """`is_new`: it has not been seen. `missing`: readings that should have come before it."""
+    """`is_new`: it has not been seen. `seen`: the newest reading of its outbox before it."""
 
     is_new: bool
+    seen: int = 0
     missing: int = 0
 
 
@@ -32,7 +34,7 @@ class Progress:
         _, newest, last = self._of(envelope.outbox)
         if envelope.number <= newest:
             return Verdict(is_new=False)
-        return Verdict(is_new=True, missing=max(0, envelope.first - last - 1))
+        return Verdict(is_new=True, seen=last, missing=max(0, envelope.first - last - 1))
 
     def after(self, envelope: Envelope) -> "Progress":
         """Give the progress with this envelope seen."""
@@ -63,6 +65,18 @@ class Progress:
 
     def _of(self, outbox: str) -> tuple[str, int, int]:
         return next((item for item in self.outboxes if item[0] == outbox), (outbox, 0, 0))
+
+
+def absences(verdict: Verdict, envelope: Envelope) -> tuple[Absent, ...]:
+    """Name the readings that a new envelope shows to be missing: before it, and among those that it stands for.
+
+    What a disk's damage covers may lie below what has been seen: the hub had it before the gateway lost it.
+    """
+    found = [Absent(envelope.outbox, verdict.seen + 1, envelope.first - 1)] if verdict.missing else []
+    found += [Absent(envelope.outbox, *span, is_shed=True) for span in envelope.shed]
+    damaged = ((max(first, verdict.seen + 1), last) for first, last in envelope.damaged)
+    found += [Absent(envelope.outbox, first, last) for first, last in damaged if first <= last]
+    return tuple(found)
 
 
 def furthest(left: Progress, right: Progress) -> Progress:

@@ -1,20 +1,23 @@
 """One Stream from its gateway's log into files, from where the files say that it is.
 
 Owns the reading position and the doubt: if readings are missing, or the log is not the one it was, the log is read
-again from its start before anything is counted as a gap. What is in files already is known by its marks.
+again from its start before anything is counted as a gap. What is in files already is known by its marks. What is held
+back for a segment is not in files: the log must not be trimmed by it.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from atoll.edge.sink.contiguity import Progress
+from atoll.edge.sink.arrival import Absent, Arrival
+from atoll.edge.sink.contiguity import Verdict, absences
+from atoll.edge.sink.form import Form
+from atoll.edge.sink.landing import Landing
 from atoll.edge.sink.ledger import VersionLedger
 from atoll.edge.sink.reports import Reports
 from atoll.edge.sink.shelf import Shelf
-from atoll.edge.sink.version import Arrival
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.data_messages import StreamOrder
 from atoll.federation.bus.envelope import Envelope, MalformedEnvelope, decode
@@ -27,6 +30,8 @@ log = structlog.get_logger(__name__)
 _RETRY_SECONDS = 1.0
 # How often it is checked that the log is still the one that the position is in.
 _IDENTITY_SECONDS = 5.0
+# How often it is looked whether something has been held back long enough.
+_ROLL_SECONDS = 0.5
 
 
 class _ReadAgainError(Exception):
@@ -36,19 +41,38 @@ class _ReadAgainError(Exception):
 class StreamIngest:
     """Reads one Stream. `order` may be replaced while it runs."""
 
-    def __init__(self, bus: Bus, shelf: Shelf, reports: Reports, order: StreamOrder) -> None:
+    def __init__(self, bus: Bus, shelf: Shelf, reports: Reports, order: StreamOrder, *, landing: Landing) -> None:
         self.order = order
-        self._bus, self._shelf, self._reports = bus, shelf, reports
+        self._bus, self._shelf, self._reports, self._landing = bus, shelf, reports, landing
         gateway = order.spec.gateway
         self._reader = LogReader(bus, lab_stream(gateway), lab_subject(gateway, order.namespace, order.name))
         self._progress = shelf.progress(gateway, order.name)
+        # How far everything is that no note is left of: a new process begins there, and notes the same again.
+        self._told = self._progress
         self._accepted_gap: tuple[str, int] | None = None
-        self._missing = self._repeated = 0  # noticed, and not yet in a ledger
+        self._absent: tuple[Absent, ...] = ()  # noticed, and not yet in a ledger
+        self._repeated = 0
         self._log = log.bind(gateway=gateway, stream=order.name)
 
     async def run(self) -> None:
         """Take in until cancelled."""
-        self._reports.committed(self._progress)
+        self._report()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._roll())
+            tasks.create_task(self._take_in())
+
+    async def leave(self) -> None:
+        """Bring into files what is held back, after `run` was cancelled: nobody will go on with it."""
+        await self._insist(lambda: self._shelf.roll(*self._key, at_once=True), ())
+
+    async def _roll(self) -> None:
+        """Commit what has been held back long enough, also while nothing comes."""
+        while True:
+            await asyncio.sleep(_ROLL_SECONDS)
+            await self._insist(lambda: self._shelf.roll(*self._key), ())
+            self._report()
+
+    async def _take_in(self) -> None:
         again = False
         while True:
             try:
@@ -68,8 +92,10 @@ class StreamIngest:
         if is_other and position.log_created:
             self._log.warning("the log is not the one of before; reads it from its start", log_created=created)
         if is_other:
-            self._progress = position.at(0, created)
-            self._reports.committed(self._progress)  # the old position must not trim what is new here
+            await self._insist(lambda: self._shelf.roll(*self._key, at_once=True), ())
+            self._progress = self._told = position.at(0, created)
+            self._shelf.place(self._progress)
+            self._report()  # the old position must not trim what is new here
         after = 0 if is_other or again else position.log_sequence
         reading = asyncio.create_task(self._take_all(after))
         watching = asyncio.create_task(self._watch(created))
@@ -100,20 +126,41 @@ class StreamIngest:
                 await self._take(entries)
 
     async def _take(self, entries: Sequence[LogEntry]) -> None:
-        """Commit a batch of entries; return when it is in files."""
-        progress, batch = self._progress, []
+        """Take in a batch of entries; return when it is in files or held back.
+
+        Raises:
+            _ReadAgainError: something is missing before one of them. Those before it are taken in.
+        """
+        progress, told, doubt = self._progress, self._told, ""
+        batch: list[Arrival] = []
         for entry in entries:
             envelope = self._open(entry)
-            if envelope is None:
-                continue
-            arrival = self._judge(progress, envelope, is_replay=entry.sequence <= self._progress.log_sequence)
-            progress = progress.after(envelope)
-            if arrival is not None:
-                batch.append(arrival)
-        progress = progress.at(max(entries[-1].sequence, progress.log_sequence), progress.log_created)
-        await self._commit(batch, progress)
-        self._progress = progress
-        self._reports.committed(progress)
+            if envelope is not None:
+                verdict = progress.judge(envelope)
+                doubt = self._doubt(verdict, envelope)
+                if doubt:
+                    break
+                self._note(verdict, envelope, is_replay=entry.sequence <= self._progress.log_sequence)
+                progress = progress.after(envelope)
+                batch += self._arrival(verdict, envelope)
+            progress = progress.at(max(progress.log_sequence, entry.sequence), progress.log_created)
+            if not (self._absent or self._repeated):
+                told = progress
+        batch = [await self._with_files(arrival) for arrival in batch]
+        datasets = {arrival.envelope.dataset for arrival in batch}
+        await self._insist(lambda: self._shelf.append(batch, told), datasets)
+        self._progress, self._told = progress, told
+        self._report()
+        if doubt:
+            raise _ReadAgainError(doubt)
+
+    async def _with_files(self, arrival: Arrival) -> Arrival:
+        """Bring the files that an envelope stands for; nothing more is read meanwhile."""
+        if not arrival.envelope.holds_files:
+            return arrival
+        datasets = (arrival.envelope.dataset,)
+        files = await self._landing.insist(arrival.envelope, lambda problem: self._report_problem(datasets, problem))
+        return arrival._replace(files=files)
 
     def _open(self, entry: LogEntry) -> Envelope | None:
         """Unpack an entry; one that cannot be read is left out, and its readings are counted as a gap."""
@@ -130,39 +177,54 @@ class StreamIngest:
             return None
         return envelope
 
-    def _judge(self, progress: Progress, envelope: Envelope, *, is_replay: bool) -> Arrival | None:
-        verdict = progress.judge(envelope)
-        if not verdict.is_new:
-            # At a new place in the log it was sent twice; at an old one it is only read again.
-            self._repeated += 0 if is_replay else len(envelope.readings)
-            return None
-        if verdict.missing and self._accepted_gap != (envelope.outbox, envelope.first):
-            self._accepted_gap = (envelope.outbox, envelope.first)
-            raise _ReadAgainError(f"{verdict.missing} readings are missing before reading {envelope.first}")
-        self._missing += verdict.missing
-        if not envelope.readings and not envelope.end_of_run:  # it stands for readings that rotted in the outbox
-            return None
-        arrival = Arrival(envelope, self.order.spec.format, self._missing, self._repeated)
-        self._missing = self._repeated = 0
-        return arrival
+    def _doubt(self, verdict: Verdict, envelope: Envelope) -> str:
+        """Say why the log must be read again before readings are taken for missing; empty if it need not be."""
+        if not verdict.missing or self._accepted_gap == (envelope.outbox, envelope.first):
+            return ""
+        self._accepted_gap = (envelope.outbox, envelope.first)
+        return f"{verdict.missing} readings are missing before reading {envelope.first}"
 
-    async def _commit(self, batch: Sequence[Arrival], progress: Progress) -> None:
-        """Bring a batch into files, however long the volume refuses; nothing more is read meanwhile."""
+    def _note(self, verdict: Verdict, envelope: Envelope, *, is_replay: bool) -> None:
+        """Remember what no ledger has yet: what is missing, and what came twice."""
+        if verdict.is_new:
+            self._absent += absences(verdict, envelope)
+        elif not is_replay:  # at a new place in the log it was sent twice; at an old one it is only read again
+            self._repeated += len(envelope.readings)
+
+    def _arrival(self, verdict: Verdict, envelope: Envelope) -> list[Arrival]:
+        is_empty = not (envelope.readings or envelope.end_of_run or envelope.shed)
+        if not verdict.is_new or is_empty or not envelope.dataset:  # what is noted is told with the next one
+            return []
+        arrival = Arrival(envelope, Form.of(self.order.spec), self._absent, self._repeated)
+        self._absent, self._repeated = (), 0
+        return [arrival]
+
+    @property
+    def _key(self) -> tuple[str, str]:
+        return self._progress.gateway, self._progress.stream
+
+    def _report(self, problem: str = "") -> None:
+        self._reports.committed(self._shelf.committed(*self._key), problem=problem)
+
+    async def _insist(self, work: Callable[[], list[VersionLedger]], datasets: Iterable[str]) -> None:
+        """Bring something into files, however long the volume refuses; nothing more is read meanwhile."""
         problem = ""
         while True:
             try:
-                self._reports.datasets(await asyncio.to_thread(self._shelf.append, batch, progress))
+                self._reports.datasets(await asyncio.to_thread(work))
                 break
             except (OSError, AtollError) as error:
-                if str(error) != problem:
-                    self._log.error("cannot write; tries again until it can", problem=str(error))
-                problem = str(error)
-                self._report_problem(batch, problem)
+                refusal = self._shelf.describe(error)
+                if refusal != problem:
+                    self._log.error("cannot write; tries again until it can", problem=refusal)
+                problem = refusal
+                self._report_problem(datasets, problem)
                 await asyncio.sleep(_RETRY_SECONDS)
         if problem:
             self._log.info("writes again")
 
-    def _report_problem(self, batch: Sequence[Arrival], problem: str) -> None:
-        for dataset in {arrival.envelope.dataset for arrival in batch}:
+    def _report_problem(self, datasets: Iterable[str], problem: str) -> None:
+        self._report(problem)
+        for dataset in {*datasets, *self._shelf.held(*self._key)}:
             ledger = self._shelf.ledgers.get(dataset) or VersionLedger(dataset=dataset, version=1)
             self._reports.dataset(ledger, error=problem)

@@ -12,6 +12,7 @@ from typing import Literal
 import orjson
 from pydantic import ValidationError
 
+from atoll.edge.sink.index import INDEX
 from atoll.edge.sink.volume import RESERVED, Volume, make_folder, replace_durably
 from atoll.federation.bus.data_messages import ManifestFile
 from atoll.federation.errors import Internal
@@ -45,6 +46,30 @@ class Checkpoint(Model):
     log_created: str
 
 
+class Segment(Model):
+    """One sealed file: which readings of one outbox it holds. `files` has its size and hash."""
+
+    path: str
+    gateway: str
+    stream: str
+    outbox: str
+    readings: NonNegative
+    first: NonNegative
+    last: NonNegative
+    first_at: datetime
+    last_at: datetime
+    is_late: bool = False
+
+
+class Index(Model):
+    """The file that says where each reading of growing files lies (index.py); its records count into these lists."""
+
+    bytes: NonNegative = 0
+    sha256: str = hashlib.sha256().hexdigest()
+    files: tuple[str, ...] = ()
+    outboxes: tuple[str, ...] = ()
+
+
 class VersionLedger(Model):
     """Everything that is known of one version. A file's bytes beyond what is stated here do not count."""
 
@@ -53,11 +78,17 @@ class VersionLedger(Model):
     version: int
     complete: bool = False
     completed_at: datetime | None = None
+    # Set once the files are deleted: what stays is how far Streams are, so that nothing comes a second time.
+    erased_at: datetime | None = None
     produced_by: str = ""
     run_epoch: int | None = None
     files: tuple[ManifestFile, ...] = ()
     ledger: Ledger = Ledger()
     manifest_sha256: str = ""
+    # How many segments were ever numbered, and those that are there.
+    numbered: NonNegative = 0
+    segments: tuple[Segment, ...] = ()
+    index: Index | None = None
     marks: tuple[Mark, ...] = ()
     checkpoints: tuple[Checkpoint, ...] = ()
 
@@ -65,6 +96,12 @@ class VersionLedger(Model):
     def bytes(self) -> int:
         """Size of all committed content."""
         return sum(file.bytes for file in self.files)
+
+    def proven_files(self) -> tuple[ManifestFile, ...]:
+        """Give the files and the index: what a whole copy has beside the ledger, and the Merkle root is over."""
+        if self.index is None:
+            return self.files
+        return (*self.files, ManifestFile(path=INDEX, bytes=self.index.bytes, sha256=self.index.sha256))
 
 
 def manifest_sha256(files: Iterable[ManifestFile]) -> str:

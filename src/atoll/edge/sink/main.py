@@ -4,11 +4,13 @@ Owns composition, which Streams are read, and which run outputs are committed. N
 """
 
 import asyncio
+import gc
 from typing import NoReturn
 
 import structlog
 
 from atoll.edge.sink.ingest import StreamIngest
+from atoll.edge.sink.landing import Landing
 from atoll.edge.sink.ledger import VersionLedger
 from atoll.edge.sink.reports import Reports
 from atoll.edge.sink.settings import SinkSettings
@@ -23,6 +25,9 @@ from atoll.federation.errors import AtollError, Conflict, Internal, InvalidInput
 log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 2.0
+# Readings are many objects that live for a batch and hold no cycles. At Python's own 700 the collector looks at them
+# again and again, which takes as long as the work itself (benchmarks/ingest/sink.py).
+_COLLECT_AT = 200_000
 
 
 async def run(settings: SinkSettings) -> NoReturn:
@@ -33,6 +38,7 @@ async def run(settings: SinkSettings) -> NoReturn:
     """
     if not settings.root.is_dir():
         raise InvalidInput(f"root {settings.root}: not a folder; mount the namespace's dataset volume there")
+    gc.set_threshold(_COLLECT_AT)
     volume = Volume(settings.root)
     async with locked(volume, "sink"):
         shelf = Shelf(volume)
@@ -53,6 +59,7 @@ class _Sink:
         self._settings, self._shelf, self._bus = settings, shelf, bus
         token = settings.membership.token
         self._reports = Reports(bus, cluster=settings.cluster, namespace=settings.namespace, token=token)
+        self._landing = Landing(bus, Volume(settings.root), self._reports.wanted)
         self._table = bus.own_table(DESIRED_STREAM, desired_prefix("cluster", settings.cluster, token))
         self._streams: dict[str, tuple[StreamIngest, asyncio.Task[None]]] = {}
         self._seals: dict[str, asyncio.Task[None]] = {}
@@ -72,11 +79,11 @@ class _Sink:
                 self._want(item, tasks)
             else:
                 for key in self._streams.keys() - item.keys:
-                    self._leave(key)
+                    self._leave(key, tasks)
 
     def _want(self, change: Change, tasks: asyncio.TaskGroup) -> None:
         if change.value is None:
-            self._leave(change.key)
+            self._leave(change.key, tasks)
             return
         try:
             order = StreamOrder.decode(change.value)
@@ -87,15 +94,16 @@ class _Sink:
         if known is not None and known[0].order.spec.gateway == order.spec.gateway:
             known[0].order = order
             return
-        self._leave(change.key)
-        ingest = StreamIngest(self._bus, self._shelf, self._reports, order)
+        self._leave(change.key, tasks)
+        ingest = StreamIngest(self._bus, self._shelf, self._reports, order, landing=self._landing)
         self._streams[change.key] = ingest, tasks.create_task(ingest.run())
         log.info("reads a Stream", stream=order.name, gateway=order.spec.gateway)
 
-    def _leave(self, key: str) -> None:
+    def _leave(self, key: str, tasks: asyncio.TaskGroup) -> None:
         known = self._streams.pop(key, None)
         if known is not None:
             known[1].cancel()
+            tasks.create_task(_put_away(*known))
 
     async def _follow_commits(self, tasks: asyncio.TaskGroup) -> None:
         async for item in self._table.follow(f"commit/{self._settings.namespace}"):
@@ -132,3 +140,9 @@ class _Sink:
         known = self._shelf.ledgers.get(order.dataset)
         missing = VersionLedger(dataset=order.dataset, version=order.version, produced_by=order.run)
         self._reports.dataset(known if known and known.version >= order.version else missing, error=problem)
+
+
+async def _put_away(ingest: StreamIngest, task: asyncio.Task[None]) -> None:
+    """Bring into files what is held back of a Stream that nobody wants any more."""
+    await asyncio.wait({task})
+    await ingest.leave()

@@ -11,19 +11,24 @@ from datetime import UTC, datetime
 import structlog
 
 from atoll.edge.sink.contiguity import Progress
+from atoll.edge.sink.intervals import shortened
 from atoll.edge.sink.ledger import VersionLedger
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.data_messages import CommittedReport, DatasetReport, StreamCommit
+from atoll.federation.bus.envelope import Envelope
+from atoll.federation.bus.file_messages import WantedUpload
 from atoll.federation.bus.messages import Message
 from atoll.federation.bus.subjects import OBSERVED_STREAM, observed_prefix
 from atoll.federation.errors import AtollError
+from atoll.federation.resources.dataset import Ledger
 
 log = structlog.get_logger(__name__)
 
 _PERIOD_SECONDS = 0.5
 _RETRY_SECONDS = 1.0
-# A value in a table has at most 512 KiB; a source takes about 300 bytes. The ledger on the volume has them all.
-_REPORTED_SOURCES = 1000
+# A value in a table has at most 512 KiB; a source takes about 300 bytes, a feed with its intervals 900. The volume's
+# ledger has them all.
+_REPORTED_SOURCES, _REPORTED_FEEDS, _REPORTED_INTERVALS = 1000, 100, 8
 
 
 class Reports:
@@ -32,7 +37,8 @@ class Reports:
     def __init__(self, bus: Bus, *, cluster: str, namespace: str, token: str) -> None:
         self._bus, self._cluster, self._namespace, self._token = bus, cluster, namespace, token
         self._pending: dict[tuple[str, str], Message] = {}  # (subject prefix, key) → newest report
-        self._commits: dict[str, dict[str, Progress]] = {}  # gateway → Stream → progress
+        self._commits: dict[str, dict[str, StreamCommit]] = {}  # gateway → Stream → how far it is
+        self._wanted: dict[str, dict[str, tuple[WantedUpload, ...]]] = {}  # gateway → Stream → what its sink lacks
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
 
@@ -46,7 +52,7 @@ class Reports:
             bytes=ledger.bytes,
             files=len(ledger.files),
             manifest_sha256=ledger.manifest_sha256,
-            ledger=ledger.ledger.model_copy(update={"sources": ledger.ledger.sources[:_REPORTED_SOURCES]}),
+            ledger=_shortened(ledger.ledger),
             produced_by=ledger.produced_by,
             error=error,
             at=datetime.now(UTC),
@@ -61,20 +67,34 @@ class Reports:
         for ledger in ledgers:
             self.dataset(ledger)
 
-    def committed(self, progress: Progress) -> None:
-        """Tell a gateway how far one of its Streams is in files."""
-        if not progress.outboxes:
-            return
+    def committed(self, progress: Progress, *, problem: str = "") -> None:
+        """Tell a gateway how far one of its Streams is in files, and what stops it there if something does."""
         streams = self._commits.setdefault(progress.gateway, {})
-        streams[progress.stream] = progress
+        if not progress.outboxes and not problem:
+            return
+        commit = _commit(progress, problem)
+        if streams.get(progress.stream) == commit:
+            return
+        streams[progress.stream] = commit
+        self._report_to(progress.gateway)
+
+    def wanted(self, envelope: Envelope, uploads: tuple[WantedUpload, ...]) -> None:
+        """Tell a gateway what of a Stream's files has to be sent once more; empty when nothing."""
+        streams = self._wanted.setdefault(envelope.gateway, {})
+        if streams.get(envelope.stream, ()) != uploads:
+            streams[envelope.stream] = uploads
+            self._report_to(envelope.gateway)
+
+    def _report_to(self, gateway: str) -> None:
         report = CommittedReport(
             namespace=self._namespace,
             cluster=self._cluster,
-            commits=tuple(_commit(item) for item in streams.values()),
+            commits=tuple(self._commits.get(gateway, {}).values()),
+            wanted=tuple(wanted for items in self._wanted.get(gateway, {}).values() for wanted in items),
             at=datetime.now(UTC),
         )
         key = f"committed/{self._namespace}/{self._cluster}"
-        self._put(observed_prefix("gateway", progress.gateway, self._token), key, report)
+        self._put(observed_prefix("gateway", gateway, self._token), key, report)
 
     def _put(self, prefix: str, key: str, report: Message) -> None:
         self._pending[prefix, key] = report
@@ -102,8 +122,8 @@ class Reports:
             self._wake.set()
 
 
-def _commit(progress: Progress) -> StreamCommit:
-    outbox, envelope, sequence = progress.outboxes[-1]
+def _commit(progress: Progress, problem: str) -> StreamCommit:
+    outbox, envelope, sequence = progress.outboxes[-1] if progress.outboxes else ("", 0, 0)
     return StreamCommit(
         stream=progress.stream,
         outbox=outbox,
@@ -111,4 +131,10 @@ def _commit(progress: Progress) -> StreamCommit:
         sequence=sequence,
         log_sequence=progress.log_sequence,
         log_created=progress.log_created,
+        problem=problem,
     )
+
+
+def _shortened(ledger: Ledger) -> Ledger:
+    feeds = tuple(shortened(feed, _REPORTED_INTERVALS) for feed in ledger.feeds[:_REPORTED_FEEDS])
+    return ledger.model_copy(update={"sources": ledger.sources[:_REPORTED_SOURCES], "feeds": feeds})

@@ -2,6 +2,8 @@
 
     <dataset>/v<version>/<files…>               a version, growing or complete
     <dataset>/v<version>/.atoll/ledger.json     what of it is committed
+    <dataset>/v<version>/.atoll/index.bin       where each reading of files that grow lies (see index)
+    <dataset>/v<version>/.atoll/sealing         the segment that is being written
     .runs/<run>-e<epoch>/<dataset>/<files…>     what a run writes before it is committed
     .transfers/<dataset>/v<version>/…           a copy under way (see mover)
     .atoll/sink.lock, .atoll/mover.lock         one writer of each kind at a time
@@ -11,15 +13,19 @@ Owns paths: every name that comes from outside is checked here before it becomes
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import re
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from atoll.federation.errors import InvalidInput
+from atoll.federation.resources.dataset import DATASET_CLAIM
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +69,16 @@ class Volume:
             return []
         found = (_VERSION.fullmatch(entry.name) for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
         return sorted(int(match[1]) for match in found if match)
+
+    def describe(self, error: OSError) -> str:
+        """Say why the volume refuses a write, and where to look."""
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return f"volume {self.root}: {error}"
+        total, _, free = shutil.disk_usage(self.root)
+        return (
+            f"volume {self.root} is full: {error.strerror}, {free:,} of {total:,} bytes free; readings wait in the "
+            f"gateway's log and outbox. Make claim {DATASET_CLAIM} of this namespace larger, or delete datasets"
+        )
 
     def try_lock(self, role: str) -> int | None:
         """Take the lock of a role (`sink`, `mover`); None while another process has it. The process's end frees it."""
@@ -117,7 +133,12 @@ def sync_folder(path: Path) -> None:
 
 def replace_durably(path: Path, data: bytes) -> None:
     """Put bytes in a file's place: after a crash at any moment the file is the old one or the new one, whole."""
-    temporary = path.with_name(f"{path.name}.new")
+    put_whole(path.with_name(f"{path.name}.new"), path, data)
+    sync_folder(path.parent)
+
+
+def put_whole(temporary: Path, path: Path, data: Any) -> None:
+    """Bring a file into its place at once, whole and synced; its name survives once its folder is synced."""
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
     try:
         write_at(descriptor, data, 0)
@@ -125,10 +146,9 @@ def replace_durably(path: Path, data: bytes) -> None:
     finally:
         os.close(descriptor)
     temporary.replace(path)
-    sync_folder(path.parent)
 
 
-def write_at(descriptor: int, data: bytes, offset: int) -> None:
+def write_at(descriptor: int, data: Any, offset: int) -> None:
     """Write all bytes at an offset."""
     view = memoryview(data)
     while view:
