@@ -44,3 +44,13 @@ def test_streams_with_their_home_there_are_named_by_name_and_a_few_of_many() -> 
     assert held.streams == tuple(f"lab/s{number}" for number in range(7))
     assert held.of_streams() == "streams lab/s0, lab/s1, lab/s2, lab/s3, lab/s4 and 2 more have edge as home"
     assert holdings("cloud", [stream("other", "cloud")], ()).of_streams() == "stream lab/other has cloud as home"
+
+
+def test_an_older_version_that_is_whole_nowhere_else_is_named_by_its_number() -> None:
+    versions = [
+        {"version": 2, "complete": True, "clusters": ["cloud", "edge"]},
+        {"version": 1, "complete": True, "clusters": ["edge"]},
+    ]
+    found = dataset("cloud", "edge", versions=versions)
+    assert holdings("edge", (), [found]).only_copies == ("lab/d version 1",)
+    assert holdings("cloud", (), [found]).only_copies == ()

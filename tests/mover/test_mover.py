@@ -7,24 +7,19 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from atoll.edge.mover.main import run
-from atoll.edge.mover.settings import MoverSettings
 from atoll.edge.sink.ledger import LEDGER, load, manifest_sha256, save
-from atoll.edge.sink.sealing import seal
 from atoll.edge.sink.verify import verify
-from atoll.edge.sink.volume import Volume
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.data_messages import CommitOrder, ManifestFile, ReadRequest, TransferOrder, TransferReport
+from atoll.federation.bus.data_messages import ManifestFile, ReadRequest
 from atoll.federation.bus.datasets import DatasetReader
-from atoll.federation.bus.membership import Membership
-from atoll.federation.bus.subjects import DESIRED_STREAM, OBSERVED_STREAM, desired_prefix, observed_prefix
 from atoll.federation.errors import Internal, InvalidInput, NotFound, Unavailable
+from mover.mover_site import Site, make_dataset, until
 
 FILES = {
     "small.txt": b"hello",
@@ -42,14 +37,6 @@ asyncio.run(run(MoverSettings(cluster, namespace, Membership(url), pathlib.Path(
 """
 
 
-async def until(question: Callable[[], Any], seconds: float = 20) -> Any:
-    """Wait for a true answer."""
-    async with asyncio.timeout(seconds):
-        while not (answer := await question()):
-            await asyncio.sleep(0.05)
-    return answer
-
-
 def bytes_below(folder: Path) -> int:
     """Count the bytes of the files below a folder, while a mover may put them elsewhere or the folder away."""
     total = 0
@@ -60,61 +47,10 @@ def bytes_below(folder: Path) -> int:
     return total
 
 
-def make_dataset(root: Path, files: dict[str, bytes] = FILES, dataset: str = "picks", version: int = 1) -> None:
-    volume = Volume(root)
-    order = CommitOrder(namespace="ns", dataset=dataset, version=version, run="job-1", epoch=1)
-    for path, data in files.items():
-        place = volume.run_output(order.run, order.epoch, dataset) / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(data)
-    seal(volume, order)
-
-
-class Site:
-    """A mover on a folder of its own."""
-
-    def __init__(self, bus: Bus, url: str, root: Path, cluster: str) -> None:
-        self.bus, self.cluster, self.root = bus, cluster, root
-        root.mkdir()
-        self.settings = MoverSettings(cluster, "ns", Membership(url), root)
-        self._task: asyncio.Task[Any] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(run(self.settings))
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-
-    @property
-    def reader(self) -> DatasetReader:
-        return DatasetReader(self.bus, self.cluster, "ns")
-
-    async def order(self, transfer: str = "copy", **changes: Any) -> None:
-        fields: dict[str, Any] = {"dataset": "picks", "version": 1, "source": "far"} | changes
-        order = TransferOrder(namespace="ns", transfer=transfer, **fields)
-        desired = self.bus.table(DESIRED_STREAM, desired_prefix("cluster", self.cluster))
-        await desired.put(f"transfer/ns/{transfer}", order.encode())
-
-    async def outcome(self, phase: str, transfer: str = "copy", seconds: float = 20) -> TransferReport:
-        observed = self.bus.table(OBSERVED_STREAM, observed_prefix("cluster", self.cluster))
-
-        async def reached() -> Any:
-            change = await observed.get(f"transfer/ns/{transfer}")
-            report = TransferReport.decode(change.value) if change and change.value is not None else None
-            return report if report and report.phase == phase else None
-
-        found: TransferReport = await until(reached, seconds)
-        return found
-
-
 @pytest.fixture
 async def far(bus: Bus, nats_server: Any, tmp_path: Path) -> AsyncIterator[Site]:
     site = Site(bus, nats_server.url, tmp_path / "far", "far")
-    make_dataset(site.root)
+    make_dataset(site.root, FILES)
     site.start()
 
     async def answers() -> bool:

@@ -3,7 +3,7 @@
 Owns the rule and its words, for the command that asks and for the hub that carries it out. It reads no cluster.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from atoll.federation.resources import Dataset, Stream
@@ -13,7 +13,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Holdings:
-    """Streams with their home in a cluster, and datasets whose current version is whole in that cluster only."""
+    """Streams with their home in a cluster, and datasets, or older versions, that are whole in that cluster only."""
 
     cluster: str
     streams: tuple[str, ...] = ()
@@ -33,8 +33,17 @@ def holdings(cluster: str, streams: Iterable[Stream], datasets: Iterable[Dataset
     return Holdings(
         cluster,
         streams=tuple(sorted(_name(stream) for stream in streams if stream.spec.home == cluster)),
-        only_copies=tuple(sorted(_name(dataset) for dataset in datasets if _is_only_in(dataset, cluster))),
+        only_copies=tuple(sorted(name for dataset in datasets for name in _only_in(dataset, cluster))),
     )
+
+
+def _only_in(dataset: Dataset, cluster: str) -> Iterator[str]:
+    """Name what of a dataset is whole in this cluster only: itself, and its older versions by number."""
+    if _is_only_in(dataset, cluster):
+        yield _name(dataset)
+    for version in dataset.status.versions:
+        if version.version < dataset.status.version and version.complete and version.clusters == (cluster,):
+            yield f"{_name(dataset)} version {version.version}"
 
 
 def _is_only_in(dataset: Dataset, cluster: str) -> bool:

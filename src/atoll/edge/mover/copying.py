@@ -1,10 +1,11 @@
-"""Bring one version here from another cluster's mover: resumable, verified, in place by one rename.
+"""Bring one version here from another cluster's mover: in ranges, resumable, verified, in place by one rename.
 
     .transfers/<dataset>/v<version>/<files…>            files that are whole and verified
-    .transfers/<dataset>/v<version>/.atoll/parts/…      files under way; a restart goes on at their end
+    .transfers/<dataset>/v<version>/.atoll/parts/…      files under way (parts.py); a restart fetches what is missing
     .transfers/<dataset>/v<version>/.atoll/source       the manifest hash at the source, to notice another one
 
-Owns the staging folder. It must not decide what is copied where.
+What is here is of the version, not of who gave it: another replica goes on where the one before fell silent.
+Owns the staging folder. It must not decide what is copied where, nor from whom.
 """
 
 import asyncio
@@ -13,19 +14,29 @@ import hashlib
 import os
 import shutil
 import time
+import zlib
+from collections.abc import Coroutine, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import ValidationError
 
+from atoll.edge.mover.pace import Pace
+from atoll.edge.mover.parts import Part
+from atoll.edge.mover.threads import in_thread
+from atoll.edge.sink.hashing import sha256_of
+from atoll.edge.sink.index import INDEX
 from atoll.edge.sink.ledger import LEDGER, VersionLedger, load, manifest_sha256, save
-from atoll.edge.sink.volume import RESERVED, Volume, make_folder, replace_durably, sync_folder, write_at
+from atoll.edge.sink.volume import RESERVED, Volume, make_folder, replace_durably, sync_folder
 from atoll.federation.bus.data_messages import ManifestFile, ReadRequest, TransferOrder
-from atoll.federation.bus.datasets import CHUNK_BYTES, DatasetReader
+from atoll.federation.bus.datasets import CHUNK_BYTES, WINDOW_CHUNKS, DatasetReader
 from atoll.federation.errors import Conflict, Internal, InvalidInput
 
-_READ_BYTES = 1 << 20
 _NOTE = f"{RESERVED}/source"
+# Ranges under way at once. With eight chunks of each, 8 MB: a link of 1 Gb/s stays full up to 64 ms of round trip.
+_PARALLEL_RANGES = 4
+# Below this rate a copy that is held to one asks for a single chunk at a time, and the rate is kept from the start.
+_FULL_SPEED_BYTES = 32 * 1024 * 1024
 
 
 class SourceDamaged(Internal):
@@ -37,71 +48,83 @@ class SourceDamaged(Internal):
 class Copy:
     """One version on its way. `copied_bytes` counts what is here, `total_bytes` what it will be."""
 
-    def __init__(self, volume: Volume, reader: DatasetReader, order: TransferOrder) -> None:
-        self._reader, self._order = reader, order
+    def __init__(self, volume: Volume, order: TransferOrder) -> None:
+        self._volume, self._order = volume, order
         self._target = volume.version(order.dataset, order.version)
         self._stage = volume.transfer(order.dataset, order.version)
         self._parts = self._stage / RESERVED / "parts"
+        self._pace = Pace(order.bytes_per_second)
+        rate = order.bytes_per_second
+        share = 1.0 if not rate else min(1.0, rate / _FULL_SPEED_BYTES)
+        self._places = asyncio.Semaphore(1)
+        self._parallel, self._window = max(1, round(_PARALLEL_RANGES * share)), max(1, round(WINDOW_CHUNKS * share))
         self.total_bytes = 0
         self.copied_bytes = 0
         self.fetched_bytes = 0
         self.fetching_since = time.monotonic()
 
-    async def run(self) -> VersionLedger:
+    @property
+    def chunks_under_way(self) -> int:
+        """Give how many chunks are asked for at a time, at most."""
+        return self._parallel * self._window
+
+    def slow_down(self) -> None:
+        """Have half as much on its way at a time: on a thin link chunks that wait for others are not there in time."""
+        self._parallel, self._window = max(1, self._parallel // 2), max(1, self._window // 2)
+
+    async def run(self, reader: DatasetReader, source: str) -> VersionLedger:
         """Copy what is missing; give the ledger of the version once it is in place.
 
         Raises:
             Unavailable, NotFound, OSError: it may work later; what is here stays.
-            Conflict, InvalidInput, SourceDamaged: it will not work.
+            SourceDamaged: another source may give it. Conflict, InvalidInput: it will not work.
         """
-        here = await asyncio.to_thread(self._finished)
+        here = await in_thread(self._finished)
         if here is not None:
             return here
-        ledger = await self._source_ledger()
-        await asyncio.to_thread(self._prepare, ledger)
-        self.total_bytes = ledger.bytes
+        ledger = await self._source_ledger(reader, source)
+        await in_thread(self._prepare, ledger)
+        self.total_bytes = sum(file.bytes for file in ledger.proven_files())
         self.copied_bytes = self.fetched_bytes = 0
         self.fetching_since = time.monotonic()
-        for file in ledger.files:
-            await self._fetch(file)
-        return await asyncio.to_thread(self._finish, ledger)
+        self._places = asyncio.Semaphore(self._parallel)
+        await _at_once((self._fetch(reader, file) for file in ledger.proven_files()), most=self._parallel)
+        return await in_thread(self._finish, ledger)
 
     def _finished(self) -> VersionLedger | None:
         ledger = load(self._target)
-        if ledger is None:
+        if ledger is None or ledger.erased_at is not None:
             return None
         if not ledger.complete:
             raise Conflict(f"dataset {ledger.dataset} version {ledger.version} grows here already")
-        self.total_bytes = self.copied_bytes = ledger.bytes
+        self.total_bytes = self.copied_bytes = sum(file.bytes for file in ledger.proven_files())
         return ledger
 
-    async def _source_ledger(self) -> VersionLedger:
+    async def _source_ledger(self, reader: DatasetReader, source: str) -> VersionLedger:
         """Read the source's ledger and make it this copy's: who fed it where is the source's business."""
-        data = bytearray()
+        order, data = self._order, bytearray()
         while True:
             request = ReadRequest(
-                dataset=self._order.dataset,
-                version=self._order.version,
-                file=LEDGER,
-                offset=len(data),
-                length=CHUNK_BYTES,
+                dataset=order.dataset, version=order.version, file=LEDGER, offset=len(data), length=CHUNK_BYTES
             )
-            piece = await self._reader.chunk(request)
+            piece = await reader.chunk(request)
             data += piece
             if len(piece) < CHUNK_BYTES:
                 break
         try:
             ledger = VersionLedger.model_validate_json(bytes(data))
         except ValidationError as error:
-            raise SourceDamaged(f"the ledger at {self._order.source} is not readable") from error
-        if (ledger.dataset, ledger.version, ledger.complete) != (self._order.dataset, self._order.version, True):
-            raise SourceDamaged(f"the ledger at {self._order.source} is that of {ledger.dataset} v{ledger.version}")
+            raise SourceDamaged(f"the ledger at {source} is not readable") from error
+        if (ledger.dataset, ledger.version, ledger.complete) != (order.dataset, order.version, True):
+            raise SourceDamaged(f"the ledger at {source} is that of {ledger.dataset} v{ledger.version}")
         if manifest_sha256(ledger.files) != ledger.manifest_sha256:
-            raise SourceDamaged(f"the manifest hash at {self._order.source} is not that of its files")
+            raise SourceDamaged(f"the manifest hash at {source} is not that of its files")
+        if order.manifest_sha256 not in ("", ledger.manifest_sha256):
+            raise SourceDamaged(f"what {source} has of {ledger.dataset} v{ledger.version} is not what others have")
         return ledger.model_copy(update={"marks": (), "checkpoints": ()})
 
     def _prepare(self, ledger: VersionLedger) -> None:
-        for file in ledger.files:
+        for file in ledger.proven_files():
             _check_path(file.path)
         note = self._stage / _NOTE
         wanted = ledger.manifest_sha256.encode()
@@ -111,44 +134,50 @@ class Copy:
         if not note.exists():
             replace_durably(note, wanted)
 
-    async def _fetch(self, file: ManifestFile) -> None:
+    async def _fetch(self, reader: DatasetReader, file: ManifestFile) -> None:
+        """Bring one file; it is under its name only after its hash was checked."""
         place = self._stage / file.path
-        if place.is_file() and place.stat().st_size == file.bytes:  # renamed here only after its hash was checked
+        if place.is_file() and place.stat().st_size == file.bytes:
             self.copied_bytes += file.bytes
             return
-        part = self._parts / hashlib.sha256(file.path.encode()).hexdigest()
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-        try:
-            await self._fill(descriptor, file)
-        finally:
-            os.close(descriptor)
-        await asyncio.to_thread(_put_in_place, part, place)
+        path = self._parts / hashlib.sha256(file.path.encode()).hexdigest()
+        with Part(path, file.bytes) as part:
+            missing = await in_thread(part.missing)
+            self.copied_bytes += file.bytes - sum(length for _, length in missing)
+            await _at_once((self._fetch_range(reader, file, part, span) for span in missing), most=self._parallel)
+            size, digest = await asyncio.to_thread(sha256_of, path)
+            if (size, digest) != (file.bytes, file.sha256):
+                part.discard()
+                raise SourceDamaged(f"{file.path}: the copy has SHA-256 {digest}, the ledger says {file.sha256}")
+            await in_thread(part.finish, place)
 
-    async def _fill(self, descriptor: int, file: ManifestFile) -> None:
-        """Append what the part lacks, and check the whole."""
-        size, digest = await asyncio.to_thread(_resume, descriptor, file.bytes)
-        self.copied_bytes += size
-        pieces = self._reader.read(self._order.dataset, self._order.version, file.path, size=file.bytes, start=size)
-        async with contextlib.aclosing(pieces):  # type: ignore[type-var]
+    async def _fetch_range(self, reader: DatasetReader, file: ManifestFile, part: Part, span: tuple[int, int]) -> None:
+        order, (start, length) = self._order, span
+        offset, crc = start, 0
+        pieces = reader.read(
+            order.dataset, order.version, file.path, size=start + length, start=start, window=self._window
+        )
+        async with self._places, contextlib.aclosing(pieces):  # type: ignore[type-var]
             async for piece in pieces:
-                await asyncio.to_thread(write_at, descriptor, piece, size)
-                digest.update(piece)
-                size += len(piece)
+                await in_thread(part.write, offset, piece)
+                crc = zlib.crc32(piece, crc)
+                offset += len(piece)
                 self.copied_bytes += len(piece)
                 self.fetched_bytes += len(piece)
-        if digest.hexdigest() != file.sha256:
-            os.ftruncate(descriptor, 0)
-            raise SourceDamaged(
-                f"{file.path}: the copy has SHA-256 {digest.hexdigest()}, the ledger says {file.sha256}"
-            )
-        await asyncio.to_thread(os.fsync, descriptor)
+                await self._pace.spend(len(piece))
+        part.note(start, length, crc)
 
     def _finish(self, ledger: VersionLedger) -> VersionLedger:
+        stub = load(self._target)
+        if stub is not None:  # of a version that was erased here: how far its Streams were outlives this copy too
+            ledger = ledger.model_copy(update={"marks": stub.marks, "checkpoints": stub.checkpoints})
         save(self._stage, ledger)
         shutil.rmtree(self._parts)
         for folder, _, _ in os.walk(self._stage):
             sync_folder(Path(folder))
         make_folder(self._target.parent)
+        if stub is not None:
+            shutil.rmtree(self._target)
         try:
             self._stage.rename(self._target)
         except OSError as error:
@@ -163,24 +192,26 @@ class Copy:
         return self.fetched_bytes / max(1e-3, time.monotonic() - self.fetching_since)
 
 
+async def _at_once(works: Iterator[Coroutine[Any, Any, None]], *, most: int) -> None:
+    """Do all of them, at most so many at a time; the first error ends the rest and is raised."""
+
+    async def some() -> None:
+        for work in works:  # shared: each takes the next one
+            await work
+
+    tasks = [asyncio.create_task(some()) for _ in range(most)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def _check_path(path: str) -> None:
     """Refuse a path that does not stay in the version's folder; the source is another cluster."""
     parts = PurePosixPath(path).parts
     is_plain = bool(parts) and "/".join(parts) == path and not {"..", ".", "/"} & set(parts)
-    if not is_plain or parts[0] == RESERVED or not path.isprintable():
+    is_reserved = bool(parts) and parts[0] == RESERVED and path != INDEX
+    if not is_plain or is_reserved or not path.isprintable():
         raise InvalidInput(f"file {path[:80]!r}: not a path inside a dataset")
-
-
-def _resume(descriptor: int, limit: int) -> tuple[int, Any]:
-    """Hash what a part holds already and cut what is too much; give its size and the running hash."""
-    digest, size = hashlib.sha256(), 0
-    while size < limit and (data := os.pread(descriptor, min(_READ_BYTES, limit - size), size)):
-        digest.update(data)
-        size += len(data)
-    os.ftruncate(descriptor, size)
-    return size, digest
-
-
-def _put_in_place(part: Path, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    part.replace(place)

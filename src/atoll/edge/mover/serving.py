@@ -70,11 +70,11 @@ class ReadService:
         if cached is not None and cached[0] == stamp:
             return cached[1], cached[2]
         ledger = load(folder)
-        if ledger is None:
+        if ledger is None or ledger.erased_at is not None:
             raise NotFound(f"dataset {request.dataset} has no version {request.version} here")
         if len(self._cache) >= _CACHED_VERSIONS:
             self._cache.clear()
-        files = {file.path: file for file in ledger.files}
+        files = {file.path: file for file in ledger.proven_files()}
         self._cache[folder] = stamp, ledger, files
         return ledger, files
 

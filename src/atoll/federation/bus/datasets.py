@@ -19,6 +19,8 @@ from atoll.federation.errors import AtollError, Conflict, Internal, InvalidInput
 CHUNK_BYTES = 256 * 1024
 # 8 chunks are 2 MB in flight: a link of 1 Gb/s stays full up to 16 ms of round trip; more would crowd out telemetry.
 WINDOW_CHUNKS = 8
+# What lies beside the files of a version that is complete, and proves them.
+LEDGER_PATH, INDEX_PATH = PROOFS = (".atoll/ledger.json", ".atoll/index.bin")
 _TIMEOUT_SECONDS = 10.0
 _RESULT, _ERROR = b"\x00", b"\x01"
 _ERRORS = {kind.reason: kind for kind in (NotFound, Conflict, InvalidInput, Unavailable)}
@@ -79,8 +81,10 @@ class DatasetReader:
         """Give some bytes of a file; fewer than asked for at its end."""
         return await self._ask(request)
 
-    async def read(self, dataset: str, version: int, file: str, *, size: int, start: int = 0) -> AsyncIterator[bytes]:
-        """Give a file's bytes from `start` up to `size`, in order, with several chunks on their way at a time.
+    async def read(
+        self, dataset: str, version: int, file: str, *, size: int, start: int = 0, window: int = WINDOW_CHUNKS
+    ) -> AsyncIterator[bytes]:
+        """Give a file's bytes from `start` up to `size`, in order, with `window` chunks on their way at a time.
 
         Raises:
             Internal: the file is shorter than `size`.
@@ -89,7 +93,7 @@ class DatasetReader:
         offset = start
         try:
             while offset < size or ahead:
-                while offset < size and len(ahead) < WINDOW_CHUNKS:
+                while offset < size and len(ahead) < window:
                     length = min(CHUNK_BYTES, size - offset)
                     request = ReadRequest(dataset=dataset, version=version, file=file, offset=offset, length=length)
                     ahead.append(asyncio.create_task(self._whole_chunk(request)))
@@ -100,6 +104,17 @@ class DatasetReader:
             for task in ahead:
                 task.cancel()
             await asyncio.gather(*ahead, return_exceptions=True)
+
+    async def proof(self, dataset: str, version: int, file: str) -> AsyncIterator[bytes]:
+        """Give the ledger or the index of a complete version; no manifest says how large they are."""
+        offset = 0
+        while True:
+            request = ReadRequest(dataset=dataset, version=version, file=file, offset=offset, length=CHUNK_BYTES)
+            piece = await self.chunk(request)
+            offset += len(piece)
+            yield piece
+            if len(piece) < CHUNK_BYTES:
+                return
 
     async def _whole_chunk(self, request: ReadRequest) -> bytes:
         data = await self.chunk(request)

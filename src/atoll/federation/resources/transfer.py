@@ -20,8 +20,13 @@ class TransferSpec(Model):
 
     dataset: DnsSubdomain
     version: Annotated[int, Field(ge=1)]
-    source: ClusterName
+    source: ClusterName = Field(
+        description="Whom it is copied from first; another replica takes over from one that is silent."
+    )
     destination: ClusterName
+    bytes_per_second: NonNegative = Field(
+        default=0, description="Most that it takes of the link; 0: as fast as it goes. May be changed while it runs."
+    )
 
     @model_validator(mode="after")
     def _goes_somewhere(self) -> "TransferSpec":
@@ -38,6 +43,9 @@ class TransferStatus(Model):
     total_bytes: NonNegative = 0
     copied_bytes: NonNegative = 0
     bytes_per_second: Annotated[float, Field(ge=0)] = 0.0
+    source: ClusterName | None = Field(
+        default=None, description="Whom it is copied from now; absent until the mover has said so."
+    )
     manifest_sha256: str = ""
     started_at: datetime | None = None
     finished_at: datetime | None = None

@@ -1,7 +1,7 @@
 """Datasets over HTTP: what files a version has, their bytes, and the proof, read through a mover where the files are.
 
     GET  …/namespaces/NS/datasets/NAME/files           the version's manifest (ManifestPage, with all files)
-    GET  …/namespaces/NS/datasets/NAME/files/PATH      the bytes of one file
+    GET  …/namespaces/NS/datasets/NAME/files/PATH      the bytes of one file, also of .atoll/ledger.json and index.bin
     GET  …/namespaces/NS/datasets/NAME/verify          read every file again, there (VerifyReport); POST does the same
 
 `?version=N` chooses a version other than the newest, `?cluster=C` a copy other than the nearest to home.
@@ -19,7 +19,7 @@ from starlette.routing import Route
 from atoll.federation.bus.capabilities import Capabilities
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.data_messages import ManifestFile
-from atoll.federation.bus.datasets import DatasetReader
+from atoll.federation.bus.datasets import PROOFS, DatasetReader
 from atoll.federation.bus.messages import Message
 from atoll.federation.errors import AtollError
 from atoll.federation.errors import InvalidInput as BadName
@@ -27,6 +27,7 @@ from atoll.federation.errors import NotFound as NoSuchFile
 from atoll.federation.errors import Unavailable as NoMover
 from atoll.federation.resources import API_GROUP, API_VERSION, Cluster, Dataset
 from atoll.hub.client import Client
+from atoll.hub.controllers.copy_sources import holders_of
 from atoll.kubeapi.errors import ApiError, BadRequest, Internal, NotFound, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -63,7 +64,11 @@ class Datasets:
         """Stream one file of a version."""
         path = request.path_params["path"]
 
-        async def find(reader: DatasetReader, name: str, version: int) -> tuple[ManifestFile, AsyncIterator[bytes]]:
+        async def find(
+            reader: DatasetReader, name: str, version: int
+        ) -> tuple[ManifestFile | None, AsyncIterator[bytes]]:
+            if path in PROOFS:
+                return None, await _begun(reader.proof(name, version, path))
             manifest = await reader.manifest(name, version)
             for file in manifest.files:
                 if file.path == path:
@@ -71,7 +76,7 @@ class Datasets:
             raise NoSuchFile(f"dataset {name} version {version} has no file {path!r}")
 
         file, chunks = await self._ask(request, find)
-        headers = {"Content-Length": str(file.bytes), "ETag": f'"{file.sha256}"'}
+        headers = {"Content-Length": str(file.bytes), "ETag": f'"{file.sha256}"'} if file is not None else {}
         return StreamingResponse(chunks, media_type="application/octet-stream", headers=headers)
 
     async def _ask(self, request: Request, work: Work[T]) -> T:
@@ -97,10 +102,11 @@ class Datasets:
         """Name the clusters to ask, the home first and those that cannot be heard last."""
         chosen = request.query_params.get("cluster")
         if chosen:
+            if await self._client.get(Cluster, None, chosen) is None:
+                raise NotFound.of(API_GROUP, "clusters", chosen)
             return [chosen]
         home = dataset.spec.home
-        names = {replica.cluster for replica in dataset.status.replicas if replica.version == version}
-        names |= {home} if home is not None else set()
+        names = set(holders_of(dataset, version)) | ({home} if home is not None else set())
         clusters = {name: await self._client.get(Cluster, None, name) for name in names}
         known = {name: cluster for name, cluster in clusters.items() if cluster is not None}
         return sorted(known, key=lambda name: (known[name].status.is_silent, name != home, name))

@@ -1,4 +1,4 @@
-"""The volume controller: provisions folders for claims, binds them, and deletes them.
+"""The volume controller: provisions folders for claims, binds them, makes them larger, and deletes them.
 
 Owns PersistentVolumes of the provisioner `dir.sandbox.atoll.dev`; a folder is `<storage root>/<namespace>/<claim>`, so
 that people find their data, and a restarted sandbox finds it again. Must not touch volumes of other provisioners.
@@ -11,6 +11,7 @@ import contextlib
 import shutil
 from collections.abc import Callable
 from datetime import datetime
+from fractions import Fraction
 from pathlib import Path
 
 from atoll.federation.capacity import parse_quantity
@@ -55,6 +56,8 @@ class VolumeController:
             await self._release(claim)
         elif claim["status"]["phase"] != "Bound":
             return await self._provision(claim)
+        elif _wanted(claim) > _granted(claim):
+            return await self._expand(claim)
         return None
 
     async def _provision(self, claim: Object) -> float | None:
@@ -116,6 +119,29 @@ class VolumeController:
         said = f"Successfully provisioned volume {volume['metadata']['name']}"
         await self._events.say(claim, Said("ProvisioningSucceeded", said))
 
+    async def _expand(self, claim: Object) -> float | None:
+        """Make a bound volume larger if its class allows it and there is room (external-resizer's words)."""
+        classes = {each["metadata"]["name"]: each for each in (await self._store.list(STORAGE_CLASS)).items}
+        name = claim["spec"].get("storageClassName") or ""
+        if not classes.get(name, {}).get("allowVolumeExpansion"):
+            await self._warn_resize(claim, f'storageclass "{name}" does not allow volumes to be expanded')
+            return None
+        added = _wanted(claim) - _granted(claim)
+        free = await asyncio.to_thread(self._capacity.free_bytes)
+        if added > free:
+            await self._warn_resize(claim, f"not enough space: {int(added)} more bytes requested, {free} free")
+            return _RETRY_SECONDS
+        metadata, size = claim["metadata"], claim["spec"]["resources"]["requests"]["storage"]
+        larger = Patch("merge", {"spec": {"capacity": {"storage": size}}})
+        await self._store.patch(VOLUME, None, claim["spec"]["volumeName"], larger)
+        status = Patch("merge", {"metadata": {"uid": metadata["uid"]}, "status": {"capacity": {"storage": size}}})
+        await self._store.patch(CLAIM, metadata["namespace"], metadata["name"], status, subresource="status")
+        await self._events.say(claim, Said("FileSystemResizeSuccessful", f"MountVolume.NodeExpandVolume to {size}"))
+        return None
+
+    async def _warn_resize(self, claim: Object, message: str) -> None:
+        await self._events.say(claim, Said("VolumeResizeFailed", message, "Warning"))
+
     async def _release(self, claim: Object) -> None:
         """Let a deleted claim go once no pod uses it."""
         metadata = claim["metadata"]
@@ -156,6 +182,14 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # other claims of the namespace have folders beside it
         folder.parent.rmdir()
+
+
+def _wanted(claim: Object) -> Fraction:
+    return parse_quantity(claim["spec"]["resources"]["requests"]["storage"])
+
+
+def _granted(claim: Object) -> Fraction:
+    return parse_quantity(claim["status"].get("capacity", {}).get("storage", 0))
 
 
 def _default_class(classes: dict[str, Object]) -> str:

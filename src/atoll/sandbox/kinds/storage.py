@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from atoll.federation.capacity import parse_quantity
 from atoll.kubeapi.errors import Cause
 from atoll.kubeapi.resource import Column, Object
 from atoll.sandbox.kinds.native import Names, native
@@ -62,10 +63,20 @@ def _claim_rule(new: Object, old: Object | None) -> Iterable[Cause]:
     if "storage" not in spec.get("resources", {}).get("requests", {}):
         yield Cause("spec.resources[storage]", "Required value", "FieldValueRequired")
     if old is not None:
+        yield from _shrunk(spec, old)
         for name in ("accessModes", "storageClassName", "volumeName"):
             before = old.get("spec", {}).get(name)
             if before is not None and spec.get(name) != before:
                 yield Cause(f"spec.{name}", "Forbidden: is immutable after creation", "FieldValueForbidden")
+
+
+def _shrunk(spec: Object, old: Object) -> Iterable[Cause]:
+    """A bound volume does not shrink (kube-apiserver, ValidatePersistentVolumeClaimUpdate)."""
+    wanted = spec.get("resources", {}).get("requests", {}).get("storage")
+    granted = old.get("status", {}).get("capacity", {}).get("storage")
+    if wanted is not None and granted is not None and parse_quantity(wanted) < parse_quantity(granted):
+        message = "Forbidden: field can not be less than status.capacity"
+        yield Cause("spec.resources.requests.storage", message, "FieldValueForbidden")
 
 
 CLAIM = native(
