@@ -19,8 +19,9 @@ async def main(url: str, folder: Path, port: int, *members: str) -> None:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    replicas = url.count(",") + 1  # several servers keep everything together
     async with contextlib.AsyncExitStack() as stack:
-        hub = await stack.enter_async_context(running(settings(url, folder, port=port)))
+        hub = await stack.enter_async_context(running(settings(url, folder, port=port, nats_replicas=replicas)))
         for member in members:
             bus = await Bus.connect(url, name=member)
             stack.push_async_callback(bus.close)
