@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from clitool import ATOLL, Cli, wait_ready, wait_until_gone
 
+from atoll.cli import failure
+from atoll.federation.errors import InvalidInput
 from atoll.local.home import Home
 
 JOB = """
@@ -180,7 +182,6 @@ def test_a_mistyped_command_is_one_clear_line(hub: Cli, arguments: tuple[str, ..
         ("get", "jobs", "-o", "xml"),
         ("job", "explain", "x", "-o", "wide"),
         ("sandbox", "status", "-o", "name"),
-        ("policy", "status", "-o", "wide"),
     ],
 )
 def test_wrong_usage_exits_2(cli: Cli, arguments: tuple[str, ...]) -> None:
@@ -318,6 +319,13 @@ def test_a_full_disk_is_one_clear_line(cli: Cli, tmp_path: Path) -> None:
         assert wait_until_gone(disk) == []
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_the_one_failure_inside_groups_of_tasks_is_told_as_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """A process of several tasks fails with a group: a file that is missing is no bug of ours for that."""
+    missing = InvalidInput("cannot use the CA of the hub, ca.crt: there is no such file")
+    assert failure.report(ExceptionGroup("tasks", [ExceptionGroup("inner", [missing])])) == 1
+    assert capsys.readouterr().err == f"error: {missing}\n"
 
 
 def test_a_bug_ends_in_a_file_and_a_hint(cli: Cli, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import shlex
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -42,8 +43,8 @@ def token_in(text: str) -> str:
 
 def gateway_invitation(hub: Cli, name: str) -> tuple[str, list[str]]:
     """Invite a gateway; give the token and the command line of its program."""
-    echo, run = hub.ok("gateway", "enroll", name).splitlines()
-    return shlex.split(echo)[1], shlex.split(run)[1:]
+    script = hub.ok("gateway", "enroll", name).replace("\\\n", "")
+    return shlex.split(script.splitlines()[0])[1], shlex.split(script.split("\nEND\n")[1])[1:]
 
 
 @pytest.mark.parametrize("noun", ["cluster", "gateway"])
@@ -66,11 +67,11 @@ def test_an_invitation_makes_the_object_and_a_token_of_its_own_each_time(hub: Cl
 
 def test_a_gateway_enrols_with_what_was_printed_and_is_not_heard_after_it_left(hub: Cli, tmp_path: Path) -> None:
     """The token works once, on the machine of the gateway; after `leave` its program can do nothing more."""
-    token, run = gateway_invitation(hub, "far")
-    values = {"token": tmp_path / "token", "ca.crt": hub.root / "pki" / "ca.crt", "./far": tmp_path / "far"}
-    values["token"].write_text(token)
-    arguments = [str(values.get(word, word)) for word in run]
-    with hub.running(*arguments, "--broker", "mqtt://127.0.0.1:9", "--heartbeat-seconds", "0.5"):
+    files, run = hub.ok("gateway", "enroll", "far").replace("\\\n", "").split("atoll gateway run")
+    subprocess.run(["sh", "-e"], input=files, cwd=tmp_path, text=True, check=True)
+    arguments = [str(tmp_path / word) if word in ("token", "ca.crt", "./far") else word for word in shlex.split(run)]
+    more = ("--broker", "mqtt://127.0.0.1:9", "--heartbeat-seconds", "0.5")
+    with hub.running("gateway", "run", *arguments, *more):
         deadline = time.monotonic() + 40
         while "far" not in hub.ok("get", "gateways", "-o", "name") or '"lastProvenAt"' not in hub.ok(
             "get", "gateways", "far", "-o", "json"

@@ -190,6 +190,28 @@ def test_a_job_is_held_and_released(hub: Cli) -> None:
     assert hub.ok("job", "hold", "stays") == "job.atoll.dev/stays had ended already: Cancelled\n"
 
 
+def test_many_jobs_are_chosen_by_name_or_by_what_they_are(hub: Cli) -> None:
+    """What cannot be done to one is told, and done to the others; many need a yes; the list chooses likewise."""
+    hub.ok("apply", "-f", "-", stdin=QUEUE.format(name="many", weight=1))
+    for name in ("many-a", "many-b", "many-c"):
+        hub.ok("job", "run", "--name", name, "--queue", "many", "--", "true")
+    held = hub("job", "hold", "many-a", "nobody", "many-b")
+    assert held.stdout == "job.atoll.dev/many-a held\njob.atoll.dev/many-b held\n"
+    assert (held.returncode, held.stderr) == (1, 'error: jobs.atoll.dev "nobody" not found\n')
+    of_queue = ("--queue", "many", "--phase", "active")
+    refused = hub("job", "cancel", *of_queue)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "3 jobs match: with --yes" in refused.stderr
+    released = hub.ok("job", "release", "--queue", "many", "--yes", "-A").splitlines()
+    assert released == [f"job.atoll.dev/{name} -n default released" for name in ("many-a", "many-b")]
+    assert len(hub.ok("job", "cancel", *of_queue, "--dry-run").splitlines()) == 3
+    assert len(hub.ok("job", "cancel", *of_queue, "--user", "me", "--yes").splitlines()) == 3
+    _await_listed(hub, "many-c", "Cancelled")
+    assert hub("job", "list", "--queue", "many", "--phase", "Pending").stdout == ""
+    assert "many-c" in hub.ok("job", "list", "--queue", "many", "--phase", "ended")
+    assert hub("job", "cancel", *of_queue).stderr == "no job to cancel\n"
+
+
 def test_a_job_without_a_name_gets_one(hub: Cli) -> None:
     """The hub makes it, and the answer tells it."""
     hub.ok("apply", "-f", "-", stdin=QUEUE.format(name="nameless", weight=1))

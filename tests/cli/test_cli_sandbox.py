@@ -122,6 +122,8 @@ def test_readings_become_a_dataset_and_a_job(sandbox: Cli, tmp_path: Path) -> No
     until(sandbox, ("get", "dataset", f"counts.{name}", "-n", "weather"), "yes")
     assert "weather.roof1.readings.jsonl" in sandbox.ok("dataset", "ls", name, "-n", "weather")
     assert "20 readings received, gaps 0, duplicates 0" in sandbox.ok("dataset", "verify", name, "-n", "weather")
+    shown = sandbox.ok("dataset", "head", name, "-n", "weather", "-c", "2").splitlines()
+    assert [json.loads(line)["payload"] for line in shown] == [{"celsius": 0}, {"celsius": 2}]
     sandbox.ok("dataset", "get", f"counts.{name}", str(tmp_path / "counts"), "-n", "weather")
     assert "20 total" in (tmp_path / "counts" / "counts.txt").read_text()
     again = sandbox("dataset", "get", f"counts.{name}", str(tmp_path / "counts"), "-n", "weather")

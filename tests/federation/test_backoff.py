@@ -71,5 +71,5 @@ def test_renewals_that_failed_together_are_tried_again_apart(left_seconds: float
 
 
 def test_reports_that_are_repeated_are_few_enough_for_one_server() -> None:
-    """Ten reports of a thousand agents: a server that syncs each takes some 2,400 a second (NATS.md 2.2)."""
+    """Ten reports of a thousand agents: a server that syncs each takes some 2,400 a second."""
     assert 10 * AGENTS / REPEAT_SPREAD_SECONDS <= 2_400

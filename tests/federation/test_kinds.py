@@ -184,7 +184,7 @@ BAD = {
     ),
     "a topic where a list belongs": (manifest("Stream", topics="a/b"), "spec.topics", "'a/b': must be a list"),
     "a number where a text belongs": (manifest("Job", queue=7), "spec.queue", "7: must be a string: quote it"),
-    "no topics": (manifest("Stream", topics=[]), "spec.topics", "at least 1"),
+    "neither topics nor files": (manifest("Stream", topics=[]), "spec", "topics: name at least one topic filter"),
     "'#' before the end": (manifest("Stream", topics=["a/#/b"]), "spec.topics[0]", "'#' must be the whole last level"),
     "'+' within a level": (manifest("Stream", topics=["a/b+"]), "spec.topics[0]", "'+' must be a whole level"),
     "an unknown placeholder": (manifest("Stream", dataset="x.{day}"), "spec.dataset", "a dataset template is"),
@@ -384,7 +384,7 @@ def trigger(template):
 
 def test_a_trigger_fills_its_template_everywhere():
     """Placeholders are replaced in every string, however deep; other values stay what they are."""
-    spec = job_spec(trigger(TEMPLATE).spec.job, "anmo.2026-11-22", 7)
+    spec = job_spec(trigger(TEMPLATE).spec.job, {"dataset": "anmo.2026-11-22", "version": "7"})
     assert spec.inputs[0].dataset == "anmo.2026-11-22"
     assert spec.inputs[0].mount_path == "/data/7"
     assert spec.outputs[0].dataset == "picks.anmo.2026-11-22"
@@ -399,7 +399,7 @@ def test_a_trigger_fills_the_workload_and_leaves_shell_braces_alone():
         "name": "x",
         "spec": {**JOB_SPEC, "workload": {**WORKLOAD, "spec": {"template": {"spec": {"containers": containers}}}}},
     }
-    spec = job_spec(trigger(template).spec.job, "waves", 1)
+    spec = job_spec(trigger(template).spec.job, {"dataset": "waves", "version": "1"})
     filled = spec.workload.spec["template"]["spec"]["containers"][0]["command"]
     assert filled == ["sh", "-c", "echo ${HOME} {} {other} waves"]
 
@@ -407,7 +407,7 @@ def test_a_trigger_fills_the_workload_and_leaves_shell_braces_alone():
 def test_a_dataset_that_makes_the_job_invalid_is_an_error_and_not_a_job():
     """A filled-in name that is too long is refused when the job is made."""
     with pytest.raises(ValidationError, match="outputs"):
-        job_spec(trigger(TEMPLATE).spec.job, "a" * 250, 1)
+        job_spec(trigger(TEMPLATE).spec.job, {"dataset": "a" * 250, "version": "1"})
 
 
 def test_objects_are_frozen_and_aware_of_time():

@@ -22,22 +22,13 @@ from atoll.hub.controllers.loss_rules import FencePolicy, LossRules
 from atoll.hub.controllers.run_plan import plan_run
 from atoll.hub.controllers.run_scope import RunScope
 from atoll.hub.members import Held, Path
+from faults import Fault
 
 T = TypeVar("T")
 EPOCH = datetime(2026, 11, 23, tzinfo=UTC)
 LEASE, GRACE, WORK, BEAT = 20.0, 8.0, 60.0, 2.0
 STEP = 0.5
 FAULTS = ("cut", "stall", "kill", "sleep", "reboot", "lag", "restart hub")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One thing that goes wrong, when, where and for how long."""
-
-    at: float
-    kind: str
-    cluster: int
-    seconds: float
 
 
 @dataclass(frozen=True)

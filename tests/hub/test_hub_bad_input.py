@@ -1,14 +1,9 @@
 """Bad input is refused with each field's path and the reason, all in one answer, and nothing is stored."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import pytest
+from hub.support import API, LAB, HubClient, collection, job_spec, manifest
 
-from hub.support import API, HubClient, collection, job_spec, manifest, running_hub
-
-LAB = "seismology"
 STREAM = {"gateway": "lab-a", "topics": ["seis/+/raw"], "dataset": "anmo.{date}", "home": "onprem"}
 
 
@@ -114,14 +109,6 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         },
     ),
 }
-
-
-@pytest.fixture
-async def hub(nats_server: Any, tmp_path: Path) -> AsyncIterator[HubClient]:
-    """A hub with a namespace and a queue."""
-    async with running_hub(nats_server.url, tmp_path) as client:
-        await client.apply(manifest("Namespace", LAB), manifest("Queue", "lab"))
-        yield client
 
 
 def _stored(hub: HubClient) -> set[str]:

@@ -1,24 +1,13 @@
 """Jobs that wait for jobs, and held ones, against a hub: what is refused, what starts when, and what is said."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from atoll.federation.bus.connection import Bus
-from hub.support import API, HubClient, eventually, job_spec, joined, manifest, path_of, running_hub
+from hub.support import API, LAB, HubClient, eventually, job_spec, joined, manifest, path_of
 
-LAB = "seismology"
 MERGE = {"Content-Type": "application/merge-patch+json"}
-
-
-@pytest.fixture
-async def hub(bus: Bus, nats_server: Any, tmp_path: Path) -> AsyncIterator[HubClient]:
-    """A hub with a namespace and a queue."""
-    async with running_hub(nats_server.url, tmp_path) as client:
-        await client.apply(manifest("Namespace", LAB), manifest("Queue", "lab"))
-        yield client
 
 
 def after(name: str, *others: str, condition: str = "Succeeded", **more: Any) -> dict[str, Any]:

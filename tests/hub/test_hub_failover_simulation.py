@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from atoll.edge.member.lease import Lease
 from atoll.hub.controllers.loss_rules import FencePolicy
-from hub.failover_world import FAULTS, LEASE, Fault, Story, lived
+from faults import Fault
+from hub.failover_world import FAULTS, LEASE, Story, lived
 
 # Half of what FencePolicy.drift allows between two clocks, each.
 _RATES = st.floats(0.996, 1.004)

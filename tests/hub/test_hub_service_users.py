@@ -1,18 +1,14 @@
 """Who needs a data service: found by memory where that is right, and by a look at everything before a no."""
 
-import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
 
-from atoll.federation.resources import Cluster, ClusterSpec, Dataset, DatasetSpec, ObjectMeta
-from atoll.hub.client import Client, ExistingObjects
+from atoll.federation.resources import Dataset, DatasetSpec, ObjectMeta
+from atoll.hub.client import Client
 from atoll.hub.controllers.service_users import Users
-from atoll.hub.kinds import build_registry
-from atoll.kubeapi.storage import MemoryStorage
-from atoll.kubeapi.store import Store
+from hub.store_world import client_of_store
 
-LAB = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lab"}}
 ONPREM, CLOUD = ("onprem", "lab"), ("cloud", "lab")
 
 
@@ -20,27 +16,9 @@ def dataset(name: str, home: str) -> Dataset:
     return Dataset(metadata=ObjectMeta(name=name, namespace="lab"), spec=DatasetSpec(home=home))
 
 
-@contextlib.asynccontextmanager
-async def store() -> AsyncIterator[Client]:
-    existing = ExistingObjects()
-    registry = build_registry(existing)
-    existing.store = made = Store(registry, MemoryStorage())
-    await made.start()
-    namespaces = registry.by_kind("", "Namespace")
-    assert namespaces is not None
-    await made.create(namespaces, LAB)
-    client = Client(made)
-    for name in ("onprem", "cloud"):
-        await client.create(Cluster(metadata=ObjectMeta(name=name), spec=ClusterSpec()))
-    try:
-        yield client
-    finally:
-        await made.close()
-
-
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
-    async with store() as made:
+    async with client_of_store("onprem", "cloud") as made:
         yield made
 
 

@@ -11,39 +11,24 @@ import pytest
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.data_messages import CommitOrder
 from atoll.federation.resources import (
-    Cluster,
-    ClusterSpec,
     ObjectMeta,
     Run,
     RunSpec,
     RunStatus,
 )
 from atoll.federation.resources.run import RunPhase
-from atoll.hub.client import Client, ExistingObjects
+from atoll.hub.client import Client
 from atoll.hub.controllers.runtime import Key, Objects, own_key
-from atoll.hub.kinds import build_registry
 from atoll.hub.members import Desired
 from atoll.hub.members import Path as MemberPath
-from atoll.kubeapi.storage import MemoryStorage
-from atoll.kubeapi.store import Store
+from hub.store_world import client_of_store
 from hub.support import API, eventually, joined, manifest, now, running_hub
-
-LAB = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lab"}}
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
-    existing = ExistingObjects()
-    registry = build_registry(existing)
-    existing.store = store = Store(registry, MemoryStorage())
-    await store.start()
-    namespaces = registry.by_kind("", "Namespace")
-    assert namespaces is not None
-    await store.create(namespaces, LAB)
-    client = Client(store)
-    await client.create(Cluster(metadata=ObjectMeta(name="onprem"), spec=ClusterSpec()))
-    yield client
-    await store.close()
+    async with client_of_store("onprem") as client:
+        yield client
 
 
 async def run(client: Client, name: str, phase: RunPhase, *, finalizers: tuple[str, ...] = ()) -> Run:

@@ -9,7 +9,7 @@ import pytest
 from atoll.federation.resources import Dataset, Trigger
 from atoll.federation.resources.submitter import SUBMITTER, Submitters
 from atoll.hub.access.submitters import refusal
-from atoll.hub.controllers.triggers import make_job
+from atoll.hub.controllers.firing_plan import Firing, make_job
 from atoll.kubeapi.http.access import User
 from hub.access_support import ADMIN, LAB, api, as_user, binding
 from hub.support import API, job_spec, manifest
@@ -126,7 +126,7 @@ async def test_a_trigger_and_its_jobs_are_of_who_wrote_last_what_it_runs(http: h
     written = await http.patch(f"{TRIGGERS}/t", json=changed, headers={**BOB, **MERGE})
     assert submitter(written) == "bob"
     dataset = Dataset.model_validate(manifest("Dataset", "d", {}, LAB) | {"status": {"version": 1, "complete": True}})
-    job = make_job(Trigger.model_validate(written.json()), dataset)
+    job = make_job(Trigger.model_validate(written.json()), Firing("p-d-v1", {}, dataset, 1))
     assert job.metadata.annotations[SUBMITTER] == "bob"
 
 

@@ -4,12 +4,13 @@ from typing import Any
 
 from atoll.cli.api import Api, Json
 from atoll.cli.describing_cluster import describe_cluster
+from atoll.cli.gateways import print_gateway
 from atoll.cli.kinds import EVENTS
 from atoll.cli.listing import Query
 from atoll.cli.output import say, to_yaml
 from atoll.cli.tables import print_table
 from atoll.federation.errors import NotFound
-from atoll.federation.resources import Cluster
+from atoll.federation.resources import Cluster, Gateway
 from atoll.federation.tasks import Tasks
 
 # Bookkeeping of the API machinery that says nothing to a person.
@@ -30,6 +31,8 @@ def describe(api: Api, query: Query) -> None:
     _section("Spec", spec)
     if found["kind"] == "Cluster":
         describe_cluster(Cluster.model_validate(found))
+    elif found["kind"] == "Gateway":
+        print_gateway(Gateway.model_validate(found))
     else:
         _section("Status", _with_short_lists(status))
     if decided:

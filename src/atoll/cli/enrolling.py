@@ -10,6 +10,7 @@ from atoll.federation.errors import Conflict, NotFound
 from atoll.federation.resources import GROUP_VERSION
 
 _KINDS = {"cluster": "Cluster", "gateway": "Gateway"}
+_BROKER = "mqtt://localhost:1883"
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,15 @@ def show_gateway_invitation(api: Api, name: str) -> None:
     if ensure_object(api, "gateway", name):
         hint(f"gateway/{name} created")
     invitation = invite(api, "gateway", name)
-    ca = " and the hub's CA as ca.crt" if api.server.startswith("https://") else ""
+    until = invitation.expires_at[:19].replace("T", " ")
     hint(
-        f"the token is good until {invitation.expires_at}, once; on the machine of the gateway, put it{ca} into files:"
+        f"the token is good once, until {until} UTC; run this on the machine of the gateway, with its broker's address:"
     )
     say(f"echo {shlex.quote(invitation.token)} > token")
-    say(_gateway_command(name, api.server))
+    ca = api.credentials.ca.decode() if api.server.startswith("https://") else ""
+    if ca:
+        say(f"cat > ca.crt <<'END'\n{ca.strip()}\nEND")
+    say(_gateway_command(name, api.server, has_ca=bool(ca)))
 
 
 def remove_gateway(api: Api, name: str) -> None:
@@ -73,8 +77,8 @@ def remove_gateway(api: Api, name: str) -> None:
     say(f"gateway/{name} left")
 
 
-def _gateway_command(name: str, server: str) -> str:
+def _gateway_command(name: str, server: str, *, has_ca: bool) -> str:
     """Give the command line that runs a gateway, once its token and the hub's CA are files beside it."""
-    ca = ("--hub-ca", "ca.crt") if server.startswith("https://") else ()
-    options = ("--hub", server, *ca, "--enrolment-token-file", "token", "--state-dir", f"./{name}")
-    return shlex.join(("atoll", "gateway", "run", "--gateway", name, *options))
+    hub = ("--hub", server, *(("--hub-ca", "ca.crt") if has_ca else ()), "--enrolment-token-file", "token")
+    command = shlex.join(("atoll", "gateway", "run", "--gateway", name, *hub))
+    return f"{command} \\\n  {shlex.join(('--state-dir', f'./{name}', '--broker', _BROKER))}"

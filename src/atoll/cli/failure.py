@@ -12,6 +12,7 @@ from atoll.federation.errors import AtollError, InvalidInput
 
 def report(error: Exception) -> int:
     """Tell a person what went wrong and what to do; give the exit code."""
+    error = _cause(error)
     if isinstance(error, InvalidInput):
         _say(f"error: {error}", *(f"  {problem}" for problem in error.problems))
     elif isinstance(error, AtollError):
@@ -22,6 +23,13 @@ def report(error: Exception) -> int:
     else:
         _say(*_bug(error))
     return 1
+
+
+def _cause(error: Exception) -> Exception:
+    """Take the one failure out of the groups that tasks wrap it in; of several failures the group stays."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _bug(error: Exception) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from atoll.cli.api import Api
 from atoll.cli.choosing import HubChoice
+from atoll.cli.patience import USUAL_SECONDS, Patience
 from atoll.federation.errors import AtollError, InvalidInput, NotFound, Unavailable
 from atoll.local.credentials import Credentials
 from atoll.local.detach import running_state
@@ -31,8 +32,9 @@ def connect(choice: HubChoice) -> Api:
 
 
 def open_context(context: Context) -> Api:
-    """Open a client of a hub that was found."""
-    return Api(context.server, context.credentials)
+    """Open a client of a hub that was found; one that somebody has used before may be away for a moment."""
+    is_known = bool(context.name or context.home or context.credentials.token)
+    return Api(context.server, context.credentials, patience=Patience(USUAL_SECONDS) if is_known else None)
 
 
 def find(choice: HubChoice) -> Context:

@@ -17,7 +17,7 @@ from atoll.cli.output import hint
 from atoll.cli.refusals import LOOPBACK
 from atoll.edge.member import namespaces
 from atoll.edge.member.kube import Kube
-from atoll.edge.member.objects import Kind, Object, ObjectRef, Selection
+from atoll.edge.member.objects import POD, Kind, Object, ObjectRef, Selection
 from atoll.federation.errors import AtollError, Conflict, InvalidInput
 from atoll.installation.manifests import removal
 from atoll.installation.plan import AGENT, CLUSTER_ANNOTATION, ENROLMENT_ANNOTATION, NAMESPACE, Manifest
@@ -27,7 +27,6 @@ from atoll.local.kubeconfig_file import user_files
 T = TypeVar("T")
 _NAMESPACE = ObjectRef(namespaces.NAMESPACE, None, NAMESPACE)
 _DEPLOYMENT = ObjectRef(Kind("apps/v1", "Deployment"), NAMESPACE, AGENT)
-_POD = Kind("v1", "Pod")
 _CRASHING = "CrashLoopBackOff"
 _GONE_SECONDS = 120.0
 _POLL_SECONDS = 0.5
@@ -172,11 +171,11 @@ async def _until_gone(kube: Kube) -> None:
 
 async def _why_not_running(kube: Kube) -> str:
     selection = Selection(NAMESPACE, f"app.kubernetes.io/name={AGENT}")
-    pods = (await kube.list(_POD, selection, project=lambda pod: (_trouble(pod), pod["metadata"]["name"]))).items
+    pods = (await kube.list(POD, selection, project=lambda pod: (_trouble(pod), pod["metadata"]["name"]))).items
     trouble, name = next((found for found in pods if found[0]), ("" if pods else "it has no pod", ""))
     if not trouble.startswith(_CRASHING):
         return trouble
-    said = await _last_line(kube, ObjectRef(_POD, NAMESPACE, name))
+    said = await _last_line(kube, ObjectRef(POD, NAMESPACE, name))
     return f"{trouble}; its log ends with: {said}" if said else trouble
 
 

@@ -5,7 +5,7 @@ Each command turns options into that room's settings, sets up logs and signals, 
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -42,6 +42,49 @@ LogLevel = Annotated[str, typer.Option("--log-level", help="debug, info, warning
 ClusterName = Annotated[str, typer.Option("--cluster", help="Cluster that this process belongs to.")]
 NamespaceName = Annotated[str, typer.Option("--namespace", "-n", help="Namespace that it serves.")]
 Root = Annotated[Path, typer.Option("--root", metavar="FOLDER", help="Mount point of the namespace's datasets.")]
+BrokerUsername = Annotated[
+    str | None,
+    typer.Option("--broker-username", envvar="ATOLL_BROKER_USERNAME", help="Who the gateway is to its broker."),
+]
+BrokerPasswordFile = Annotated[
+    Path | None, typer.Option("--broker-password-file", metavar="FILE", help="File with the password for the broker.")
+]
+BrokerCa = Annotated[
+    Path | None,
+    typer.Option("--broker-ca", metavar="FILE", help="CA of the broker's certificate; the system's if unset."),
+]
+BrokerCertificate = Annotated[
+    Path | None, typer.Option("--broker-certificate", metavar="FILE", help="Client certificate to show to the broker.")
+]
+BrokerKey = Annotated[
+    Path | None, typer.Option("--broker-key", metavar="FILE", help="Its key, unless it is in the same file.")
+]
+FilesRoots = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--files-root",
+        metavar="[NAME=]DIR",
+        help="A folder that Streams may take files from, whatever the hub says; repeatable. Named by its last part.",
+    ),
+]
+ReceiverName = Annotated[
+    Literal["paho", "fast"],
+    typer.Option("--receiver", help="paho: the Eclipse project's client; fast: Atoll's own, at a tenth of its CPU."),
+]
+
+HeartbeatTimeout = Annotated[
+    float, typer.Option(metavar="SECONDS", min=0.5, help="How long a member may be silent and count as there.")
+]
+RunLease = Annotated[
+    float, typer.Option(metavar="SECONDS", help="How long a run of lossPolicy Failover goes on unheard.")
+]
+QueueHalfLife = Annotated[
+    float, typer.Option(metavar="SECONDS", min=1, help="After which what a queue held counts half against it.")
+]
+AccountsKeep = Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long it is kept what runs took.")]
+NatsReplicas = Annotated[
+    int, typer.Option(min=1, max=5, help="Servers of a NATS cluster that keep each stream: 3 of three or more.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -77,6 +120,7 @@ def serve(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
         Path | None, typer.Option(metavar="FOLDER", help="Keys of NATS's accounts; without, NATS must have none.")
     ] = None,
     nats_ca: Annotated[Path | None, typer.Option(metavar="FILE", help="CA of NATS's certificate.")] = None,
+    nats_replicas: NatsReplicas = 1,
     data_command: Annotated[str, typer.Option(help="Program of the sink and mover containers.")] = "atoll",
     tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate of the API, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key, PEM.")] = None,
@@ -90,18 +134,16 @@ def serve(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
     oidc_admins: Annotated[str, typer.Option(metavar="GROUP", help="Group whose members are admins.")] = "",
     insecure_http: Annotated[bool, typer.Option("--insecure-http", help="No TLS: a proxy ends it before us.")] = False,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Let everybody on this machine in.")] = False,
-    heartbeat_timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.5, help="How long a member may be silent and count as there.")
-    ] = 30.0,
-    run_lease: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How long a run of lossPolicy Failover goes on unheard.")
-    ] = 60.0,
-    queue_half_life: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="After which what a queue held counts half against it.")
-    ] = 86_400.0,
-    accounts_keep: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="How long it is kept what runs took.")
-    ] = 400 * 86_400.0,
+    heartbeat_timeout: HeartbeatTimeout = 30.0,
+    run_lease: RunLease = 60.0,
+    queue_half_life: QueueHalfLife = 86_400.0,
+    accounts_keep: AccountsKeep = 400 * 86_400.0,
+    finished_keep: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="How long finished Jobs and Transfers stay; 0: for ever.")
+    ] = 30 * 86_400.0,
+    finished_count: Annotated[
+        int, typer.Option(metavar="N", min=0, help="How many finished ones of each kind stay; 0: all.")
+    ] = 10_000,
     log_level: LogLevel = "info",
 ) -> None:
     """Serve the API, schedule, reconcile.
@@ -118,7 +160,8 @@ def serve(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
         nats_url=nats, state_dir=state_dir, host=host, port=port, member_nats_url=member_nats,
         data_command=tuple(shlex.split(data_command)), log_level=log_level,
         heartbeat_timeout_seconds=heartbeat_timeout, run_lease_seconds=run_lease, nats=nats_files(nats_keys, nats_ca),
-        queue_half_life_seconds=queue_half_life, accounts_keep_seconds=accounts_keep,
+        queue_half_life_seconds=queue_half_life, nats_replicas=nats_replicas, accounts_keep_seconds=accounts_keep,
+        finished_keep_seconds=finished_keep, finished_keep_count=finished_count,
         tls=tls_files(tls_cert, tls_key, client_ca=client_ca), insecure_http=insecure_http, no_auth=no_auth,
         oidc=oidc_settings(
             oidc_issuer, oidc_audience, keys=oidc_jwks, ca=oidc_ca,
@@ -139,7 +182,7 @@ def agent(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
     context: Annotated[str | None, typer.Option(help="Context of the kubeconfig.")] = None,
     cilium_socket: Annotated[Path | None, typer.Option(help="The Cilium agent's socket.")] = None,
     cilium_exec: Annotated[
-        bool, typer.Option("--cilium-exec", help="Without a socket: ask Cilium by commands in its pods (pods/exec).")
+        bool, typer.Option("--cilium-exec", help="Ask the Cilium of all nodes by commands in its pods (pods/exec).")
     ] = False,
     job_exec: Annotated[
         bool, typer.Option("--job-exec", help="Let people run commands in the pods of their runs (pods/exec).")
@@ -180,11 +223,18 @@ def gateway_run(  # noqa: PLR0913, PLR0917 - an option of a command line is a pa
     hub_ca: HubCa = None,
     enrolment_token_file: TokenFile = None,
     broker: Annotated[str | None, typer.Option(metavar="URL", help="MQTT broker, unless the Gateway says it.")] = None,
+    broker_username: BrokerUsername = None,
+    broker_password_file: BrokerPasswordFile = None,
+    broker_ca: BrokerCa = None,
+    broker_certificate: BrokerCertificate = None,
+    broker_key: BrokerKey = None,
+    receiver: ReceiverName = "paho",
+    files_root: FilesRoots = None,
     connect_to: ConnectTo = None,
     heartbeat_seconds: Annotated[float, typer.Option(min=0.1, help="How often the hub hears from it.")] = 2.0,
     log_level: LogLevel = "info",
 ) -> None:
-    """Run the agent of one lab: take MQTT messages, keep them safe, forward them.
+    """Run the agent of one lab: take MQTT messages and files of instruments, keep them safe, forward them.
 
     At its first start it enrols with the hub by a one-time token (see 'atoll gateway enroll').
 
@@ -192,16 +242,26 @@ def gateway_run(  # noqa: PLR0913, PLR0917 - an option of a command line is a pa
     Example:
       atoll gateway run --gateway lab-a --hub https://hub:8700 --hub-ca ca.crt --enrolment-token-file token \\
         --state-dir /var/lib/atoll --broker mqtt://localhost:1883
+
+    The broker's password is read from a file, or from ATOLL_BROKER_PASSWORD.
     """
+    import os
+
     from atoll.edge.enrolment import EnrolmentSettings
     from atoll.edge.gateway import main
+    from atoll.edge.gateway.file_source.roots import Roots
+    from atoll.edge.gateway.mqtt.settings import BrokerSettings
     from atoll.edge.gateway.settings import GatewaySettings
     from atoll.federation.bus.routes import Routes
 
     enrolment = EnrolmentSettings(nats, hub, hub_ca, enrolment_token_file, Routes.parse(connect_to or ()))
+    broker_settings = BrokerSettings(
+        broker, broker_username, broker_password_file, os.environ.get("ATOLL_BROKER_PASSWORD"),
+        broker_ca, broker_certificate, broker_key, receiver,
+    )  # fmt: skip
     settings = GatewaySettings(
         gateway=name, enrolment=enrolment, state_dir=state_dir,
-        broker=broker, heartbeat_seconds=heartbeat_seconds,
+        broker=broker_settings, files=Roots.parse(files_root or ()), heartbeat_seconds=heartbeat_seconds,
     )  # fmt: skip
     _run(main.run(settings), log_level)
 

@@ -9,7 +9,14 @@ from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.listings import show_all
 from atoll.cli.options import AccountOutput, By, Output, OutputFormat, RecordFormat, RecordOutput, Watch
 
-app = typer.Typer(no_args_is_help=True, help="Queues: who may run how much, and has spent what.")
+_HELP = """Queues: who may run how much, and has spent what.
+
+\b
+Examples:
+  atoll queue usage lab
+  atoll queue accounts --by user --since 7d
+"""
+app = typer.Typer(no_args_is_help=True, help=_HELP)
 QueueName = Annotated[str | None, typer.Argument(metavar="[QUEUE]", help="Only this queue and those below it.")]
 Since = Annotated[str, typer.Option("--since", metavar="TIME", help="How long back, or an instant.")]
 

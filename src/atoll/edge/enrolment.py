@@ -111,14 +111,18 @@ class Enrolled:
         if member.login.credentials is None:
             await asyncio.Event().wait()
             return
+        problem = ""
         while True:
             credentials = member.login.credentials()
             await asyncio.sleep(seconds_to_renewal(credentials.jwt, time.time()))
             try:
                 await self._renew(bus, member, credentials.seed)
+                problem = ""
             except AtollError as error:
                 left = expiry(credentials.jwt)[1] - time.time()
-                log.warning("could not renew the credentials", reason=str(error), seconds_left=round(left))
+                if str(error) != problem:  # a hub may be away for weeks
+                    log.warning("could not renew the credentials", reason=str(error), seconds_left=round(left))
+                problem = str(error)
                 await asyncio.sleep(seconds_to_next_try(left))
 
     async def _renew(self, bus: Bus, member: Membership, seed: bytes) -> None:
@@ -231,8 +235,10 @@ def _digest(token: str) -> bytes:
 def _trust(ca: Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=str(ca) if ca else None)
-    except (OSError, ssl.SSLError) as error:
-        raise InvalidInput(f"cannot use the CA of the hub, {ca}: {error}") from error
+    except ssl.SSLError as error:
+        raise InvalidInput(f"--hub-ca {ca}: holds no certificate in PEM form") from error
+    except OSError as error:
+        raise InvalidInput(f"--hub-ca {ca}: cannot be read: {error.strerror}") from error
 
 
 def _message(answer: httpx.Response) -> str:

@@ -24,8 +24,10 @@ from atoll.hub.controllers.clusters import ClusterController
 from atoll.hub.controllers.context import Context
 from atoll.hub.controllers.datasets import DatasetController
 from atoll.hub.controllers.departures import ClusterDepartureController, GatewayDepartureController
+from atoll.hub.controllers.finished import FinishedSweeper, Keep
 from atoll.hub.controllers.gateways import GatewayController
 from atoll.hub.controllers.jobs import JobController
+from atoll.hub.controllers.lab_files import LabFileController
 from atoll.hub.controllers.lab_logs import LabLogController
 from atoll.hub.controllers.loss_rules import FencePolicy, LossRules
 from atoll.hub.controllers.manifests import DataService
@@ -97,6 +99,7 @@ _CONTROLLERS: Sequence[_Part] = (
     _Part(ClusterController, workers=32),
     _Part(GatewayController),
     _Part(LabLogController, settle_seconds=0.5),
+    _Part(LabFileController, settle_seconds=0.5),
     _Part(StreamController),
     _Part(ServiceController, settle_seconds=0.1),
     _Part(DatasetController),
@@ -165,6 +168,8 @@ class Hub:
                 await self._keep_accounts(group)
                 group.create_task(self.context.events.run())
                 group.create_task(GarbageCollector(self.store).run())
+                keep = Keep(self.settings.finished_keep_count, self.settings.finished_keep_seconds)
+                group.create_task(FinishedSweeper(self.client, keep, clock=self.clock).run())
                 scheduler = _scheduler(self.client, self.context, self.knowledge)
                 group.create_task(scheduler.run(), name="hub-scheduler")
                 for waker in wakers(scheduler, self.client, self.context.observed):

@@ -6,6 +6,7 @@ reports mean. A member is named by (kind, name), such as ("cluster", "onprem-gpu
 
 import asyncio
 import hmac
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from atoll.hub.levels import Levels
 log = structlog.get_logger(__name__)
 
 M = TypeVar("M", bound=Message)
+# Messages kept read: one is asked for several times while something happens to it. Some 5 KB each.
+_MOST_MESSAGES = 2000
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ class Copy:
         self._holders: dict[tuple[str, str], set[str]] = {}
         self._feeds: set[Feed] = set()
         self._written: dict[str, int] = {}
+        self._messages: OrderedDict[str, tuple[Held, Message]] = OrderedDict()
         self.synced = asyncio.Event()
 
     async def run(self) -> None:
@@ -137,18 +141,22 @@ class Copy:
         return f"{path.kind}/{path.member}/{self._token_of(path)}/{path.rest}"
 
     def _wrote(self, path: Path, held: Held | None, revision: int) -> None:
-        """Take in a write of our own, before the follower comes to it with what it has seen earlier."""
+        """Take in a write of our own, before the follower comes to it, or after: it is told once."""
+        known = self._held.get(path.key)
+        if known is not None and held is not None and (known.revision, known.value) == (revision, held.value):
+            return
         self._take(path, held, revision)
         self._written[path.key] = revision
 
     def _take(self, path: Path, held: Held | None, revision: int) -> None:
-        """Put one change in, unless we have written there since."""
+        """Put one change in, unless it is what we have written there, or we have written there since."""
         key = path.key
-        if revision < self._written.get(key, 0):
+        if revision <= self._written.get(key, 0):
             return
         self._written.pop(key, None)
         if held is None:
             self._held.pop(key, None)
+            self._messages.pop(key, None)
             _discard(self._members, (path.kind, path.member), key)
             _discard(self._holders, (path.kind, path.rest), path.member)
         else:
@@ -167,11 +175,18 @@ class Copy:
         held = self._held.get(path.key)
         if held is None:
             return None
+        known_of, known = self._messages.get(path.key, (None, None))
+        if known_of is held and isinstance(known, model):
+            return known
         try:
-            return model.decode(held.value)
+            message = model.decode(held.value)
         except Internal as error:
             log.warning("a message could not be read", key=path.key, error=str(error))
             return None
+        self._messages[path.key] = (held, message)
+        if len(self._messages) > _MOST_MESSAGES:
+            self._messages.popitem(last=False)
+        return message
 
     async def newest_revision(self, path: Path) -> int:
         """Ask the store itself for the revision that stands at a key; 0 if there is none.

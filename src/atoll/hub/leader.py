@@ -1,6 +1,6 @@
 """Leadership of one hub among several: a lease in JetStream, held by compare-and-set and judged by local clocks only.
 
-Owns taking, renewing and losing the lease; must not know what a leader does. Method and measurements: NATS.md 5.3.
+Owns taking, renewing and losing the lease; must not know what a leader does.
 A holder acts only until its own monotonic deadline, counted from before the renewal was sent; a rival takes the lease
 only when it has seen the same revision stand for a whole lease. So no two clocks are ever compared.
 """
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 LEASE_STREAM, LEASE_PREFIX = "LEASES", "lease"
 _KEY = "hub/leader"
-# Six renewals fit into a lease: four may fail in a row before it is lost (NATS.md 5.3).
+# Six renewals fit into a lease: four may fail in a row before it is lost.
 _RENEWALS = 6
 # The holder stops this much earlier than rivals may begin.
 _SAFE_PART = 0.75

@@ -58,6 +58,8 @@ class HubSettings:
     state_dir: Path
     # Without these NATS has no accounts: whoever reaches it may do everything.
     nats: NatsFiles | None = None
+    # How many servers keep each stream: 3 of a NATS cluster. More than the cluster has, and nothing can be stored.
+    nats_replicas: int = 1
     host: str = "127.0.0.1"
     port: int = 8700
     member_nats_url: str = ""
@@ -83,6 +85,10 @@ class HubSettings:
     # all others in the morning. Longer: a burst is held against a queue for weeks (Slurm's default is seven days).
     queue_half_life_seconds: float = 86_400.0
     event_retention_seconds: float = 3600.0
+    # Finished Jobs (with their Runs) and Transfers that stay, of each kind, and for how long; 0 keeps them all. More,
+    # and hubs and clients hold in memory what nobody reads any more; accounts keep what was spent (docs/accounting.md).
+    finished_keep_count: int = 10_000
+    finished_keep_seconds: float = 30 * 86_400.0
     # Audit records go when they are this old, or when this much is full: of half a kilobyte each, two million.
     audit_keep_seconds: float = 90 * 86_400.0
     audit_bytes: int = 1_000_000_000

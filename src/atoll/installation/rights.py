@@ -78,7 +78,7 @@ CLUSTER_RIGHTS: tuple[Right, ...] = (
         for group, resources in (
             ("networking.k8s.io", ("networkpolicies",)),
             ("policy.networking.k8s.io", ("clusternetworkpolicies",)),
-            ("cilium.io", ("ciliumnetworkpolicies", "ciliumclusterwidenetworkpolicies")),
+            ("cilium.io", ("ciliumnetworkpolicies", "ciliumclusterwidenetworkpolicies", "ciliumcidrgroups")),
         )
     ),
 )  # fmt: skip

@@ -8,6 +8,7 @@ Owns the routes; each changes one thing that the simulation reads. JSON in, JSON
     PUT /clusters/{name}/capacity   {"bytes": int}         how much its storage may hold
     PUT /clusters/{name}/nodes/{node} {"ready": bool}      heartbeats stop or go on
     PUT /clusters/{name}/cilium     {"forbidden": ["/endpoint", …]}  paths of its agent that answer 403
+                                    {"stuck": ["node-1", …]}  nodes that realize no more policies than by now
     PUT /clusters/{name}            {"meshed": bool = false}  start one more; its form follows from its name
     DELETE /clusters/{name}                                end one
     GET /faults                                            those that stand: what, since when
@@ -54,7 +55,7 @@ class Admin:
             Route("/links/{near}/{far}", self._set_link, methods=["PUT"]),
             Route("/clusters/{name}/capacity", self._set_capacity, methods=["PUT"]),
             Route("/clusters/{name}/nodes/{node}", self._set_node, methods=["PUT"]),
-            Route("/clusters/{name}/cilium", self._set_forbidden, methods=["PUT"]),
+            Route("/clusters/{name}/cilium", self._set_cilium, methods=["PUT"]),
             Route("/clusters/{name}", self._start_cluster, methods=["PUT"]),
             Route("/clusters/{name}", self._stop_cluster, methods=["DELETE"]),
             Route("/faults", self._list_faults, methods=["GET"]),
@@ -104,10 +105,13 @@ class Admin:
         await cluster.heartbeats.set_ready(request.path_params["node"], is_ready=body["ready"])
         return _json(body)
 
-    async def _set_forbidden(self, request: Request) -> Response:
+    async def _set_cilium(self, request: Request) -> Response:
         agent = self._site(request).cilium
-        body = await _body(request, {"forbidden": list})
-        agent.forbidden = {str(path) for path in body["forbidden"]}
+        body = await _body(request, {}, {"forbidden": list, "stuck": list})
+        if "forbidden" in body:
+            agent.forbidden = {str(path) for path in body["forbidden"]}
+        if "stuck" in body:
+            await agent.policies.stick(str(node) for node in body["stuck"])
         return _json(body)
 
     async def _start_cluster(self, request: Request) -> Response:

@@ -23,6 +23,7 @@ from atoll.kubeapi.resource import ResourceType
 from atoll.kubeapi.storage import MemoryStorage
 from atoll.kubeapi.store import Store
 from atoll.sandbox.access import Accounts, Rbac
+from atoll.sandbox.cilium.operator import PolicyChecks
 from atoll.sandbox.controllers import runtime
 from atoll.sandbox.controllers.capacity import Capacity
 from atoll.sandbox.controllers.deployment import DeploymentController
@@ -124,6 +125,7 @@ async def _running(cluster: SimulatedCluster, clock: Clock) -> AsyncIterator[Non
         Scheduler(store, clock).controller(),
         JobController(store, clock).controller(),
         DeploymentController(store, clock).controller(),
+        *PolicyChecks(store, clock).controllers(),
     )
     adapters = adapters_of(cluster.spec.kinds)
     operators = [

@@ -38,6 +38,7 @@ from atoll.sandbox.spec import DEFAULT_CLUSTERS, ClusterSpec
 from atoll.sandbox.state import STATE_FILE, ClusterState, read_state
 
 GATEWAY = "lab-a"
+INSTRUMENTS = "instruments"  # the folder that the gateway may take files from
 USUAL_CLUSTERS = len(DEFAULT_CLUSTERS)
 _TOKEN = "enrolment-token"  # noqa: S105 - a file name
 _INVITED = "invited.uid"  # of which object it was made a member
@@ -250,7 +251,9 @@ def _agent_process(home: Home, cluster: ClusterState, hub: LocalHub, heartbeat_s
     name, ways = agent_process(cluster.name), chain(*(("--connect-to", way) for way in cluster.connect_to))
     hold = home.hold_file(name)
     hold.unlink(missing_ok=True)
-    return ProcessSpec(name, atoll("agent", *chain(*arguments.items()), "--job-exec", *ways), environment(), hold=hold)
+    return ProcessSpec(
+        name, atoll("agent", *chain(*arguments.items()), "--cilium-exec", "--job-exec", *ways), environment(), hold=hold
+    )
 
 
 def _gateway_process(home: Home, hub: LocalHub, broker_url: str) -> ProcessSpec:
@@ -258,6 +261,7 @@ def _gateway_process(home: Home, hub: LocalHub, broker_url: str) -> ProcessSpec:
         "--gateway": GATEWAY,
         **_enrolment(hub, home.folder("gateway")),
         "--broker": broker_url,
+        "--files-root": f"{INSTRUMENTS}={home.folder(INSTRUMENTS)}",
         "--heartbeat-seconds": _GATEWAY_HEARTBEAT_SECONDS,
     }
     return ProcessSpec("gateway", atoll("gateway", "run", *chain(*arguments.items())), environment())

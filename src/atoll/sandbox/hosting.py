@@ -91,6 +91,7 @@ class Host:
         """Run nothing yet."""
         self._grounds, self._group = grounds, group
         self._mesh: dict[str, ClusterSpec] = {}
+        self._agents: dict[str, CiliumAgent] = {}
         self._ends: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.sites: dict[str, Site] = {}
@@ -217,7 +218,9 @@ class Host:
     async def _cilium(self, cluster: SimulatedCluster, stack: contextlib.AsyncExitStack) -> CiliumAgent:
         spec, grounds = cluster.spec, self._grounds
         mesh = self._mesh if spec.name in self._mesh else {}
-        agent = CiliumAgent(spec, mesh, grounds.links, cluster.store)
+        agent = CiliumAgent(spec, mesh, grounds.links, cluster.store, agents=self._agents)
+        self._agents[spec.name] = agent
+        stack.callback(self._agents.pop, spec.name)
         commands.play(cluster.kubelet.stand_ins, agent)
         path = self._socket(spec.name)
         for app, place in ((agent.app(), path), (agent.health_app(), path.with_name(HEALTH_SOCKET))):

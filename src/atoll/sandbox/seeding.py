@@ -53,7 +53,11 @@ def _objects(spec: ClusterSpec, isolation: str) -> Iterator[tuple[ResourceType, 
     annotations = {DEFAULT_CLASS: "true"}
     yield (
         STORAGE_CLASS,
-        {"metadata": {"name": spec.storage.class_name, "annotations": annotations}, "provisioner": PROVISIONER},
+        {
+            "metadata": {"name": spec.storage.class_name, "annotations": annotations},
+            "provisioner": PROVISIONER,
+            "allowVolumeExpansion": True,
+        },
     )
     yield CONFIG_MAP, {"metadata": {"name": "cilium-config", "namespace": "kube-system"}, "data": _cilium_config(spec)}
 

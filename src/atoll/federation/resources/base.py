@@ -149,6 +149,12 @@ class Resource(Model):
         chosen: dict[str, Any] = {"api_version": True, "kind": True, "metadata": identity, "status": True}
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, include=chosen)
 
+    @property
+    def says_a_status(self) -> bool:
+        """Whether its status differs from that of an object that is new; of a kind without one, never."""
+        status = getattr(self, "status", None)
+        return status is not None and status != type(status)()
+
     def has_status_of(self, other: "Resource") -> bool:
         """Tell whether two states of an object of a kind with a status say the same there."""
         return bool(getattr(self, "status", None) == getattr(other, "status", None))

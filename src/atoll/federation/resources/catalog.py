@@ -75,7 +75,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(Reservation, "reservations", ("rsv",), False, _columns(
         "PHASE string .status.phase", "QUEUE string .spec.queue",
         "STARTS string .spec.starts", "ENDS string .spec.ends",
-        "GPUS integer .status.reserved.gpus", "FREE integer .status.freeGpus",
+        "KEPT string .status.kept", "FREE_GPUS integer .status.freeGpus", "REASON string .status.reason",
         "CLUSTERS string .status.clusters[*].cluster wide", "FREE_CPU integer .status.free.millicores wide",
     )),
     Kind(Job, "jobs", ("aj",), True, _columns(
@@ -99,23 +99,29 @@ KINDS: tuple[Kind, ...] = (
     Kind(Transfer, "transfers", ("xfer",), True, _columns(
         "PHASE string .status.phase", "DATASET string .spec.dataset", "FROM string .spec.source",
         "TO string .spec.destination",
-        "COPIED integer .status.copiedBytes", "TOTAL integer .status.totalBytes",
+        "COPIED integer .status.copiedBytes", "TOTAL integer .status.totalBytes", "ASKED string .status.source wide",
+        "MESSAGE string .status.message wide",
     ), immutable=("dataset", "version", "source", "destination")),
     Kind(Gateway, "gateways", ("gw",), False, _columns(
         "PHASE string .status.phase", "BROKER boolean .status.brokerConnected", "OUTBOX integer .status.outboxReadings",
-        "LAG number .status.lagSeconds", "PROVEN date .status.lastProvenAt", "SITE string .spec.site wide",
+        "LAG number .status.lagSeconds", "RATE number .status.readingsPerSecond", "SHED integer .status.shed",
+        "PROVEN date .status.lastProvenAt", "SITE string .spec.site wide", "BYTES integer .status.outboxBytes wide",
+        "SENT_RATE number .status.forwardedPerSecond wide", "DAMAGED integer .status.damaged wide",
+        "REASON string .status.reason wide",
     )),
     Kind(Stream, "streams", (), True, _columns(
         "GATEWAY string .spec.gateway", "HOME string .spec.home", "DATASET string .status.dataset",
         "RECEIVED integer .status.received",
-        "COMMITTED integer .status.committed", "TOPICS string .spec.topics wide",
+        "COMMITTED integer .status.committed", "SHED integer .status.shed", "LAG number .status.lagSeconds wide",
+        "PRIORITY integer .spec.priority wide", "TOPICS string .spec.topics[*] wide",
     ), immutable=("gateway", "home")),
     Kind(Trigger, "triggers", (), True, _columns(
-        "FIRED integer .status.fired", "LAST_JOB string .status.lastJob", "ON string .spec.on.name wide",
+        "FIRED integer .status.fired", "LAST_JOB string .status.lastJob", "NEXT string .status.nextScheduledAt wide",
+        "ON string .spec.on.name wide",
     )),
     Kind(PolicySet, "policysets", ("ps",), False, _columns(
         "COMMIT string .status.commit", "MANIFESTS integer .status.manifests",
-        "CLUSTERS string .status.clusters[*].phase",
+        "CLUSTERS string .status.clusters[*].phase", "UNIFORM boolean .status.uniform",
         "REPOSITORY string .spec.source.repository wide",
     )),
     Kind(RoleBinding, "rolebindings", ("rb",), False, _columns(

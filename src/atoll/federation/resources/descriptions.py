@@ -287,7 +287,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "GatewayStatus": {
         "brokerConnected": "Whether the gateway has its MQTT broker.",
-        "lagSeconds": "Age of the oldest reading that is not forwarded yet.",
+        "lagSeconds": "How long the oldest reading in the outbox has waited to be in a file.",
         "ledger": "Counters of each stream.",
         "outboxBytes": "Disk that the outbox fills now.",
         "outboxReadings": "Readings that wait in the outbox.",

@@ -80,7 +80,7 @@ class GpuDemand(Model):
 class PlacementRules(Model):
     """Where the job may run."""
 
-    clusters: LabelSelector = LabelSelector()
+    clusters: LabelSelector = Field(default_factory=LabelSelector)
     residency: tuple[str, ...] = ()
 
 
@@ -99,7 +99,7 @@ class JobSpec(Model):
         description="Makes the job an array of tasks. It begins on a cluster where one of them fits.",
     )
     gpu: GpuDemand | None = None
-    placement: PlacementRules = PlacementRules()
+    placement: PlacementRules = Field(default_factory=PlacementRules)
     expected_duration: Duration | None = None
     time_limit: Duration | None = None
     loss_policy: LossPolicy = Field(
@@ -121,7 +121,7 @@ class JobSpec(Model):
         description="How often the work saves where it is, such as 10m: no more than that is lost when it is stopped.",
     )
     retry_policy: RetryPolicy = Field(
-        default=RetryPolicy(), description="When failed attempts are tried again, and which failures are none."
+        default_factory=RetryPolicy, description="When failed attempts are tried again, and which failures are none."
     )
     grace_period: Duration | None = Field(
         default=None,
@@ -262,7 +262,9 @@ class JobStatus(Model):
         default=None, description="When the next attempt may begin, while the job waits for that after a failure."
     )
     array: ArrayStatus | None = Field(default=None, description="How far the tasks of an array are.")
-    requeue: RequeueStatus = Field(default=RequeueStatus(), description="What became of requests to be placed again.")
+    requeue: RequeueStatus = Field(
+        default_factory=RequeueStatus, description="What became of requests to be placed again."
+    )
     observed_generation: int | None = None
     decision: dict[str, Any] | None = Field(
         default=None,
@@ -277,4 +279,4 @@ class Job(Resource):
 
     kind: Literal["Job"] = "Job"
     spec: JobSpec
-    status: JobStatus = JobStatus()
+    status: JobStatus = Field(default_factory=JobStatus)

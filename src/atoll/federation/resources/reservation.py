@@ -65,6 +65,10 @@ class ReservationStatus(Model):
     reserved: HeldAmounts = Field(
         default=HeldAmounts(), description="What the clusters could hold of it at all; the rest is nowhere."
     )
+    kept: str = Field(
+        default="", description="How much could be kept of how much was asked for, such as 8/500 gpus; empty: not yet."
+    )
+    reason: str = Field(default="", description="Why not all of it can be kept; empty if it can.")
     free: HeldAmounts = Field(default=HeldAmounts(), description="What of it is free now for the queue.")
     held: HeldAmounts = Field(default=HeldAmounts(), description="What of it the queue's runs hold.")
     clusters: tuple[ReservedOn, ...] = Field(default=(), description="Where it is kept.")

@@ -100,7 +100,7 @@ class RunStatus(Model):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     last_proven_at: datetime | None = None
-    usage: Usage = Usage()
+    usage: Usage = Field(default_factory=Usage)
     running_tasks: NonNegative = Field(default=0, description="Of an array: its tasks that have a pod now.")
     succeeded_tasks: str = Field(default="", description="Of an array: what this attempt has done, such as 0-41,43.")
     failed_tasks: str = Field(default="", description="Of an array: the tasks that have failed in this attempt.")
@@ -120,4 +120,4 @@ class Run(Resource):
 
     kind: Literal["Run"] = "Run"
     spec: RunSpec
-    status: RunStatus = RunStatus()
+    status: RunStatus = Field(default_factory=RunStatus)

@@ -18,6 +18,15 @@ END_PATTERN = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
 _MOST_WINDOWS = 32
 
 
+def checked_zone(value: str) -> str:
+    """Refuse what is no time zone, for a field's validator."""
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as error:  # unknown, no such path, or a folder of zones ("Europe")
+        raise ValueError("must be the IANA name of a time zone, such as Europe/Berlin or UTC") from error
+    return value
+
+
 class AwakeWindow(Model):
     """From a time of day until another; one that does not come later in the day is on the next day."""
 
@@ -45,11 +54,4 @@ class Schedule(Model):
         min_length=1, max_length=_MOST_WINDOWS, description="The weekly windows; they may overlap."
     )
 
-    @field_validator("time_zone")
-    @classmethod
-    def _is_known(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError) as error:  # unknown, no such path, or a folder of zones ("Europe")
-            raise ValueError("must be the IANA name of a time zone, such as Europe/Berlin or UTC") from error
-        return value
+    _zone = field_validator("time_zone")(checked_zone)

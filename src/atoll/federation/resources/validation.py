@@ -19,7 +19,7 @@ from atoll.federation.resources.base import (
 from atoll.federation.resources.catalog import Kind
 from atoll.federation.resources.job import JobSpec
 from atoll.federation.resources.schedule import END_PATTERN, TIME_PATTERN
-from atoll.federation.resources.trigger import Trigger, job_spec
+from atoll.federation.resources.trigger import SAMPLE, Trigger, job_spec
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def _length(context: Mapping[str, Any]) -> str:
 def _trigger_problems(trigger: Trigger) -> tuple[FieldProblem, ...]:
     """Check a trigger's job template with a sample name in its placeholders."""
     try:
-        job_spec(trigger.spec.job, "sample", 1)
+        job_spec(trigger.spec.job, SAMPLE)
     except ValidationError as error:
         return problems(error, JobSpec, prefix="spec.job.spec")
     return ()

@@ -29,7 +29,7 @@ class Workload(Model):
     api_version: str = Field(default="batch/v1", description="API group and version of the object.")
     kind: str = Field(default="Job", description="Kind of the object, such as Job, PyTorchJob or RayJob.")
     metadata: WorkloadMetadata = Field(
-        default=WorkloadMetadata(), description="Labels and annotations; it is named after its run."
+        default_factory=WorkloadMetadata, description="Labels and annotations; it is named after its run."
     )
     spec: dict[str, Any] = Field(default_factory=dict, description="The object's own spec, as its kind has it.")
     items: tuple[dict[str, Any], ...] = Field(

@@ -35,8 +35,11 @@ def copy_source(
 
 
 def holders_of(dataset: Dataset, version: int) -> frozenset[str]:
-    """Name the clusters that have a version. Replicas tell of the current one only; older ones are at home."""
+    """Name the clusters that have a version; of one that is not listed, older movers' say, it is believed at home."""
     status, home = dataset.status, dataset.spec.home
+    listed = next((each for each in status.versions if each.version == version and each.complete), None)
+    if listed is not None and listed.clusters:
+        return frozenset(listed.clusters)
     holders = frozenset(replica.cluster for replica in status.replicas if replica.version == version)
     return frozenset({home}) if not holders and home and status.version > version else holders
 

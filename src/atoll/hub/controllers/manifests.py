@@ -12,6 +12,7 @@ from atoll.federation.resources import DATASET_CLAIM, Cluster, GpuDemand, Job, R
 from atoll.federation.workloads import Additions, with_additions, with_labels, with_time_limit
 from atoll.hub.controllers.array_manifests import as_array
 from atoll.hub.controllers.engines import handed_over
+from atoll.hub.controllers.volume_plan import Claim, claim_spec
 
 JOB_LABEL, RUN_LABEL = "atoll.dev/job", "atoll.dev/run"
 EPOCH_ANNOTATION = "atoll.dev/epoch"
@@ -19,7 +20,6 @@ GPU_MEMORY_LABEL = "nvidia.com/gpu.memory"
 _MANAGED = {"app.kubernetes.io/managed-by": "atoll"}
 _SERVICE = {"app.kubernetes.io/name": "atoll-data", **_MANAGED}
 _CREDENTIALS_PATH = "/credentials"
-_CLAIM_SIZE = "10Gi"
 _MEBIBYTE = 1024 * 1024
 
 
@@ -33,19 +33,21 @@ class DataService:
 
 
 def compile_run(job: Job, run: Run, cluster: Cluster) -> tuple[Manifest, ...]:
-    """Give what a cluster must apply to execute a run: the namespace, the claim if data is used, and the workload."""
+    """Give what a cluster must apply to execute a run: the namespace, and the workload.
+
+    The claim that the workload mounts is the service's: it alone knows how large it has grown, and pods wait for it.
+    """
     namespace = job.metadata.namespace or "default"
-    base = [namespace_manifest(namespace)]
-    if run.spec.inputs or job.spec.outputs:
-        base.append(claim_manifest(namespace, cluster))
-    return (*base, *_workloads(job, run, cluster))
+    return (namespace_manifest(namespace), *_workloads(job, run, cluster))
 
 
-def compile_service(cluster: Cluster, namespace: str, service: DataService) -> tuple[Manifest, ...]:
+def compile_service(
+    cluster: Cluster, namespace: str, service: DataService, *, claim: Claim | None = None
+) -> tuple[Manifest, ...]:
     """Give the volume claim, the sink and the mover of one namespace in one cluster."""
     return (
         namespace_manifest(namespace),
-        claim_manifest(namespace, cluster),
+        claim_manifest(namespace, claim or Claim(cluster.spec.storage_class)),
         _deployment(cluster.metadata.name, namespace, service),
     )
 
@@ -55,13 +57,10 @@ def namespace_manifest(name: str) -> Manifest:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
-def claim_manifest(namespace: str, cluster: Cluster) -> Manifest:
+def claim_manifest(namespace: str, claim: Claim) -> Manifest:
     """Give the one volume claim that holds all datasets of a namespace in a cluster."""
-    spec: Manifest = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": _CLAIM_SIZE}}}
-    if cluster.spec.storage_class is not None:
-        spec["storageClassName"] = cluster.spec.storage_class
     metadata: Manifest = {"name": DATASET_CLAIM, "namespace": namespace, "labels": dict(_MANAGED)}
-    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": claim_spec(claim)}
 
 
 def _deployment(cluster: str, namespace: str, service: DataService) -> Manifest:

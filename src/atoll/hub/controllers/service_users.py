@@ -23,8 +23,10 @@ def needs_of(resource: User, *, uses_data: bool = True) -> set[str]:
         case Stream():
             return {resource.spec.home}
         case Dataset():
-            home = {resource.spec.home} if resource.spec.home is not None else set()
-            return home | {replica.cluster for replica in resource.status.replicas}
+            spec, status = resource.spec, resource.status
+            named = {spec.home, spec.origin.cluster if spec.origin is not None else None} - {None}
+            listed = {cluster for version in status.versions for cluster in version.clusters}
+            return {name for name in named if name} | {replica.cluster for replica in status.replicas} | listed
         case Run():
             return {resource.spec.cluster} if uses_data else set()
         case Transfer():

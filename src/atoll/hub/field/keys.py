@@ -14,7 +14,7 @@ from atoll.federation.bus.nats_keys import FIELD, HUB, SYSTEM, Keys
 from atoll.federation.bus.permissions import EVERYTHING, Permissions
 from atoll.federation.bus.permissions import HUB as HUB_IDENTITY
 
-# Long enough that a hub may be away over night, short enough that a lost key is worthless tomorrow (NATS.md 6).
+# Long enough that a hub may be away over night, short enough that a lost key is worthless tomorrow.
 LIFETIME_SECONDS = 24 * 3600.0
 
 

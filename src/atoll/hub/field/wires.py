@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from atoll.federation.bus.capabilities import OPEN_TO_ALL, Capabilities
 from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.login import OPEN
 from atoll.federation.bus.table import Table
 from atoll.federation.errors import Conflict, Unavailable
 from atoll.hub.access.token_table import ACCESS_PREFIX, ACCESS_STREAM
@@ -46,6 +47,7 @@ async def connected(settings: HubSettings) -> AsyncIterator[Wires]:
     async with contextlib.AsyncExitStack() as stack:
         if settings.nats is None:
             bus = await Bus.connect(settings.nats_url, name="hub")
+            bus.replicas = settings.nats_replicas
             stack.push_async_callback(bus.close)
             yield Wires.open_to_all(bus)
             return
@@ -53,6 +55,7 @@ async def connected(settings: HubSettings) -> AsyncIterator[Wires]:
         buses = []
         for account in (HUB, FIELD, SYSTEM):
             bus = await Bus.connect(settings.nats_url, name=f"hub {account}", login=signer.login(account))
+            bus.replicas = settings.nats_replicas
             stack.push_async_callback(bus.close)
             buses.append(bus)
         own, field, system = buses
@@ -67,10 +70,10 @@ async def own_bus(settings: HubSettings, *, name: str) -> Bus:
     Raises:
         Unavailable: NATS does not answer, or does not let us in. InvalidInput: its keys cannot be used.
     """
-    if settings.nats is None:
-        return await Bus.connect(settings.nats_url, name=name)
-    login = Signer.load(settings.nats.keys, settings.nats.ca).login(HUB)
-    return await Bus.connect(settings.nats_url, name=name, login=login)
+    login = OPEN if settings.nats is None else Signer.load(settings.nats.keys, settings.nats.ca).login(HUB)
+    bus = await Bus.connect(settings.nats_url, name=name, login=login)
+    bus.replicas = settings.nats_replicas
+    return bus
 
 
 async def _ensure_key(table: Table) -> bytes:
