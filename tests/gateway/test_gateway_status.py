@@ -1,5 +1,6 @@
 """What a gateway says of itself: rates over the last while, and its problems, the most pressing first."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -60,4 +61,17 @@ def test_shedding_is_told_for_a_while_and_what_stops_the_intake_comes_first(
     report = subject.report(Connection(problem="no broker"))
     assert [problem.reason for problem in report.problems] == ["OutboxFull", "BrokerDown", "OutsideHours", "Shedding"]
     assert report.reason == "the disk is full"
+    outbox.close()
+
+
+def test_a_session_that_the_broker_lost_is_told_for_a_day(status: tuple[Outbox, Uplink, Intake, Status]) -> None:
+    outbox, _, _, subject = status
+    outbox.begin_session(now=time.time())
+    assert subject.report(ONLINE).problems == ()
+    outbox.begin_session(now=time.time() - 2 * 24 * 3600)
+    assert subject.report(ONLINE).problems == ()
+    outbox.begin_session(now=time.time())
+    (problem,) = subject.report(ONLINE).problems
+    assert (problem.kind, problem.reason) == ("Complete", "SessionLost")
+    assert "keep sessions on disk" in problem.message
     outbox.close()

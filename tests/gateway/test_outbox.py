@@ -84,8 +84,17 @@ def test_packets_are_known_after_a_restart_until_the_session_is_lost(outbox: Out
     again = reopen(outbox, tmp_path)
     known = again.recent_packets()
     assert [packet.packet_id for packet in known] == [7]
-    again.begin_session()
+    again.begin_session(now=1.0)
     assert again.recent_packets() == [Packet(0, known[0].fingerprint)]
+    again.close()
+
+
+def test_the_first_session_is_no_loss_and_a_later_one_is_remembered_as_one(outbox: Outbox, tmp_path: Path) -> None:
+    outbox.begin_session(now=5.0)
+    assert outbox.session_lost_at() is None
+    outbox.begin_session(now=7.5)
+    again = reopen(outbox, tmp_path)
+    assert again.session_lost_at() == 7.5
     again.close()
 
 

@@ -113,9 +113,12 @@ class Intake:
             self._on_stored()
 
     async def _forget_session(self) -> None:
-        log.warning("the broker has no session of this gateway; what it held for us before, if anything, is gone")
-        self._owed.append(self._outbox.begin_session)
+        self._owed.append(partial(self._outbox.begin_session, now=time.time()))
         await self._settle()
+        if self._outbox.session_lost_at() is None:
+            log.info("the broker begins a session for this gateway")
+        else:
+            log.warning("the broker has lost the session of this gateway; what it held for us, if anything, is gone")
         self._packer.recent.forget_packet_ids()
 
     async def _settle(self) -> None:

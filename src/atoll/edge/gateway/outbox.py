@@ -246,10 +246,15 @@ class Outbox:
             "UPDATE meta SET value = ? WHERE key = ?", [(str(number), "number"), (repr(clock), "clock")]
         )
 
-    def begin_session(self) -> None:
-        """Note that the broker has lost the session: the packet ids of before mean nothing from now on."""
+    def begin_session(self, *, now: float) -> None:
+        """Note that the broker knows no session: the packet ids of before mean nothing from now on."""
         with self._lock:
-            self._recollection.begin_session()
+            self._recollection.begin_session(now)
+
+    def session_lost_at(self) -> float | None:
+        """Tell when the broker was last found to have lost the session, in seconds since 1970; None if never."""
+        with self._lock:
+            return self._recollection.session_lost_at()
 
     # --- letting go
 

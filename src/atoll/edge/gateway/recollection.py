@@ -66,11 +66,21 @@ class Recollection:
             count += len(newest[-1])
         return [packet for packets in reversed(newest) for packet in packets]
 
-    def begin_session(self) -> None:
-        """Note that the broker has lost the session: the packet ids of before mean nothing from now on."""
+    def begin_session(self, now: float) -> None:
+        """Note that the broker knows no session: the packet ids of before mean nothing from now on.
+
+        Unless it is the first one that this outbox has, the broker had one and has lost it.
+        """
         with self._database.transaction():
             self._database.run("UPDATE meta SET value = ? WHERE key = 'session'", (str(self._session + 1),))
+            if self._session:
+                self._database.run("INSERT OR REPLACE INTO meta VALUES ('session_lost_at', ?)", (repr(now),))
         self._session += 1
+
+    def session_lost_at(self) -> float | None:
+        """Tell when the broker was last found to have lost the session, in seconds since 1970; None if never."""
+        found = self._database.rows("SELECT value FROM meta WHERE key = 'session_lost_at'")
+        return float(found[0][0]) if found else None
 
     def open_datasets(self) -> list[OpenDataset]:
         """Give the datasets that await their end-of-run marker."""

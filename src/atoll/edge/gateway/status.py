@@ -22,6 +22,8 @@ from atoll.federation.resources.gateway import StreamLedger
 _RATE_SECONDS = 10.0
 # How long a Stream that had to shed is told to: a burst that sheds now and then is one problem, not many.
 _SHEDDING_SECONDS = 600.0
+# How long a session that the broker has lost is told: over a night, so that somebody reads it.
+_LOST_SESSION_SECONDS = 24 * 3600.0
 _TOLD_LOSSES = 5
 
 
@@ -137,11 +139,22 @@ class Status:
             yield GatewayProblem(kind="Forwarding", reason="HubRefuses", message=self._uplink.problem)
         elif self._uplink.allowance.rate == 0:
             yield GatewayProblem(kind="Forwarding", reason="OutsideHours", message="spec.uplink lets nothing out now")
-        if self._intake.refused:
+        if lost := self._lost_session():
+            yield GatewayProblem(kind="Complete", reason="SessionLost", message=lost)
+        elif self._intake.refused:
             message = f"{self._intake.refused} readings refused, the last: {self._intake.last_refusal}"
             yield GatewayProblem(kind="Complete", reason="ReadingsRefused", message=message)
         elif shedding := self._shedding():
             yield GatewayProblem(kind="Complete", reason="Shedding", message=shedding)
+
+    def _lost_session(self) -> str:
+        at = self._outbox.session_lost_at()
+        if at is None or time.time() - at > _LOST_SESSION_SECONDS:
+            return ""
+        when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return (
+            f"the broker lost this gateway's session ({when}); what it held then is lost: let it keep sessions on disk"
+        )
 
     def _shedding(self) -> str:
         limit = time.monotonic() - _SHEDDING_SECONDS
