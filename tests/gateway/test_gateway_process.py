@@ -244,7 +244,7 @@ async def test_a_gateway_without_a_broker_says_what_is_missing(bus: Bus, path: D
     path.gateway.end()
     alone = edge_process("gateway", path.home, gateway=GATEWAY, nats_url=path.nats.url, state_dir=path.home / "alone")
     alone.start()
-    await reported(bus, lambda report: "mqtt://host:port" in report.reason)
+    await reported(bus, lambda report: "spec.broker" in report.reason)
     alone.end()
 
 

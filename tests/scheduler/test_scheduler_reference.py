@@ -160,7 +160,7 @@ def test_the_cycle_places_what_a_plain_one_places_job_by_job(asked, nodes, grant
 @given(
     st.lists(st.tuples(st.integers(0, 7), jobs), min_size=1, max_size=25), clusters, st.tuples(quotas, quotas, quotas)
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_what_is_remembered_changes_no_plan(changes, nodes, granted):
     """Jobs come, change, are placed, and go: a book that followed all of it plans like one that was just begun."""
     memory, live, runs = Memory(), {}, ()

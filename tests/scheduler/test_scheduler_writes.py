@@ -9,7 +9,7 @@ from scheduler_world import cluster, job, queue, shape
 
 from atoll.federation.errors import Conflict
 from atoll.federation.estimates import NOTHING_LEARNED
-from atoll.federation.resources import Cluster, Job, Run
+from atoll.federation.resources import Cluster, Job, Queue, Run
 from atoll.hub.client import Client, ExistingObjects
 from atoll.hub.kinds import build_registry
 from atoll.hub.scheduler import SchedulerLoop
@@ -27,6 +27,14 @@ class FaultyStorage(MemoryStorage):
     """Memory that can be told to refuse writes."""
 
     is_down = False
+    refusals = 0
+
+    async def revision(self):
+        """Give the newest revision, unless some questions are to be refused first."""
+        if self.refusals:
+            self.refusals -= 1
+            raise api.Unavailable("NATS is away")
+        return await super().revision()
 
     async def write(self, key, value, *, expected):
         """Write, unless down."""
@@ -195,6 +203,19 @@ async def test_a_waiting_job_is_told_again_only_when_its_end_is_expected_at_anot
     assert (await loop.cycle()).told == 0
     offset = timedelta(minutes=15)
     assert (await loop.cycle()).told == 1
+
+
+async def test_a_watch_that_begins_while_the_store_is_away_begins_again():
+    """The end of a watch would be the end of the hub: nothing starts it again."""
+    storage = FaultyStorage()
+    async with hub(storage) as client:
+        await client.create(queue())
+        storage.refusals = 2
+        async with asyncio.timeout(20):
+            async for seen in client.watch(Queue):
+                if seen.key is not None:
+                    break
+        assert (seen.key, storage.refusals) == (("", "default"), 0)
 
 
 async def test_a_store_that_refuses_writes_loses_nothing():

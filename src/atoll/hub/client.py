@@ -31,6 +31,7 @@ from atoll.kubeapi.reading import key_prefix
 from atoll.kubeapi.resource import Object, Registry, ResourceType
 from atoll.kubeapi.store import Store
 
+_WATCH_RETRY_SECONDS = 0.5
 R = TypeVar("R", bound=Resource)
 FIELD_MANAGER = "atoll-hub"
 # Looking into one object takes some 20 µs.
@@ -256,6 +257,9 @@ class Client:
                         elif delta.entry is not None:
                             yield self._seen(rt, model, delta.entry, is_gone=delta.type == "DELETED")
             except api.Gone:
+                continue
+            except api.Unavailable:  # NATS is away as the watch begins; an end of this would be the end of the hub
+                await asyncio.sleep(_WATCH_RETRY_SECONDS)
                 continue
             return
 
