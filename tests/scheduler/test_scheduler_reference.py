@@ -162,14 +162,18 @@ def test_the_cycle_places_what_a_plain_one_places_job_by_job(asked, nodes, grant
 )
 @settings(max_examples=12, deadline=None)
 def test_what_is_remembered_changes_no_plan(changes, nodes, granted):
-    """Jobs come, change, are placed, and go: a book that followed all of it plans like one that was just begun."""
+    """Jobs come, change, are placed, and go: a book that followed all of it plans like one that was just begun.
+
+    Why a job waits may be told in words of a cycle before (docs/adr/0029); who waits may not differ.
+    """
     memory, live, runs = Memory(), {}, ()
     for number, wishes in changes:
         live[number] = wishes if live.get(number) != wishes else None
         world = worlds([each for each in live.values() if each], nodes, granted)
         world = replace(world, runs=tuple(each for each in runs if f"lab/{each.spec.job}" in world.jobs))
         remembered, fresh = plan_cycle(world, memory), plan_cycle(world)
-        assert remembered == fresh
+        assert (remembered.placements, remembered.evictions) == (fresh.placements, fresh.evictions)
+        assert {each.job.key for each in remembered.waiting} == {each.job.key for each in fresh.waiting}
         runs = tuple(each.run for each in remembered.placements[:1])
 
 
