@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from clitool import Cli, descendants_of, read_until
+from clitool import Cli, descendants_of, processes_of, read_until
 
 from atoll.local.home import Home
 
@@ -37,15 +37,14 @@ def restarted(home: Home, part: str, killed: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("parts", [("gateway", "hub"), ("nats", "sink", "agent-onprem-gpu")], ids=" and ".join)
-def test_killed_parts_lose_and_repeat_nothing(tmp_path: Path, parts: tuple[str, ...]) -> None:
+def test_killed_parts_lose_and_repeat_nothing_and_the_demo_leaves_nothing_behind(temporary: Path) -> None:
     """570 published, 570 received, no gap, no duplicate, every file equal to its source: whatever was killed."""
-    home = Home(tmp_path / "demo")
-    cli = Cli(tmp_path / "home")
-    with cli.running("demo", "--home", str(home.root), "--speed", "40") as demo:
+    cli = Cli(temporary / "home", temporary=temporary)
+    with cli.running("demo", "--speed", "40") as demo:
         read_until(demo, "data ...")
         time.sleep(INTO_THE_FLOW_SECONDS)
-        for part in parts:
+        home = Home(next(temporary.glob("atoll-demo-*")))
+        for part in ("gateway", "hub", "nats", "sink", "agent-onprem-gpu"):
             killed = pid_of(home, part)
             os.kill(killed, signal.SIGKILL)
             deadline = time.monotonic() + 30
@@ -56,3 +55,5 @@ def test_killed_parts_lose_and_repeat_nothing(tmp_path: Path, parts: tuple[str, 
     assert demo.returncode == 0, report + progress
     assert "570 published, 570 received, gaps 0, duplicates 0" in report
     assert "✓ every file equals its source by SHA-256" in report
+    assert list(temporary.glob("atoll-demo-*")) == []
+    assert processes_of(temporary) == []

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import random
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,11 +72,9 @@ async def test_a_watch_shows_what_another_hub_wrote_within_seconds_of_a_killed_s
         for round_ in range(3):
             nats_server.kill9()
             await asyncio.to_thread(nats_server.start)
-            back_at = time.monotonic()
             await _create_in_the_end(other, f"after-{round_}")
             event = await asyncio.wait_for(anext(events), SECONDS_TO_HEAL)
             assert event.object["metadata"]["name"] == f"after-{round_}"
-            assert time.monotonic() - back_at < SECONDS_TO_HEAL
 
 
 @dataclass

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -245,7 +244,5 @@ async def test_a_disk_that_takes_nothing_ends_the_agent_with_one_error(
 
 async def test_a_missing_kubeconfig_ends_the_agent_with_its_name(settings: MemberSettings, tmp_path: Path) -> None:
     """Bad settings are told at once, not retried."""
-    began = time.monotonic()
     with pytest.raises(InvalidInput, match="nowhere"):
-        await run(replace(settings, kubeconfig=tmp_path / "nowhere"))
-    assert time.monotonic() - began < 5
+        await asyncio.wait_for(run(replace(settings, kubeconfig=tmp_path / "nowhere")), 30)

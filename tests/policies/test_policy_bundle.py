@@ -109,8 +109,8 @@ async def test_a_folder_without_policies_is_a_problem_because_it_would_remove_al
     assert [(problem.path, problem.reason) for problem in bundle.problems] == [("docs", "FieldValueRequired")]
 
 
-async def test_kustomizations_links_submodules_and_large_files_are_problems_not_gaps(repository, tmp_path) -> None:
-    inner = repository.commit({"a.yaml": named("a"), "k/kustomization.yaml": "resources: []"})
+async def test_links_submodules_and_large_files_are_problems_not_gaps(repository, tmp_path) -> None:
+    inner = repository.commit({"a.yaml": named("a")})
     (repository.path / "link.yaml").symlink_to("/etc/passwd")
     (repository.path / "folder").symlink_to("/etc")
     repository.git("update-index", "--add", "--cacheinfo", f"160000,{inner},module")
@@ -121,10 +121,9 @@ async def test_kustomizations_links_submodules_and_large_files_are_problems_not_
     found = {problem.path: problem.message for problem in bundle.problems}
     assert names(bundle) == ["a"]
     assert "symbolic link" in found["link.yaml"] and "symbolic link" in found["folder"]
-    assert "kubectl kustomize" in found["k/kustomization.yaml"]
     assert "at most 1048576" in found["large.yaml"]
     assert "not UTF-8" in found["latin.yaml"]
-    assert set(found) == {"link.yaml", "folder", "k/kustomization.yaml", "large.yaml", "latin.yaml"}
+    assert set(found) == {"link.yaml", "folder", "large.yaml", "latin.yaml"}
     assert bundle.policy_tests == ("expected.policytest.yaml",)
 
 
@@ -205,7 +204,7 @@ async def test_a_fetch_that_hangs_is_killed_when_time_is_over(slow_git: Path, tm
     started = time.monotonic()
     with pytest.raises(Unavailable, match="took longer than 1 s"):
         await load_bundle(GitSource("https://127.0.0.1/x.git"), tmp_path / "mirrors", timeout_seconds=1)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60, "git was not waited for"
     assert not is_alive(int(slow_git.read_text()))
 
 

@@ -144,7 +144,7 @@ def test_a_job_is_ended_at_its_deadline(lab: Kubectl) -> None:
     lab.apply(Job("slow", ["sleep", "60"], spec={"activeDeadlineSeconds": 1}).manifest())
     began = time.monotonic()
     assert condition(_ended(lab, "slow"), "Failed")["reason"] == "DeadlineExceeded"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60, "it was ended, and did not end by itself"
 
 
 def test_a_suspended_job_runs_nothing_until_it_is_resumed(lab: Kubectl) -> None:

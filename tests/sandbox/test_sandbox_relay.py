@@ -99,7 +99,7 @@ async def test_a_slow_way_delays_and_does_not_narrow(way: Way) -> None:
         writer.write(b"0123456789")
         await writer.drain()
     assert len(await asyncio.wait_for(reader.readexactly(100), 5)) == 100
-    assert 0.4 <= time.monotonic() - began < 1.5
+    assert 0.4 <= time.monotonic() - began < 10 * 0.4, "one after another would take this long"
     writer.close()
 
 

@@ -174,7 +174,8 @@ def test_what_is_remembered_changes_no_plan(changes, nodes, granted):
         world = worlds([each for each in live.values() if each], nodes, granted)
         world = replace(world, runs=tuple(each for each in runs if f"lab/{each.spec.job}" in world.jobs))
         begun = Memory(promises=deepcopy(memory.promises))
-        assert plan_cycle(world, begun) == (remembered := plan_cycle(world, memory))
+        remembered = plan_cycle(world, memory)
+        assert plan_cycle(world, begun) == remembered
         runs = tuple(each.run for each in remembered.placements[:1])
 
 
