@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # Two more than two cores: the tests wait for processes as long as they compute.
 TEST_PROCESSES ?= 4
 
-.PHONY: demo test lint format clean
+.PHONY: demo test bench bench-compare lint format clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed-demo
@@ -16,6 +16,16 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal
+
+# All measures of benchmarks/, or those of some rooms: make bench ONLY="policy sink/formats" SIZE=small ROUNDS=1
+SIZE ?= full
+ROUNDS ?= 3
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.suite $(ONLY) --size $(SIZE) --rounds $(ROUNDS)
+
+# Two commits in turns on this machine: make bench-compare A=v0.1.0 B=main ONLY=policy; without B, what is checked out.
+bench-compare: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.suite $(ONLY) --size $(SIZE) --rounds $(ROUNDS) --against $(A) $(if $(B),--with $(B))
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

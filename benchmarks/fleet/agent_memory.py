@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import httpx
+import structlog
 import yaml
 
 from atoll.edge.member.informer import Informer
@@ -219,6 +220,7 @@ def write_kubeconfig(path: Path, url: str) -> Path:
 
 def main(arguments: Sequence[str]) -> None:
     """Parse, measure, print."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--nodes", type=int, default=5_000)
     parser.add_argument("--pods", type=int, default=100_000)

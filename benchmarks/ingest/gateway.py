@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--readings", type=int, default=60_000)
     parser.add_argument("--bytes", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
     parser.add_argument("--drain", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -51,7 +52,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as home:
         rounds = [measure(Path(home) / str(number), number, options) for number in range(options.rounds)]
-    report(rounds, options.readings)
+    result = {contender: summary(contender, rounds, options.readings) for contender in CONTENDERS}
+    print(json.dumps(result)) if options.output == "json" else report(result)
 
 
 def measure(home: Path, number: int, options: argparse.Namespace) -> dict[str, Result]:
@@ -70,14 +72,15 @@ def measure(home: Path, number: int, options: argparse.Namespace) -> dict[str, R
         broker.wait()
 
 
-def start_broker(home: Path) -> tuple[int, subprocess.Popen[bytes]]:
-    """Start a mosquitto that keeps everything in memory."""
+def start_broker(home: Path, *more: str) -> tuple[int, subprocess.Popen[bytes]]:
+    """Start a mosquitto that keeps everything in memory, unless `more` lines of its configuration say otherwise."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     config = home / "mosquitto.conf"
     config.write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 0\nmax_queued_messages 0\n"
+        + "".join(f"{line}\n" for line in more)
     )
     config.chmod(0o644)
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
@@ -210,15 +213,24 @@ async def into_outbox(broker: Counted) -> None:
         outbox.close()
 
 
-def report(rounds: list[dict[str, Result]], readings: int) -> None:
-    """Print each contender's median, beside mosquitto_sub in the same round."""
+def summary(contender: str, rounds: list[dict[str, Result]], readings: int) -> Result:
+    """Give the medians of one contender, beside mosquitto_sub in the same round."""
+    return {
+        "readings_per_second": median(readings / one[contender]["seconds"] for one in rounds),
+        "ratio": median(one["mosquitto_sub"]["seconds"] / one[contender]["seconds"] for one in rounds),
+        "cpu_us": median(one[contender]["cpu"] / readings * 1e6 for one in rounds),
+        "cpu_ratio": median(one[contender]["cpu"] / one["mosquitto_sub"]["cpu"] for one in rounds),
+    }
+
+
+def report(result: dict[str, Result]) -> None:
+    """Print a line for each contender."""
     print(f"{'':16}{'readings/s':>12}{'ratio':>8}{'CPU us':>9}{'CPU ratio':>11}")
-    for contender in CONTENDERS:
-        speed = median(readings / one[contender]["seconds"] for one in rounds)
-        ratio = median(one["mosquitto_sub"]["seconds"] / one[contender]["seconds"] for one in rounds)
-        cpu = median(one[contender]["cpu"] / readings * 1e6 for one in rounds)
-        relative = median(one[contender]["cpu"] / one["mosquitto_sub"]["cpu"] for one in rounds)
-        print(f"{contender:16}{speed:12,.0f}{ratio:8.2f}{cpu:9.1f}{relative:11.2f}")
+    for contender, told in result.items():
+        print(
+            f"{contender:16}{told['readings_per_second']:12,.0f}{told['ratio']:8.2f}"
+            f"{told['cpu_us']:9.1f}{told['cpu_ratio']:11.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+import structlog
 from delaying_proxy import DelayingProxy
 from nats_process import Server
 
@@ -225,6 +226,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, object]:
 
 def main() -> None:
     """Measure and print."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--round-trip", type=float, default=0.06, metavar="SECONDS")
     parser.add_argument("--outages", type=int, default=20)
