@@ -12,6 +12,12 @@ def workload(resources: dict[str, Any]) -> dict[str, Any]:
     return {"spec": {"template": {"spec": {"containers": [{"name": "main", "resources": resources}]}}}}
 
 
+POD = "spec.workload.spec.template.spec"
+OF_THE_NODE: dict[str, Any] = {
+    "spec": {
+        "template": {"spec": {"containers": [{"name": "a"}], "volumes": [{"name": "n", "hostPath": {"path": "/"}}]}}
+    }
+}
 CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "an unknown field": (
         manifest("Queue", "q", {"wieght": 3}),
@@ -38,6 +44,14 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
             "Trigger", "t", {"job": {"name": "x", "spec": job_spec(workload=workload({"limits": {"cpu": "-1"}}))}}, LAB
         ),
         {"spec.job.spec.workload.spec.template.spec.containers[0].resources.limits.cpu": "'-1' is negative"},
+    ),
+    "a folder of the node": (
+        manifest("Job", "j", job_spec(workload=OF_THE_NODE), LAB),
+        {f"{POD}.volumes[0].hostPath": "namespace 'seismology' has the pod security level baseline"},
+    ),
+    "a folder of the node in a trigger's job": (
+        manifest("Trigger", "t", {"job": {"name": "x", "spec": job_spec(workload=OF_THE_NODE)}}, LAB),
+        {f"spec.job.{POD}.volumes[0].hostPath": "mounts a folder of the node"},
     ),
     "a bad duration": (
         manifest("Job", "j", job_spec(timeLimit="soon"), LAB),
@@ -191,3 +205,18 @@ async def test_the_schema_explains_fields_and_lets_appliers_own_single_items(hub
     assert "$ref" not in str(spec)
     assert spec["properties"]["cancelled"]["description"].startswith("Set by cancel")
     assert job["properties"]["status"]["properties"]["conditions"]["x-kubernetes-list-type"] == "map"
+
+
+async def test_a_namespaces_label_says_what_pods_of_its_jobs_may_have(hub: HubClient) -> None:
+    """Kubernetes' own label, as in any cluster; what was stored before stays and may be cancelled."""
+    place, merge = f"{API}/namespaces/{LAB}/jobs", {"Content-Type": "application/merge-patch+json"}
+    job = manifest("Job", "needs-the-node", job_spec(workload=OF_THE_NODE), LAB)
+    for level, code in (("privileged", 201), ("restricted", 422)):
+        label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": level}}}
+        await hub.http.patch(f"/api/v1/namespaces/{LAB}", json=label, headers=merge)
+        answer = await hub.http.post(place, json=job)
+        assert answer.status_code == code, answer.text
+        job = manifest("Job", "another", job_spec(), LAB)
+    assert f"{POD}.containers[0].securityContext.runAsNonRoot" in answer.text
+    cancelled = await hub.http.patch(f"{place}/needs-the-node", json={"spec": {"cancelled": True}}, headers=merge)
+    assert cancelled.status_code == 200, cancelled.text

@@ -6,7 +6,7 @@ other fault, whatever `fieldValidation` asks for: a misspelt field that is dropp
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from atoll.federation.placement.demand import duration_of_job, pods_of_job
 from atoll.federation.resources import Job, JobSpec, Kind, Resource, Trigger
 from atoll.federation.resources.trigger import SAMPLE, job_spec
 from atoll.federation.resources.validation import FieldProblem, changed_immutable, parse, status_problems
+from atoll.federation.resources.workload import Workload
+from atoll.federation.workloads import LEVEL_LABEL, breaches
 from atoll.hub.references import Existing, missing
 from atoll.kubeapi.errors import Cause
 from atoll.kubeapi.resource import Object, Prepared
@@ -59,7 +61,7 @@ class KindStrategy:
         return _causes(status_problems(self.kind, new["status"]))
 
     def _created(self, resource: Resource) -> tuple[Cause, ...]:
-        return (*_name(resource), *missing(resource, self.existing), *_demand(resource))
+        return (*_name(resource), *missing(resource, self.existing), *_demand(resource), *self._isolated(resource))
 
     def _updated(self, resource: Resource, spec: Mapping[str, Any], old: Object) -> tuple[Cause, ...]:
         """Check what may not change, and references only where the spec is new: what they named may be gone by now."""
@@ -68,7 +70,24 @@ class KindStrategy:
         if was == spec:
             return ()
         changed = _causes(changed_immutable(self.kind, {"spec": was}, {"spec": spec}))
-        return (*changed, *missing(resource, self.existing), *_demand(resource))
+        kept = before is not None and _workload(before) == _workload(resource)
+        isolated = () if kept else self._isolated(resource)
+        return (*changed, *missing(resource, self.existing), *_demand(resource), *isolated)
+
+    def _isolated(self, resource: Resource) -> Iterator[Cause]:
+        """Check what the pods of a job would have of their node, by the level of its namespace."""
+        workload, path = _workload(resource)
+        if workload is None:
+            return
+        namespace = resource.metadata.namespace or "default"
+        level = self.existing.pod_security(namespace)
+        for field, problem in breaches(workload.manifest(), level, path):
+            yield Cause(
+                field,
+                f"{problem}: namespace {namespace!r} has the pod security level {level}; "
+                f"an operator may change it by its label {LEVEL_LABEL}",
+                "FieldValueForbidden",
+            )
 
 
 def _causes(problems: tuple[FieldProblem, ...]) -> tuple[Cause, ...]:
@@ -83,6 +102,16 @@ def _name(resource: Resource) -> tuple[Cause, ...]:
     if kind in _LABEL_NAMES and name and not _LABEL.fullmatch(name):
         return (Cause("metadata.name", f"{name!r}: a {kind}'s name is a DNS label: a-z, 0-9 and '-', no dots"),)
     return ()
+
+
+def _workload(resource: Resource) -> tuple[Workload | None, str]:
+    """Give the workload that an object carries, and where."""
+    match resource:
+        case Job():
+            return resource.spec.workload, "spec.workload"
+        case Trigger():
+            return job_spec(resource.spec.job, SAMPLE).workload, "spec.job.spec.workload"
+    return None, ""
 
 
 def _demand(resource: Resource) -> tuple[Cause, ...]:

@@ -23,6 +23,7 @@ from atoll.federation.resources import (
     Run,
     resolve,
 )
+from atoll.federation.workloads import Level, level_of
 from atoll.hub.following import Follower
 from atoll.hub.parsing import Parsed
 from atoll.kubeapi import errors as api
@@ -105,6 +106,13 @@ class ExistingObjects:
         # Most jobs are of other queues: their bytes say so without being decoded.
         jobs = (entry.decode() for entry in list(entries) if queue.encode() in entry.raw)
         return sum(job["spec"]["queue"] == queue and _is_unfinished(job) for job in jobs)
+
+    def pod_security(self, namespace: str) -> Level:
+        """Read it off the Namespace, by the cache."""
+        assert self.store is not None, "the composition root sets the store before it serves"
+        rt = self.store.registry.by_kind("", "Namespace")
+        entry = self.store.cache.get(rt.prefix, rt.key(None, namespace)) if rt is not None else None
+        return level_of(entry.decode()["metadata"].get("labels") if entry is not None else None)
 
 
 class Client:

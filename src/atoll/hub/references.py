@@ -21,6 +21,7 @@ from atoll.federation.resources import (
     Trigger,
     resolve,
 )
+from atoll.federation.workloads import Level
 from atoll.kubeapi.errors import Cause
 
 NOT_FOUND = "FieldValueNotFound"
@@ -40,6 +41,9 @@ class Existing(Protocol):
 
     def unfinished_jobs(self, queue: str) -> int:
         """Count the jobs of a queue that wait or run."""
+
+    def pod_security(self, namespace: str) -> Level:
+        """Tell what pods may have in a namespace."""
 
 
 @dataclass(frozen=True)
