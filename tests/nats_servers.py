@@ -39,6 +39,7 @@ class NatsServer:
 
     home: Path
     with_mqtt: bool = False
+    with_streams: bool = True
     port: int = field(default_factory=free_port)
     mqtt_port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
@@ -50,24 +51,22 @@ class NatsServer:
     def start(self) -> None:
         mqtt = "\n".join(mqtt_lines(self.mqtt_port)) if self.with_mqtt else ""
         config = self.home / "nats.conf"
-        config.write_text(
-            f'listen: "127.0.0.1:{self.port}"\nserver_name: test\n'
-            f'jetstream {{ store_dir: "{self.home}/store", sync_interval: always }}\n{mqtt}\n'
-        )
+        streams = f'jetstream {{ store_dir: "{self.home}/store", sync_interval: always }}' if self.with_streams else ""
+        config.write_text(f'listen: "127.0.0.1:{self.port}"\nserver_name: test\n{streams}\n{mqtt}\n')
         with (self.home / "nats.log").open("ab") as output:
             self.process = subprocess.Popen([nats_binary(), "-c", config], stdout=output, stderr=output)
         self._wait()
 
     @classmethod
-    def launch(cls, home: Path, *, with_mqtt: bool = False) -> "NatsServer":
+    def launch(cls, home: Path, *, with_mqtt: bool = False, with_streams: bool = True) -> "NatsServer":
         """Start a server; choose other ports if somebody took these between looking and listening."""
-        home.mkdir()
+        home.mkdir(exist_ok=True)
         for _ in range(4):
-            server = cls(home, with_mqtt)
+            server = cls(home, with_mqtt, with_streams)
             with contextlib.suppress(RuntimeError):
                 server.start()
                 return server
-        server = cls(home, with_mqtt)
+        server = cls(home, with_mqtt, with_streams)
         server.start()
         return server
 

@@ -51,6 +51,11 @@ def test_a_gateway_that_sheds_says_how_much_and_of_which_stream(capsys: pytest.C
     assert cells == ["ns/anmo", "1200", "4.2", "300", "2.5MB", "1h2m", "900", "120", "800", "100", "0", "-"]
 
 
+def test_a_gateway_with_files_only_needs_no_broker_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(gateway(phase="Ready", broker_needed=False, last_proven_at=NOW), capsys)
+    assert "Broker:    none needed: its Streams have files only" in text
+
+
 def test_what_is_wrong_with_a_streams_files_stands_beside_the_stream(capsys: pytest.CaptureFixture[str]) -> None:
     trouble = StreamFiles(stream="ns/scans", problems=1, last_problem="folder nothere cannot be read")
     over = StreamFiles(stream="ns/other", problems=0, last_problem="a.tif cannot be read")

@@ -82,6 +82,29 @@ def test_a_gateway_enrols_with_what_was_printed_and_is_not_heard_after_it_left(h
         assert "far" not in hub.ok("get", "gateways", "-o", "name")
 
 
+def test_a_gateway_that_streams_name_is_not_taken_from_them_but_by_force(hub: Cli, tmp_path: Path) -> None:
+    spec = "{gateway: fed, topics: [a/#], dataset: d, home: fed-home}"
+    kinds = (("Gateway", "{}"), ("Cluster", "{}"), ("Stream", spec))
+    names = {"Gateway": "fed", "Cluster": "fed-home", "Stream": "readings"}
+    documents = [
+        f"apiVersion: atoll.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {names[kind]}}}\nspec: {text}\n"
+        for kind, text in kinds
+    ]
+    (tmp_path / "fed.yaml").write_text("---\n".join(documents))
+    hub.ok("apply", "-f", str(tmp_path / "fed.yaml"))
+    for command in (("gateway", "leave", "fed"), ("delete", "gateway", "fed"), ("delete", "gw/fed", "--dry-run")):
+        done = hub(*command)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "stream default/readings has fed as gateway: delete them, or set" in done.stderr
+    assert hub.ok("delete", "gateway", "fed", "--force") == "gateway.atoll.dev/fed deleted\n"
+    deadline = time.monotonic() + 30
+    while "fed" in hub.ok("get", "gateways", "-o", "name").split("/"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    hub.ok("delete", "stream", "readings")
+    hub.ok("cluster", "leave", "fed-home")
+
+
 def test_a_dry_run_makes_nothing_and_issues_no_token(hub: Cli) -> None:
     done = hub("cluster", "join", "maybe", "--dry-run", "--image", "registry.example/atoll:9")
     assert token_in(done.stdout) == "dry-run-issues-no-token"
@@ -185,11 +208,11 @@ def test_a_hub_is_no_cluster(hub: Cli) -> None:
 def test_a_cluster_that_streams_have_as_home_is_left_by_force_only_and_they_are_named_also_by_a_dry_run(
     hub: Cli, tmp_path: Path
 ) -> None:
-    spec = {"gateway": "far", "topics": ["a/#"], "dataset": "anmo", "home": "homely"}
+    spec = {"gateway": "feeder", "topics": ["a/#"], "dataset": "anmo", "home": "homely"}
     kinds = {"apiVersion": "atoll.dev/v1alpha1"}
     stream = {**kinds, "kind": "Stream", "metadata": {"name": "anmo", "namespace": "default"}, "spec": spec}
     file = tmp_path / "objects.yaml"
-    gateway = {**kinds, "kind": "Gateway", "metadata": {"name": "far"}, "spec": {"site": "lab"}}
+    gateway = {**kinds, "kind": "Gateway", "metadata": {"name": "feeder"}, "spec": {"site": "lab"}}
     file.write_text(yaml.safe_dump_all([{**kinds, "kind": "Cluster", "metadata": {"name": "homely"}}, gateway, stream]))
     hub.ok("apply", "-f", str(file))
     for words in ((), ("--dry-run",)):

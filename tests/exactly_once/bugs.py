@@ -4,9 +4,12 @@ Each is one wrong order or one thing forgotten; some also tarry, so that a kill 
 """
 
 import asyncio
+import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 _TARRY_SECONDS = 0.15
@@ -78,8 +81,6 @@ def names_in_the_ledger_what_is_not_written() -> None:
     write_at = growing.write_at
 
     def write_later(descriptor: int, data: Any, offset: int) -> None:
-        import os
-
         late = os.dup(descriptor)
         threading.Timer(_TARRY_SECONDS, lambda: (write_at(late, data, offset), os.close(late))).start()
 
@@ -100,16 +101,58 @@ def forgets_what_is_in_files() -> None:
     GrowingVersion.take = take_again  # type: ignore[method-assign]
 
 
-# The bug, and whose death brings it out.
-BUGS: dict[Callable[[], None], str] = {
-    acknowledges_before_it_stores: "gateway",
-    forgets_what_it_was_sent: "gateway",
-    forwards_without_a_chain: "gateway",
-    names_in_the_ledger_what_is_not_written: "sink",
-    forgets_what_is_in_files: "sink",
+def stores_without_a_sync() -> None:
+    from atoll.edge.gateway.database import Database
+
+    prepare = Database._prepare
+
+    def prepare_carelessly(self: Database) -> None:
+        prepare(self)
+        self._db.execute("PRAGMA synchronous=OFF")
+
+    Database._prepare = prepare_carelessly  # type: ignore[method-assign]
+
+
+def commits_without_a_sync_of_files() -> None:
+    _leave_out_syncs(lambda descriptor: stat.S_ISREG(os.fstat(descriptor).st_mode))
+
+
+def commits_without_a_sync_of_folders() -> None:
+    _leave_out_syncs(lambda descriptor: stat.S_ISDIR(os.fstat(descriptor).st_mode))
+
+
+def _leave_out_syncs(wanted: Callable[[int], bool]) -> None:
+    """Leave out syncs of this process but for SQLite's, which does not ask Python."""
+    sync = os.fsync
+    os.fsync = lambda descriptor: None if wanted(descriptor) else sync(descriptor)
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """Whose death brings a bug out, and what the witness must say of it then (a regular expression)."""
+
+    victim: str
+    witness: str
+
+
+LOST = r"[1-9]\d* missing, 0 twice"
+UNREADABLE = r"the ledger names|[1-9]\d* that were not to be there"
+
+BUGS: dict[Callable[[], None], Symptom] = {
+    acknowledges_before_it_stores: Symptom("gateway", LOST),
+    forgets_what_it_was_sent: Symptom("gateway", r"[1-9]\d* twice"),
+    forwards_without_a_chain: Symptom("gateway", r"ledger says duplicates"),
+    names_in_the_ledger_what_is_not_written: Symptom("sink", UNREADABLE),
+    forgets_what_is_in_files: Symptom("sink", r"[1-9]\d* twice"),
+}
+# Those that no kill brings out, only a power cut.
+BUGS_OF_SYNCS: dict[Callable[[], None], Symptom] = {
+    stores_without_a_sync: Symptom("gateway", LOST),
+    commits_without_a_sync_of_files: Symptom("sink", r"the ledger is not readable"),
+    commits_without_a_sync_of_folders: Symptom("sink", r"[1-9]\d* readings were in files; 0 are"),
 }
 
 
 def plant(name: str) -> None:
     """Plant a bug in this process."""
-    next(bug for bug in BUGS if bug.__name__ == name)()
+    next(bug for bug in (*BUGS, *BUGS_OF_SYNCS) if bug.__name__ == name)()

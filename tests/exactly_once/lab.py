@@ -6,11 +6,9 @@ Nothing here asks the program whether it did well: what was published stands her
 import contextlib
 import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,22 +16,19 @@ from typing import Any
 import httpx
 import paho.mqtt.client as paho
 
+from atoll.edge.sink.volume import make_folder
 from bus.nats_cluster import launch_cluster
 from exactly_once.cable import Link
+from exactly_once.disks import Disk, Surface
 from gateway.datapath import Mosquitto, Process, edge_process
 from hub.processes import HubProcess
 from hub.support import collection, manifest, path_of
 from nats_servers import NatsServer
+from rig.forgetful_disk import ForgetfulDisk
 
-GATEWAY, CLUSTER, NAMESPACE, STREAM = "lab", "onprem", "ns", "readings"
+CLUSTER, STREAM = "onprem", "readings"
 INSTRUMENTS = 20
-# A gateway wants 64 MB of its disk free before it takes anything in.
-_DISK_BYTES = 96 << 20
 _SECONDS = 60.0
-
-
-def topic_of(run: str, instrument: int) -> str:
-    return f"lab/{run}/i{instrument:02d}/data"
 
 
 class Instrument:
@@ -64,68 +59,35 @@ class Instrument:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        self._client.on_publish = None
 
 
 @dataclass
-class Disk:
-    """A folder on a small file system of its own, which can be filled to its last byte; a plain folder elsewhere."""
-
-    path: Path
-    is_small: bool = False
-
-    def mount(self) -> None:
-        """Mount it where this user may; only root may on most machines."""
-        self.path.mkdir(parents=True)
-        command = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "tmpfs", str(self.path)]
-        with contextlib.suppress(OSError):
-            self.is_small = subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-    def fill(self) -> None:
-        """Leave no room."""
-        with contextlib.suppress(OSError), (self.path / "ballast").open("wb") as file:
-            while True:
-                file.write(bytes(1 << 20))
-                file.flush()
-        with contextlib.suppress(OSError), (self.path / "ballast").open("ab", buffering=0) as file:
-            while file.write(bytes(512)):
-                pass
-
-    def free(self) -> None:
-        """Give the room back."""
-        (self.path / "ballast").unlink(missing_ok=True)
-
-    def unmount(self) -> None:
-        if self.is_small:
-            subprocess.run(["umount", "--lazy", str(self.path)], check=True)
-
-
-@dataclass
-class Lab:
-    """All of it. Started by `open_lab`."""
+class Site:
+    """What laboratories share: instruments, their broker, NATS and the hub. Opened by `open_site`."""
 
     home: Path
     nodes: Sequence[NatsServer]
     mosquitto: Mosquitto
     hub: HubProcess
-    gateway: Process
-    sink: Process
-    to_broker: Link
-    uplink: Link
-    sink_link: Link
-    gateway_disk: Disk
-    volume: Disk
-    instruments: list[Instrument] = field(default_factory=list)
-    published: dict[str, list[bytes]] = field(default_factory=dict)
+    client: httpx.Client
+    nats_disk: Surface | None = None
+    instruments: Sequence[Instrument] = ()
     turn: int = 0
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
         """Give an object as the hub serves it; an empty one while the hub is away or has none."""
         path = path_of(manifest(kind, name, {}, namespace))
         with contextlib.suppress(httpx.HTTPError):
-            answer = httpx.get(f"{self.hub.url}{path}", timeout=5)
+            answer = self.client.get(f"{self.hub.url}{path}")
             if answer.status_code == 200:
                 return dict(answer.json())
         return {}
+
+    def create(self, *manifests: Mapping[str, Any]) -> None:
+        for wanted in manifests:
+            answer = self.client.post(f"{self.hub.url}{collection(wanted)}", json=wanted)
+            assert answer.status_code == 201, answer.text
 
     def kill_node(self) -> None:
         """Kill a NATS server, another one each time."""
@@ -136,17 +98,32 @@ class Lab:
         """Start the one that was killed last."""
         self.nodes[self.turn % len(self.nodes)].start()
 
-    def start_hub(self) -> None:
-        """Start the hub as a Deployment would: again, if it gives up because NATS has not found a leader yet."""
-        for _ in range(4):
-            with contextlib.suppress(AssertionError):
-                self.hub.start()
-                return
-        self.hub.start()
 
-    def create(self, wanted: Mapping[str, Any]) -> None:
-        answer = httpx.post(f"{self.hub.url}{collection(wanted)}", json=wanted, timeout=20)
-        assert answer.status_code == 201, answer.text
+@dataclass
+class Lab:
+    """A gateway and a sink on a site, their links and disks. Opened by `open_lab`."""
+
+    name: str
+    site: Site
+    gateway: Process
+    sink: Process
+    to_broker: Link
+    uplink: Link
+    sink_link: Link
+    gateway_disk: Surface
+    volume: Surface
+    published: dict[str, list[bytes]] = field(default_factory=dict)
+
+    def topic(self, run: str, instrument: int) -> str:
+        return f"{self.name}/{run}/i{instrument:02d}/data"
+
+    def folder(self, run: str) -> Path:
+        """Give the folder of a run's files."""
+        return self.volume.path / "data" / f"run.{run}" / "v1"
+
+    def dataset(self, run: str) -> dict[str, Any]:
+        """Give the status of a run's Dataset, as the hub tells it; empty while there is none."""
+        return dict(self.site.get("Dataset", f"run.{run}", self.name).get("status", {}))
 
     def publish_run(
         self, run: str, *, readings: int, pause_seconds: float, enough: threading.Event | None = None
@@ -158,111 +135,124 @@ class Lab:
         for number in range(readings):
             if enough is not None and enough.is_set():
                 break
-            for instrument in self.instruments:
-                topic = topic_of(run, instrument.number)
+            for instrument in self.site.instruments:
+                topic = self.topic(run, instrument.number)
                 payload = f"{topic} {number:06d} {'x' * (number * 7 % 50)}\n".encode()
                 self.published.setdefault(topic, []).append(payload)
                 instrument.publish(topic, payload)
             time.sleep(pause_seconds)
-        for instrument in self.instruments:
+        for instrument in self.site.instruments:
             instrument.wait()
 
     def end_run(self, run: str) -> None:
         """Publish the marker that closes a run's dataset."""
-        self.instruments[0].publish(f"lab/{run}/end", b"end")
-        self.instruments[0].wait()
+        self.site.instruments[0].publish(f"{self.name}/{run}/end", b"end")
+        self.site.instruments[0].wait()
 
     def logs(self) -> str:
         """Give the ends of all processes' logs, for the message of a failure."""
-        found = [*self.home.glob("*.log"), *self.home.glob("hub/log")]
+        found = [*self.site.home.glob(f"{self.name}-*.log"), self.site.home / "hub/log"]
         return "\n".join(f"--- {path.name}\n{path.read_text()[-3000:]}" for path in found)
 
 
-STREAM_SPEC = {
-    "gateway": GATEWAY,
-    "topics": ["lab/+/+/data"],
-    "dataset": "run.{topic[1]}",
-    "home": CLUSTER,
-    "endOfRun": {"topic": "lab/+/end"},
-}
-
-
 @contextlib.contextmanager
-def open_lab(home: Path, *, planted: str = "", is_clustered: bool = False, receiver: str = "fast") -> Iterator[Lab]:
-    """Start a laboratory and wait until its gateway listens.
+def open_site(home: Path, *, is_clustered: bool = False, forgets: bool = False) -> Iterator[Site]:
+    """Start what laboratories share.
 
     Args:
         home: an empty folder.
-        receiver: the MQTT client of the gateway, paho or fast.
         is_clustered: whether NATS is three servers that keep everything together.
-        planted: the name of a bug (bugs.py) that gateway and sink are to have; empty for none.
+        forgets: whether the power of NATS's disk can be cut.
     """
     with contextlib.ExitStack() as stack:
-        common = {"planted": planted} if planted else {}
-        nodes = _start_nats(home, stack, is_clustered=is_clustered)
-        lab = _build(home, nodes, stack, common, {"receiver": receiver})
-        lab.hub.start()
-        stack.callback(lab.hub.kill9)
-        for wanted in (
-            manifest("Namespace", NAMESPACE),
-            manifest("Cluster", CLUSTER, {}),
-            manifest("Gateway", GATEWAY, {}),
-            manifest("Stream", STREAM, STREAM_SPEC, NAMESPACE),
-        ):
-            lab.create(wanted)
+        # nats-server syncs files and no folders: it relies on a file system that keeps the names of synced files.
+        disk = ForgetfulDisk(home / "nats/store", names_follow=True) if forgets else None
+        if disk is not None:
+            disk.mount()
+            stack.callback(disk.unmount)
+        nodes = launch_cluster(home / "nats") if is_clustered else [NatsServer.launch(home / "nats")]
+        for node in nodes:
+            stack.callback(node.kill9)
+        mosquitto = Mosquitto(home / "mosquitto")
+        mosquitto.start()
+        stack.callback(mosquitto.end)
+        client = stack.enter_context(httpx.Client(timeout=20))
+        site = Site(
+            home, nodes, mosquitto, HubProcess(_urls([node.port for node in nodes]), home / "hub"), client, disk
+        )
+        site.hub.start()
+        stack.callback(site.hub.kill9)
+        site.create(manifest("Cluster", CLUSTER, {}))
+        site.instruments = [Instrument(mosquitto.port, number) for number in range(INSTRUMENTS)]
+        for instrument in site.instruments:
+            stack.callback(instrument.close)
+        yield site
+
+
+@contextlib.contextmanager
+def open_lab(
+    site: Site, name: str, *, planted: str = "", receiver: str = "fast", disk: Callable[[Path], Surface] = Disk
+) -> Iterator[Lab]:
+    """Start a laboratory on a site and wait until its gateway listens.
+
+    Args:
+        name: the Gateway, the namespace, and the first level of the topics.
+        planted: the name of a bug (bugs.py) that gateway and sink are to have; empty for none.
+        receiver: the MQTT client of the gateway, paho or fast.
+        disk: what gateway and sink have their files on.
+    """
+    with contextlib.ExitStack() as stack:
+        disks = [disk(site.home / f"{name}-gateway"), disk(site.home / f"{name}-volume")]
+        for one in disks:
+            one.mount()
+            stack.callback(one.unmount)
+        lab = _build(site, name, stack, disks, {"planted": planted} if planted else {}, receiver=receiver)
+        spec = {
+            "gateway": name,
+            "topics": [f"{name}/+/+/data"],
+            "dataset": "run.{topic[1]}",
+            "home": CLUSTER,
+            "endOfRun": {"topic": f"{name}/+/end"},
+        }
+        site.create(manifest("Namespace", name), manifest("Gateway", name, {}), manifest("Stream", STREAM, spec, name))
         for process in (lab.gateway, lab.sink):
             process.start()
             stack.callback(process.end)
         _wait_until_subscribed(lab)
-        for number in range(INSTRUMENTS):
-            lab.instruments.append(Instrument(lab.mosquitto.port, number))
-            stack.callback(lab.instruments[-1].close)
         yield lab
 
 
-def _start_nats(home: Path, stack: contextlib.ExitStack, *, is_clustered: bool) -> Sequence[NatsServer]:
-    nodes = launch_cluster(home / "nats") if is_clustered else [NatsServer.launch(home / "nats")]
-    for node in nodes:
-        stack.callback(node.kill9)
-    return nodes
-
-
 def _build(
-    home: Path,
-    nodes: Sequence[NatsServer],
+    site: Site,
+    name: str,
     stack: contextlib.ExitStack,
+    disks: Sequence[Surface],
     common: Mapping[str, Any],
-    own: Mapping[str, Any],
+    *,
+    receiver: str,
 ) -> Lab:
-    mosquitto = Mosquitto(home / "mosquitto")
-    mosquitto.start()
-    stack.callback(mosquitto.end)
-    ports = [node.port for node in nodes]
+    ports = [node.port for node in site.nodes]
     to_broker, uplink, sink_link = (
-        stack.enter_context(Link.laid(*targets)) for targets in ([mosquitto.port], ports, ports)
+        stack.enter_context(Link.laid(*targets)) for targets in ([site.mosquitto.port], ports, ports)
     )
-    disks = [Disk(home / "gateway-disk"), Disk(home / "volume")]
-    for disk in disks:
-        disk.mount()
-        stack.callback(disk.unmount)
     gateway = edge_process(
         "gateway",
-        home,
-        gateway=GATEWAY,
+        site.home,
+        log=f"{name}-gateway",
+        gateway=name,
         nats_url=_urls(uplink.ports),
         state_dir=disks[0].path / "state",
         broker=f"mqtt://127.0.0.1:{to_broker.ports[0]}",
+        receiver=receiver,
         heartbeat_seconds=0.5,
         **common,
-        **own,
     )
-    sink_url = _urls(sink_link.ports)
+    root, url = disks[1].path / "data", _urls(sink_link.ports)
+    make_folder(root)  # a mount point: what mounts it has it for good
     sink = edge_process(
-        "sink", home, cluster=CLUSTER, namespace=NAMESPACE, nats_url=sink_url, root=disks[1].path / "data", **common
+        "sink", site.home, log=f"{name}-sink", cluster=CLUSTER, namespace=name, nats_url=url, root=root, **common
     )
-    (disks[1].path / "data").mkdir()
-    hub = HubProcess(_urls(ports), home / "hub")
-    return Lab(home, nodes, mosquitto, hub, gateway, sink, to_broker, uplink, sink_link, *disks)
+    return Lab(name, site, gateway, sink, to_broker, uplink, sink_link, *disks)
 
 
 def _urls(ports: Sequence[int]) -> str:
@@ -272,15 +262,10 @@ def _urls(ports: Sequence[int]) -> str:
 def _wait_until_subscribed(lab: Lab) -> None:
     """From then on the broker keeps everything for the gateway, whatever becomes of it."""
     end = time.monotonic() + _SECONDS
-    while not lab.get("Gateway", GATEWAY).get("status", {}).get("ledger"):
+    while not lab.site.get("Gateway", lab.name).get("status", {}).get("ledger"):
         assert time.monotonic() < end, f"the gateway does not listen: {lab.logs()}"
         time.sleep(0.1)
 
 
 def has_mosquitto() -> bool:
     return shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin") is not None
-
-
-def may_mount() -> bool:
-    """Tell whether small file systems can be mounted, without which no disk is ever full."""
-    return sys.platform == "linux" and os.geteuid() == 0 and shutil.which("mount") is not None

@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +36,7 @@ from atoll.federation.bus.subjects import (
 from atoll.federation.bus.table import Change
 from atoll.federation.errors import Unavailable
 from atoll.federation.resources.stream import StreamSpec
+from rig.nursery import Nursery, nursery
 
 GATEWAY, CLUSTER, NAMESPACE, STREAM, DATASET = "lab", "onprem", "ns", "anmo", "anmo.run"
 LOG_BYTES = 1 << 28
@@ -60,15 +60,44 @@ class Process:
             self._process = None
 
     @property
+    def pid(self) -> int:
+        """Its number while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def output(self) -> str:
         return self._log.read_text()
 
 
-def edge_process(room: str, home: Path, **settings: Any) -> Process:
+class EdgeProcess(Process):
+    """A gateway, sink or mover, forked from a process that has imported them."""
+
+    def __init__(self, room: str, text: str, log: Path) -> None:
+        super().__init__([room, text], log)
+        self._pid: int | None = None
+
+    def start(self) -> None:
+        self._pid = edges().begin("gateway.run_edge", *self._command, log=self._log)
+
+    def end(self, number: signal.Signals = signal.SIGKILL) -> None:
+        if self._pid is not None:
+            edges().end(self._pid, number)
+            self._pid = None
+
+    @property
+    def pid(self) -> int:
+        assert self._pid is not None
+        return self._pid
+
+
+def edges() -> Nursery:
+    return nursery("gateway.run_edge", *(f"atoll.edge.{room}.main" for room in ("gateway", "sink", "mover")))
+
+
+def edge_process(room: str, home: Path, *, log: str = "", **settings: Any) -> EdgeProcess:
     """Make a gateway, sink or mover process."""
-    text = json.dumps(settings, default=str)
-    runner = str(Path(__file__).with_name("run_edge.py"))
-    return Process([sys.executable, runner, room, text], home / f"{room}.log")
+    return EdgeProcess(room, json.dumps(settings, default=str), home / f"{log or room}.log")
 
 
 class Mosquitto(Process):
@@ -172,6 +201,7 @@ class Publisher:
         finally:
             self._client.disconnect()
             self._client.loop_stop()
+            self._client.on_publish = None  # no cycle: paho closes what it woke its thread with when it is forgotten
 
 
 def publish(port: int, topic: str, *payloads: bytes, name: str = "publisher") -> None:
@@ -278,7 +308,7 @@ class DataPath:
         broker = f"mqtt://127.0.0.1:{broker_port}"
         self.gateway = edge_process(
             "gateway", home, gateway=GATEWAY, nats_url=nats.url, state_dir=home / "gateway", broker=broker,
-            receiver=receiver,
+            receiver=receiver, heartbeat_seconds=0.2,
         )  # fmt: skip
         self.sink = edge_process("sink", home, cluster=CLUSTER, namespace=NAMESPACE, nats_url=nats.url, root=self.root)
 

@@ -1,4 +1,4 @@
-"""Run one edge process: `run_edge.py gateway|sink|mover '<settings as JSON>'`. Stands in for the command line.
+"""Run one edge process: `main("gateway|sink|mover", "<settings as JSON>")`. Stands in for the command line.
 
 The setting `planted` names a bug of tests/exactly_once/bugs.py.
 """
@@ -8,7 +8,6 @@ import contextlib
 import importlib
 import json
 import signal
-import sys
 from pathlib import Path
 
 import structlog
@@ -22,11 +21,15 @@ PATHS = {"root", "state_dir"}
 SETTINGS = {"gateway": "GatewaySettings", "sink": "SinkSettings", "mover": "MoverSettings"}
 
 
-async def main(room: str, text: str) -> None:
+def main(room: str, text: str) -> None:
     """Run until SIGTERM or SIGINT."""
+    structlog.configure(processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer()])
+    asyncio.run(serve(room, text))
+
+
+async def serve(room: str, text: str) -> None:
     values = {key: Path(value) if key in PATHS else value for key, value in json.loads(text).items()}
     if planted := values.pop("planted", ""):
-        sys.path.insert(0, str(Path(__file__).parents[1]))
         importlib.import_module("exactly_once.bugs").plant(planted)
     url = values.pop("nats_url")
     if room == "gateway":
@@ -40,8 +43,3 @@ async def main(room: str, text: str) -> None:
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await task
-
-
-if __name__ == "__main__":
-    structlog.configure(processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer()])
-    asyncio.run(main(*sys.argv[1:]))

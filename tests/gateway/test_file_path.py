@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import random
 import signal
@@ -25,7 +26,8 @@ from datapath import (
 )
 
 from atoll.edge.sink.verify import verify
-from atoll.federation.bus.chunks import ChunkReader, Upload
+from atoll.federation.bus.chunk_reader import ChunkReader
+from atoll.federation.bus.chunks import Upload
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.data_messages import DatasetReport, StreamOrder
 from atoll.federation.bus.subjects import chunks_prefix, chunks_stream, files_prefix
@@ -143,6 +145,26 @@ async def test_no_kill_anywhere_loses_or_repeats_a_file(path: FilePath, seed: in
         victim.start()
     path.write("END", 0)
     check(path, await path.complete(), expected)
+
+
+async def test_a_large_file_comes_whole_though_sink_and_gateway_are_killed_in_its_middle(path: FilePath) -> None:
+    await path.begin(order(bytesPerSecond=8_000_000))
+    expected = {"scan": path.write("scan", 26_000_000)}
+    path.gateway.start()
+    path.sink.start()
+
+    async def has_ahead(size: int) -> bool:
+        parts = [part for part in (path.root / ".atoll" / "uploads").rglob("*-*") if part.suffix != ".mark"]
+        return sum(part.stat().st_size for part in parts) >= size
+
+    for victim, size in ((path.sink, 1), (path.gateway, 12_000_000)):
+        await until(functools.partial(has_ahead, size))
+        assert path.contents() == {}, "nothing of it shows before all of it is there"
+        victim.end(signal.SIGKILL)
+        victim.start()
+    path.write("END", 0)
+    check(path, await path.complete(), expected)
+    assert not await has_ahead(1)
 
 
 async def test_a_file_that_grows_or_is_replaced_while_it_is_read_is_sent_as_it_is_in_the_end(path: FilePath) -> None:

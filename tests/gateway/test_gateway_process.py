@@ -1,6 +1,7 @@
 """The gateway as a process: without a hub, with a full outbox, with a hub that forgot, with a broken disk."""
 
 import asyncio
+import contextlib
 import random
 import shutil
 import sqlite3
@@ -74,7 +75,12 @@ async def test_readings_are_taken_in_without_a_hub_and_arrive_when_it_is_back(pa
     path.gateway.end()
     path.gateway.start()
     await send(path, b"1\n", b"2\n")
-    await asyncio.sleep(3)
+
+    async def stored() -> bool:
+        with contextlib.closing(sqlite3.connect(path.home / "gateway" / "outbox.db")) as db:
+            return bool(db.execute("SELECT count(*) FROM envelopes").fetchone()[0])
+
+    await until(stored)
     path.gateway.end()
     path.gateway.start()
     await send(path, b"3\n")
@@ -242,7 +248,10 @@ async def test_a_second_gateway_on_the_same_folder_ends_with_one_clear_line(path
 
 async def test_a_gateway_without_a_broker_says_what_is_missing(bus: Bus, path: DataPath) -> None:
     path.gateway.end()
-    alone = edge_process("gateway", path.home, gateway=GATEWAY, nats_url=path.nats.url, state_dir=path.home / "alone")
+    alone = edge_process(
+        "gateway", path.home, gateway=GATEWAY, nats_url=path.nats.url, state_dir=path.home / "alone",
+        heartbeat_seconds=0.2,
+    )  # fmt: skip
     alone.start()
     await reported(bus, lambda report: "spec.broker" in report.reason)
     alone.end()

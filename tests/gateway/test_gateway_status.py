@@ -56,7 +56,7 @@ def test_shedding_is_told_for_a_while_and_what_stops_the_intake_comes_first(
     for _ in range(40):
         outbox.store(readings("a", b"x" * 1000), now=0)
     assert [problem.reason for problem in subject.report(ONLINE).problems] == ["Shedding"]
-    intake.problem = "the disk is full"
+    intake.problem, intake.reason = "the disk is full", "OutboxFull"
     uplink.allowance.uplink = UplinkSpec(bytes_per_second=0)
     report = subject.report(Connection(problem="no broker"))
     assert [problem.reason for problem in report.problems] == ["OutboxFull", "BrokerDown", "OutsideHours", "Shedding"]

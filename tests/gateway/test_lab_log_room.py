@@ -32,7 +32,7 @@ from atoll.federation.bus.log import LogTrimmer
 from atoll.federation.bus.subjects import lab_stream
 from hub.support import HubClient, manifest, running_hub
 
-LOG_BYTES = 300_000
+LOG_BYTES = 150_000
 TOPICS = ["lab/a/data", "lab/b/data"]
 
 
@@ -88,7 +88,7 @@ async def test_many_times_a_logs_size_passes_through_it_exactly_once_with_a_kill
     sent: dict[str, list[bytes]] = {topic: [] for topic in TOPICS}
     total, last = 0, 0
     for part in range(3):
-        instruments = Waveforms(nats_path.broker_port, TOPICS, per_topic=200, begin=200 * part)
+        instruments = Waveforms(nats_path.broker_port, TOPICS, per_topic=100, begin=100 * part)
         await in_thread(instruments.publish_all)
         for topic, payloads in instruments.sent.items():
             sent[topic] += payloads

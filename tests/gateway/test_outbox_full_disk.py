@@ -1,9 +1,13 @@
-"""A disk that is full to the last byte: what was stored stays, and taking in goes on when there is room."""
+"""Disks that take no writes: full to the last byte, read-only, locked, broken. What was stored stays, what is wrong is
+said as it is, and taking in goes on when it is over.
+"""
 
 import asyncio
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from outbox_worlds import KEY, Hub, order_of, readings, rules
 
 from atoll.edge.gateway import database
 from atoll.edge.gateway.buffers import Rules
+from atoll.edge.gateway.database import DiskFailing, OutboxLocked, OutboxReadOnly
 from atoll.edge.gateway.drafts import Message
 from atoll.edge.gateway.intake import Intake
 from atoll.edge.gateway.mqtt import Batch
@@ -18,6 +23,7 @@ from atoll.edge.gateway.outbox import Outbox, OutboxFull
 from atoll.edge.gateway.packing import Packer
 from atoll.edge.gateway.recent import RecentPackets
 from atoll.federation.bus.envelope import MAX_PAYLOAD_BYTES
+from rig.forgetful_disk import ForgetfulDisk, why_not
 
 
 @pytest.fixture
@@ -57,7 +63,7 @@ def test_a_commit_that_finds_no_room_changes_nothing_and_succeeds_when_there_is_
     filler = fill(small_disk)
     batch = readings("anmo", b"2" * MAX_PAYLOAD_BYTES)
     for _ in range(3):
-        with pytest.raises(OutboxFull, match="cannot be written"):
+        with pytest.raises(OutboxFull, match="the disk is full; make room on it"):
             box.store(batch, now=0)
     assert (box.readings, box.last_number) == (1, 1)
     filler.unlink()
@@ -68,6 +74,41 @@ def test_a_commit_that_finds_no_room_changes_nothing_and_succeeds_when_there_is_
     hub.drain(again)
     assert [len(payload) for payload in hub.streams["anmo"].payloads.values()] == [1, MAX_PAYLOAD_BYTES]
     again.close()
+
+
+def test_what_keeps_an_outbox_from_being_written_is_told_apart(small_disk: Path, tmp_path: Path) -> None:
+    box = Outbox(small_disk / "outbox.db", gateway="lab")
+    box.follow(rules(order_of("anmo")), is_compressed=False)
+    box._database.run("PRAGMA busy_timeout = 10")
+    with closing(sqlite3.connect(small_disk / "outbox.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OutboxLocked, match="another program has it locked; end that one"):
+            box.store(readings("anmo", b"1"), now=0)
+    box.store(readings("anmo", b"1"), now=0)
+    box.close()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(OutboxReadOnly, match="mounted read-only"):
+        Outbox(small_disk / "outbox.db", gateway="lab")
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    again = Outbox(small_disk / "outbox.db", gateway="lab")
+    assert again.readings == 1
+    again.close()
+
+
+def test_a_disk_that_breaks_is_not_called_full(tmp_path: Path) -> None:
+    if why := why_not():
+        pytest.skip(why)
+    disk = ForgetfulDisk(tmp_path / "disk")
+    disk.mount()
+    box = Outbox(disk.path / "outbox.db", gateway="lab")
+    box.follow(rules(order_of("anmo")), is_compressed=False)
+    box.store(readings("anmo", b"1"), now=0)
+    disk.fail()
+    for _ in range(2):
+        with pytest.raises(DiskFailing, match=r"reports errors .* replace the disk"):
+            box.store(readings("anmo", b"2"), now=0)
+    box.close()
+    disk.unmount()
 
 
 def test_a_trim_that_finds_no_room_is_done_later(small_disk: Path) -> None:
@@ -119,7 +160,8 @@ async def test_nothing_is_acknowledged_while_the_disk_is_full_and_all_of_it_afte
     async with asyncio.timeout(20):
         while not intake.problem:
             await asyncio.sleep(0.02)
-        assert "cannot be written" in intake.problem
+        assert "the disk is full" in intake.problem
+        assert intake.reason == "OutboxFull"
         assert broker.acknowledged == []
         await asyncio.to_thread(filler.unlink)
         while not broker.acknowledged:

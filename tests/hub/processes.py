@@ -1,14 +1,18 @@
 """Hubs in processes of their own, which tests may kill and start again on the same port."""
 
-import os
-import subprocess
-import sys
+import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-_SERVE = Path(__file__).with_name("serve.py")
+from rig.nursery import Nursery, nursery
+
+_SERVE = "hub.serve"
 _START_SECONDS = 30.0
+
+
+def hubs() -> Nursery:
+    return nursery(_SERVE)
 
 
 @dataclass
@@ -20,20 +24,18 @@ class HubProcess:
     members: tuple[str, ...] = ()
     port: int = 0
     url: str = ""
-    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    pid: int | None = None
 
     def start(self) -> None:
         """Start it and wait until it serves."""
         self.folder.mkdir(parents=True, exist_ok=True)
         ready = self.folder / "url"
         ready.unlink(missing_ok=True)
-        arguments = [sys.executable, _SERVE, self.nats_url, self.folder, str(self.port), *self.members]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        with (self.folder / "log").open("ab") as output:
-            self.process = subprocess.Popen(arguments, stdout=output, stderr=output, env=environment)
+        arguments = (self.nats_url, str(self.folder), str(self.port), *self.members)
+        self.pid = hubs().begin(_SERVE, *arguments, log=self.folder / "log")
         end = time.monotonic() + _START_SECONDS
         while not ready.exists():
-            assert self.process.poll() is None, self.log
+            assert hubs().code(self.pid) is None, self.log
             assert time.monotonic() < end, f"the hub does not serve after {_START_SECONDS:g} s: {self.log}"
             time.sleep(0.05)
         self.url = ready.read_text()
@@ -49,15 +51,13 @@ class HubProcess:
         return "this hub leads now" in self.log.rpartition("the hub serves")[2]
 
     def kill9(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+        self._end(signal.SIGKILL)
 
     def stop(self) -> None:
         """End it and check that it ends well."""
-        if self.process is not None:
-            self.process.terminate()
-            code = self.process.wait(timeout=30)
-            self.process = None
-            assert code == 0, self.log
+        assert self._end(signal.SIGTERM) == 0, self.log
+
+    def _end(self, number: signal.Signals) -> int:
+        """End it if it runs; give its code."""
+        pid, self.pid = self.pid, None
+        return 0 if pid is None else hubs().end(pid, number)

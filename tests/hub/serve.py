@@ -1,13 +1,12 @@
 """A hub in a process of its own; ended by SIGTERM, and safe to kill.
 
-`python serve.py NATS_URL FOLDER PORT [MEMBER]`: once the hub serves, FOLDER/url holds its address. MEMBER names a
-cluster in memory that runs every job at once.
+`main(NATS_URL, FOLDER, PORT, MEMBER...)`: once the hub serves, FOLDER/url holds its address. MEMBER names a cluster in
+memory that runs every job at once.
 """
 
 import asyncio
 import contextlib
 import signal
-import sys
 from pathlib import Path
 
 from atoll.federation.bus.connection import Bus
@@ -15,7 +14,13 @@ from atoll.hub.main import running
 from hub.support import joined, settings
 
 
-async def main(url: str, folder: Path, port: int, *members: str) -> None:
+def main(url: str, folder: str, port: str, *members: str) -> None:
+    """Serve until SIGTERM."""
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(serve(url, Path(folder), int(port), *members))
+
+
+async def serve(url: str, folder: Path, port: int, *members: str) -> None:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -30,8 +35,3 @@ async def main(url: str, folder: Path, port: int, *members: str) -> None:
         ready.write_text(hub.url)
         ready.rename(folder / "url")
         await asyncio.wait(hub.tasks, return_when=asyncio.FIRST_COMPLETED)
-
-
-if __name__ == "__main__":
-    with contextlib.suppress(asyncio.CancelledError):
-        asyncio.run(main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:]))

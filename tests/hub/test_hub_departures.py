@@ -227,3 +227,29 @@ async def test_a_gateway_leaves_with_all_that_it_was_told_and_has_told(
 
         assert await eventually(is_forgotten)
         assert await table.get("heartbeat") is None
+
+
+async def test_a_gateway_that_streams_name_stays_until_they_are_gone_or_it_is_deleted_by_force(
+    nats_server: Any, tmp_path: Path
+) -> None:
+    path = f"{API}/gateways/far"
+    spec = {"gateway": "far", "topics": ["a/#"], "dataset": "d", "home": "edge"}
+
+    async def why(hub: HubClient) -> str:
+        conditions = (await hub.status(path)).get("conditions", [])
+        return next((each["message"] for each in conditions if each["reason"] == "InUse"), "")
+
+    async with running_hub(nats_server.url, tmp_path) as hub:
+        await hub.apply(
+            manifest("Cluster", "edge"), manifest("Gateway", "far"), manifest("Stream", "s", spec, "default")
+        )
+        await hub.http.delete(path)
+        assert "stream default/s has far as gateway: delete them or set" in str(await eventually(lambda: why(hub)))
+        await hub.http.delete(f"{API}/namespaces/default/streams/s")
+        await is_gone(hub, path)
+        await hub.apply(manifest("Gateway", "far"), manifest("Stream", "s", spec, "default"))
+        await hub.http.delete(path)
+        assert await eventually(lambda: why(hub))
+        force = {"metadata": {"annotations": {FORCE_ANNOTATION: "true"}}}
+        await hub.http.patch(path, json=force, headers={"content-type": "application/merge-patch+json"})
+        await is_gone(hub, path)

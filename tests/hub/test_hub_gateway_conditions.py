@@ -53,6 +53,12 @@ def test_a_problem_is_a_false_condition_with_its_reason_and_what_its_spec_wants_
     assert status.reason == ("" if phase == "Ready" else reason)
 
 
+def test_a_gateway_that_has_files_only_is_well_without_a_broker_and_says_that_it_needs_none() -> None:
+    status = status_of(report(broker_connected=False, broker_needed=False))
+    assert (status.phase, status.broker_needed) == ("Ready", False)
+    assert claims(status)["BrokerConnected"] == ("True", "NotNeeded")
+
+
 def test_of_a_gateway_that_is_not_heard_nothing_is_known_but_its_last_figures_stay() -> None:
     known = status_of(report(outbox_readings=7))
     lost = status_of(report(outbox_readings=7), proven=NOW - timedelta(seconds=60), old=known)

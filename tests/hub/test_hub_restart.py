@@ -12,7 +12,9 @@ import httpx
 import pytest
 
 from atoll.federation.bus.connection import Bus
+from atoll.federation.errors import Unavailable
 from hub.support import API, HubClient, Member, eventually, job_spec, joined, manifest, path_of, running_hub
+from nats_servers import NatsServer
 
 LAB = "seismology"
 JOB = manifest("Job", "long", job_spec(), LAB)
@@ -57,6 +59,30 @@ async def test_a_hub_that_restarts_goes_on_where_it_was_and_starts_nothing_twice
             await hub.phase(path_of(JOB), "Succeeded")
             assert (await hub.get(path_of(JOB)))["metadata"]["uid"] == before
         assert member.starts == ["long-1-e1"]
+
+
+async def test_a_hub_that_starts_before_nats_can_store_anything_waits_for_it_as_long_as_it_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without_streams = NatsServer.launch(tmp_path / "nats", with_streams=False)
+    with pytest.raises(Unavailable, match="is not there after 0 s"):
+        async with running_hub(without_streams.url, tmp_path / "hub", nats_wait_seconds=0.0):
+            pass
+    starting = asyncio.ensure_future(_is_ready(without_streams.url, tmp_path / "hub"))
+    assert await eventually(lambda: _said(capsys, "waits for NATS"))
+    without_streams.with_streams = True
+    await asyncio.to_thread(without_streams.restart)
+    assert await starting
+    without_streams.kill9()
+
+
+async def _is_ready(nats_url: str, folder: Path) -> bool:
+    async with running_hub(nats_url, folder) as hub:
+        return (await hub.http.get("/readyz")).status_code == 200
+
+
+async def _said(capsys: pytest.CaptureFixture[str], text: str) -> bool:
+    return text in capsys.readouterr().out
 
 
 @pytest.mark.faults

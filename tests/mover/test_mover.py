@@ -92,6 +92,23 @@ async def test_a_manifest_of_very_many_files_comes_in_pages(far: Site) -> None:
     assert len({file.path for file in page.files}) == page.total_files == 3000
 
 
+async def test_one_file_is_found_among_very_many_without_the_others(far: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_dataset(far.root, {f"{'long-name-' * 15}{number}": b"%d" % number for number in range(3000)}, "many")
+    path = f"{'long-name-' * 15}2999"
+    asked, chunk = list[bytes](), far.reader._bus.request
+
+    async def request(subject: str, payload: bytes, **options: Any) -> bytes:
+        asked.append(answer := await chunk(subject, payload, **options))
+        return answer
+
+    monkeypatch.setattr(far.reader._bus, "request", request)
+    found = await far.reader.find("many", 1, path)
+    assert (found.path, found.bytes) == (path, 4)
+    assert [len(answer) < 1000 for answer in asked] == [True]
+    with pytest.raises(NotFound, match="has no file 'deep'"):
+        await far.reader.find("many", 1, "deep")
+
+
 async def test_a_file_is_read_in_order_from_any_place(far: Site) -> None:
     data = FILES["deep/er/data.bin"]
     for start in (0, 1, 262_144, len(data) - 1, len(data)):

@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from atoll.cli import members
+from atoll.cli import completing, members
 from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.listings import show_all
 from atoll.cli.options import DryRun, Output, OutputFormat, Watch
 
 app = typer.Typer(no_args_is_help=True, help="Clusters: what they have, and whether new work goes there.")
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The cluster.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The cluster.", autocompletion=completing.of("clusters"))]
 
 
 @app.command("list")

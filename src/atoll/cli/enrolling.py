@@ -7,7 +7,8 @@ from atoll.cli import kinds
 from atoll.cli.api import Api
 from atoll.cli.output import hint, say
 from atoll.federation.errors import Conflict, NotFound
-from atoll.federation.resources import GROUP_VERSION
+from atoll.federation.holdings import fed_by, of_fed
+from atoll.federation.resources import GROUP_VERSION, Stream
 
 _KINDS = {"cluster": "Cluster", "gateway": "Gateway"}
 _BROKER = "mqtt://localhost:1883"
@@ -65,16 +66,46 @@ def show_gateway_invitation(api: Api, name: str) -> None:
     say(_gateway_command(name, api.server, has_ca=bool(ca)))
 
 
-def remove_gateway(api: Api, name: str) -> None:
-    """Send a gateway away and delete its object; say what was there."""
-    was_member = send_away(api, "gateway", name)
+def remove_gateway(api: Api, name: str, *, force: bool) -> None:
+    """Send a gateway away and delete its object; say what was there.
+
+    Raises:
+        NotFound: there is no such gateway. Conflict: streams name it; not with force.
+    """
+    check_unused(api, name, force=force)
     path = kinds.atoll("Gateway").path(None, name)
     is_object = api.find(path) is not None
+    was_member = send_away(api, "gateway", name)
     if is_object:
-        api.delete(path)
+        delete_gateway(api, name, force=force)
     if not was_member and not is_object:
         raise NotFound(f"there is no gateway {name}, and no member of that name")
     say(f"gateway/{name} left")
+
+
+def check_unused(api: Api, name: str, *, force: bool) -> None:
+    """Refuse to take a gateway from its streams; with force say what becomes of them.
+
+    Raises:
+        Conflict: streams name it; not with force.
+    """
+    found = api.get(kinds.atoll("Stream").collection()).get("items", [])
+    names = fed_by(name, (Stream.model_validate(each) for each in found))
+    if names and not force:
+        raise Conflict(
+            f"{of_fed(name, names)}: delete them, or set their spec.gateway to another one; or --force, and nothing "
+            "comes into their datasets until they have another one"
+        )
+    if names:
+        hint(f"{of_fed(name, names)}; nothing comes into their datasets until they have another one")
+
+
+def delete_gateway(api: Api, name: str, *, force: bool, dry_run: bool = False) -> None:
+    """Delete a Gateway; by force though streams name it."""
+    path = kinds.atoll("Gateway").path(None, name)
+    if force and not dry_run:
+        api.merge(path, {"metadata": {"annotations": {"atoll.dev/leave-force": "true"}}})
+    api.delete(path, dry_run=dry_run)
 
 
 def _gateway_command(name: str, server: str, *, has_ca: bool) -> str:

@@ -17,7 +17,7 @@ from atoll.cli.tables import print_table
 from atoll.federation.capacity import format_duration
 from atoll.federation.errors import NotFound
 from atoll.federation.resources import Gateway
-from atoll.federation.resources.gateway import StreamLedger
+from atoll.federation.resources.gateway import GatewayStatus, StreamLedger
 
 STREAM_HEADERS = (
     "STREAM", "RECEIVED", "IN/S", "WAITING", "BYTES", "LAG", "SENT", "OUT/S", "COMMITTED", "SHED", "DAMAGED", "WHY",
@@ -80,13 +80,19 @@ def facts(gateway: Gateway) -> Iterator[tuple[str, str]]:
         yield "Proven", "never; run what 'atoll gateway enroll' printed"
         return
     yield "Proven", f"{age(status.last_proven_at)} ago" + (", all below is as it was then" if status.lost_since else "")
-    yield "Broker", "connected" if status.broker_connected else "not connected"
+    yield "Broker", _broker(status)
     room = f"{size(status.outbox_bytes)} of {size(spec.outbox_bytes)}"
     waiting = f"{status.outbox_readings} readings, {room}"
     yield "Outbox", waiting + (f", the oldest for {seconds(status.lag_seconds)}" if status.outbox_readings else "")
     yield "Rates", f"{rate(status.readings_per_second)}/s in, {rate(status.forwarded_per_second)}/s out"
     if status.shed or status.damaged:
         yield "Missing", f"{status.shed} readings shed, {status.damaged} lost with the disk"
+
+
+def _broker(status: GatewayStatus) -> str:
+    if not status.broker_needed:
+        return "none needed: its Streams have files only"
+    return "connected" if status.broker_connected else "not connected"
 
 
 def stream_row(row: StreamLedger, file_problem: str = "") -> Sequence[object]:

@@ -15,6 +15,7 @@ from atoll.cli.enrolling import ensure_object, invite
 from atoll.cli.membercluster import Access
 from atoll.cli.options import ManifestOutput
 from atoll.cli.output import hint, say, to_yaml
+from atoll.cli.progress import waiting
 from atoll.cli.refusals import LOOPBACK
 from atoll.federation.capacity import parse_duration
 from atoll.federation.errors import AtollError, Conflict, InvalidInput, Unavailable
@@ -177,18 +178,18 @@ def _wait_until_heard(api: Api, wanted: Joining, before: str, seconds: float, *,
     """Wait; if in vain, warn of a doubtful address: containers of this machine have a loopback of their own."""
     hint(f"waiting until cluster/{wanted.name} is heard")
     deadline = time.monotonic() + seconds
-    while True:
-        proven = _proven(api.find(kinds.atoll("Cluster").path(None, wanted.name)))
-        if proven and proven != before:
-            return
-        if time.monotonic() > deadline:
-            if doubtful is not None:
-                _warn_of_loopback(doubtful)
-            raise Unavailable(
-                f"cluster {wanted.name} was not heard within {wanted.timeout}{_why(wanted.access)}; the agent goes on "
-                "trying, and this command may be given again"
-            )
-        time.sleep(_POLL_SECONDS)
+    with waiting(f"cluster/{wanted.name} is not heard yet"):
+        while time.monotonic() <= deadline:
+            proven = _proven(api.find(kinds.atoll("Cluster").path(None, wanted.name)))
+            if proven and proven != before:
+                return
+            time.sleep(_POLL_SECONDS)
+    if doubtful is not None:
+        _warn_of_loopback(doubtful)
+    raise Unavailable(
+        f"cluster {wanted.name} was not heard within {wanted.timeout}{_why(wanted.access)}; the agent goes on "
+        "trying, and this command may be given again"
+    )
 
 
 def _why(access: Access) -> str:

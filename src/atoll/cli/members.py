@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli import completing
 from atoll.cli.choosing import HubChoice, chooses_hub_beside_cluster
 from atoll.cli.options import ManifestOutput
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The cluster.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The cluster.", autocompletion=completing.of("clusters"))]
 Context = Annotated[
     str | None, typer.Option("--context", metavar="CONTEXT", help="The cluster's context in your kubeconfig.")
 ]

@@ -26,6 +26,7 @@ from atoll.federation.bus.membership import CA_FILE, CREDENTIALS_FILE, MEMBER_FI
 from atoll.federation.bus.permissions import Identity
 from atoll.federation.bus.routes import DIRECT, Routes
 from atoll.federation.bus.subjects import MemberKind, hub_subject
+from atoll.federation.durable import make_folder, sync_folder
 from atoll.federation.errors import AtollError, InvalidInput, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -210,13 +211,14 @@ def _write(path: Path, content: bytes) -> None:
     """Replace a file that only we may read; whole and on disk, or not at all."""
     part = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent, mode=0o700)
         part.unlink(missing_ok=True)
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         raise InvalidInput(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import structlog
 
-from atoll.federation.errors import InvalidInput
+from atoll.federation.bus.link import Refused
+from atoll.federation.errors import InvalidInput, Unavailable
 from atoll.hub.app import Clock, Hub, build, utc_now
 from atoll.hub.field.wires import connected, own_bus
 from atoll.hub.http.server import listen, serving, url_of
@@ -19,6 +20,9 @@ from atoll.hub.lease_thread import lease_beside
 from atoll.hub.settings import HubSettings
 
 log = structlog.get_logger(__name__)
+
+# An attempt ends by itself after ten seconds of no answer; this is for those that are refused at once.
+_AGAIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -37,17 +41,14 @@ async def running(settings: HubSettings, *, clock: Clock = utc_now) -> AsyncIter
     Raises:
         Conflict: the port is in use.
         InvalidInput: a setting, a file that it names, the state folder or the address cannot be used.
-        Unavailable: NATS does not answer.
+        Unavailable: NATS does not answer within `settings.nats_wait_seconds`, or does not let us in.
     """
     settings.check()
     tls = Tls(settings.tls) if settings.tls is not None else None
     _make_folder(settings.state_dir)
     async with contextlib.AsyncExitStack() as stack:
         listener = stack.enter_context(listen(settings.host, settings.port))
-        wires = await stack.enter_async_context(connected(settings))
-        to_nats = partial(own_bus, settings, name="hub lease")
-        lease = await stack.enter_async_context(lease_beside(to_nats, seconds=settings.lease_seconds))
-        hub = await build(settings, wires, lease, clock=clock)
+        hub = await _built(settings, stack, clock=clock)
         stack.push_async_callback(hub.access.close)
         server = await stack.enter_async_context(serving(hub.app, listener, tls=tls))
         stack.push_async_callback(hub.store.close)  # before the server ends: watches end with the store
@@ -56,6 +57,32 @@ async def running(settings: HubSettings, *, clock: Clock = utc_now) -> AsyncIter
         url = url_of(listener, scheme="http" if tls is None else "https")
         log.info("the hub serves", url=url, authenticates=not settings.no_auth)
         yield Running(hub, url, (work, server))
+
+
+async def _built(settings: HubSettings, stack: contextlib.AsyncExitStack, *, clock: Clock) -> Hub:
+    """Build a hub on connections that end with the stack; again, while NATS has no leader yet for what a hub stores."""
+    loop = asyncio.get_running_loop()
+    began_at = loop.time()
+    to_nats = partial(own_bus, settings, name="hub lease")
+    while True:
+        async with contextlib.AsyncExitStack() as attempt:
+            try:
+                wires = await attempt.enter_async_context(connected(settings))
+                lease = await attempt.enter_async_context(lease_beside(to_nats, seconds=settings.lease_seconds))
+                hub = await build(settings, wires, lease, clock=clock)
+            except Refused:
+                raise
+            except Unavailable as error:
+                waited = loop.time() - began_at
+                if waited >= settings.nats_wait_seconds:
+                    raise Unavailable(
+                        f"NATS at {settings.nats_url} is not there after {waited:.0f} s: {error}"
+                    ) from error
+                log.warning("waits for NATS", waited_seconds=round(waited), reason=str(error))
+            else:
+                stack.push_async_exit(attempt.pop_all())
+                return hub
+        await asyncio.sleep(_AGAIN_SECONDS)
 
 
 async def run(settings: HubSettings) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from atoll import __version__
 from atoll.federation.errors import InvalidInput
 from atoll.federation.resources.budget import MOST_PERIOD_DAYS
 
@@ -58,6 +59,10 @@ class HubSettings:
     state_dir: Path
     # Without these NATS has no accounts: whoever reaches it may do everything.
     nats: NatsFiles | None = None
+    # How long a hub that starts waits until NATS answers and can keep something. Shorter than servers take after a
+    # power cut to elect leaders for all of their streams, and the hub ends before there is anything to lead; a
+    # Deployment starts it again in any case, so it need not wait for ever.
+    nats_wait_seconds: float = 300.0
     # How many servers keep each stream: 3 of a NATS cluster. More than the cluster has, and nothing can be stored.
     nats_replicas: int = 1
     host: str = "127.0.0.1"
@@ -65,7 +70,7 @@ class HubSettings:
     member_nats_url: str = ""
     # Program of the sink and mover containers, and the image that holds it (the sandbox runs the program directly).
     data_command: tuple[str, ...] = ("atoll",)
-    data_image: str = "ghcr.io/atoll/atoll:0.1.0"
+    data_image: str = f"atoll:{__version__}"
     # Three missed heartbeats of 10 s. Shorter, and a busy agent looks lost; longer, and placement trusts the dead.
     heartbeat_timeout_seconds: float = 30.0
     # A predecessor that was killed holds the lease this long; below 2 s a slow fsync of NATS loses it.

@@ -59,10 +59,34 @@ INSERT OR IGNORE INTO meta VALUES ('clock', '0');
 _MIGRATIONS = (_SCHEMA, _SECOND)
 
 
-class OutboxFull(Unavailable):
-    """The disk or the configured limit has no room now; nothing was stored."""
+class OutboxUnavailable(Unavailable):
+    """The file takes no write now; nothing was stored, and the same write may succeed later."""
+
+    reason = "OutboxUnavailable"
+
+
+class OutboxFull(OutboxUnavailable):
+    """The disk or the configured limit has no room."""
 
     reason = "OutboxFull"
+
+
+class OutboxReadOnly(OutboxUnavailable):
+    """This process may not write the file: a file system that is mounted read-only, or rights."""
+
+    reason = "OutboxReadOnly"
+
+
+class OutboxLocked(OutboxUnavailable):
+    """Another program has the file locked."""
+
+    reason = "OutboxLocked"
+
+
+class DiskFailing(OutboxUnavailable):
+    """The disk reports errors."""
+
+    reason = "DiskFailing"
 
 
 class OutboxDamaged(Internal):
@@ -113,7 +137,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit all or nothing. Raises OutboxFull or OutboxDamaged; then nothing has changed."""
+        """Commit all or nothing. Raises OutboxUnavailable or OutboxDamaged; then nothing has changed."""
         with translated(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -125,9 +149,8 @@ class Database:
                 raise
 
     def check_room(self, size: int) -> None:
-        """Raise OutboxFull if the disk has no room for `size` bytes more."""
-        disk = os.statvfs(self.path.parent)
-        free = disk.f_bavail * disk.f_frsize
+        """Raise OutboxFull if the disk has no room for `size` bytes more, DiskFailing if it does not say."""
+        free = _free_bytes(self.path)
         inside = self._free_pages() * self._page_bytes if free < RESERVED_FREE_BYTES + size else 0
         if free + inside < RESERVED_FREE_BYTES + size or free < _LEAST_FREE_BYTES + size:
             raise OutboxFull(
@@ -161,14 +184,52 @@ def check_file(path: Path) -> None:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Let no sqlite3 error out: the file is broken, or the disk does not take writes now."""
+    """Let no sqlite3 error out: the file is broken, or does not take writes now."""
     try:
         yield
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         if code in _CORRUPT_CODES:
             raise OutboxDamaged(f"{path} is damaged: {error}") from error
-        raise OutboxFull(f"{path} cannot be written: {error}") from error
+        raise _refusal(path, code, str(error)) from error
+
+
+def _refusal(path: Path, code: int, error: str) -> OutboxUnavailable:
+    """Say what keeps a file from being written, and what to do."""
+    refused = f"{path} cannot be written"
+    # A full disk can be an error of I/O to SQLite, where it enlarges a file that it maps.
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(path)):
+        return OutboxFull(f"{refused}: the disk is full; make room on it")
+    if code == sqlite3.SQLITE_IOERR:
+        return _failing(path, error)
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return OutboxReadOnly(
+            f"{refused}: {error}; see whether its file system is mounted read-only, and who owns the folder"
+        )
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return OutboxLocked(f"{refused}: another program has it locked; end that one (fuser {path})")
+    return OutboxUnavailable(f"{refused}: {error}")
+
+
+def _failing(path: Path, error: object) -> DiskFailing:
+    return DiskFailing(
+        f"{path} cannot be used: its disk reports errors ({error}); see the system's log, and replace the disk"
+    )
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        return _free_bytes(path) == 0
+    except DiskFailing:
+        return False
+
+
+def _free_bytes(path: Path) -> int:
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError as error:
+        raise _failing(path, error.strerror) from error
+    return disk.f_bavail * disk.f_frsize
 
 
 class Wreck:

@@ -20,6 +20,7 @@ from atoll.edge.gateway.mark import MarkFile
 from atoll.edge.gateway.outbox import Outbox
 from atoll.edge.gateway.salvage import rescue
 from atoll.federation.bus.data_messages import GatewayOrder
+from atoll.federation.durable import make_folder, sync_folder
 from atoll.federation.errors import Conflict, Internal, InvalidInput
 
 log = structlog.get_logger(__name__)
@@ -46,7 +47,7 @@ class StateDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
             self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise InvalidInput(f"state folder {path} cannot be used: {error.strerror}; give another one") from error
@@ -134,12 +135,3 @@ def _words(losses: Sequence[Loss] | None) -> str:
     told = "; ".join(str(loss) for loss in losses[:_TOLD_LOSSES])
     more = f"; and {len(losses) - _TOLD_LOSSES} more" if len(losses) > _TOLD_LOSSES else ""
     return f"Not yet confirmed in it, so perhaps lost: {told}{more}"
-
-
-def sync_folder(path: Path) -> None:
-    """Make renames in a folder survive a power loss."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

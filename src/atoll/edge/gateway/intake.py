@@ -15,7 +15,7 @@ import structlog
 from atoll.edge.gateway.drafts import Message, Packed
 from atoll.edge.gateway.holding import Holding
 from atoll.edge.gateway.mqtt import Batch
-from atoll.edge.gateway.outbox import Outbox, OutboxFull
+from atoll.edge.gateway.outbox import Outbox, OutboxUnavailable
 from atoll.edge.gateway.packing import Packer
 
 log = structlog.get_logger(__name__)
@@ -36,7 +36,9 @@ class MessageSource(Protocol):
 
 
 class Intake:
-    """Stores what arrives. `problem` says why nothing is taken in now; the counts are of what became no reading."""
+    """Stores what arrives. `problem` says why nothing is taken in now, `reason` in a word; the counts are of what
+    became no reading.
+    """
 
     def __init__(
         self, outbox: Outbox, packer: Packer, *, on_stored: Callable[[], None], on_files: Callable[[Packed], None]
@@ -47,12 +49,12 @@ class Intake:
             outbox: where to.
             packer: decides.
             on_stored: is called when there is something to forward.
-            on_files: keeps what a batch says of files; blocks, and raises OutboxFull as the outbox does.
+            on_files: keeps what a batch says of files; blocks, and raises OutboxUnavailable as the outbox does.
         """
         self._outbox, self._packer, self._on_stored, self._on_files = outbox, packer, on_stored, on_files
         self._holding = Holding(packer.streams_of)
         self._owed: deque[Callable[[], object]] = deque()
-        self.problem = ""
+        self.problem = self.reason = ""
         self.refused, self.last_refusal = 0, ""
         self.unmatched = 0
         self.retained = 0
@@ -134,14 +136,14 @@ class Intake:
             except asyncio.CancelledError:
                 await asyncio.wait({writing})
                 raise
-            except OutboxFull as full:
-                if not self.problem:
-                    log.error("stopped taking in readings", reason=str(full))
-                self.problem = str(full)
+            except OutboxUnavailable as error:
+                if self.reason != error.reason:
+                    log.error("stopped taking in readings", reason=error.reason, problem=str(error))
+                self.problem, self.reason = str(error), error.reason
                 await asyncio.sleep(_RETRY_SECONDS)
         if self.problem:
             log.info("takes in readings again")
-        self.problem = ""
+        self.problem = self.reason = ""
 
     def _write_one(self) -> None:
         self._owed[0]()

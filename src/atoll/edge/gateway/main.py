@@ -16,7 +16,7 @@ from atoll.edge.gateway.files import OpenedOutbox, StateDir
 from atoll.edge.gateway.intake import Intake
 from atoll.edge.gateway.memory import Memory, StreamKey
 from atoll.edge.gateway.mqtt import Broker, BrokerAddress, Session
-from atoll.edge.gateway.outbox import OutboxDamaged, OutboxFull
+from atoll.edge.gateway.outbox import OutboxDamaged, OutboxUnavailable
 from atoll.edge.gateway.packing import Packer
 from atoll.edge.gateway.recent import RecentPackets
 from atoll.edge.gateway.settings import GatewaySettings
@@ -244,7 +244,7 @@ class _Gateway:
                 await self._trim(report := CommittedReport.decode(item.value))
                 await asyncio.to_thread(self._files.commit, report)
                 self._files.heard()
-            except (Internal, OutboxFull) as error:
+            except (Internal, OutboxUnavailable) as error:
                 if isinstance(error, OutboxDamaged):
                     raise
                 log.warning("did not trim the outbox", key=item.key, problem=str(error))
@@ -293,5 +293,5 @@ class _Gateway:
             await asyncio.sleep(_TIDY_SECONDS)
             try:
                 await asyncio.to_thread(self._outbox.tidy)
-            except OutboxFull as full:
-                log.debug("could not tidy the outbox", reason=str(full))
+            except OutboxUnavailable as error:
+                log.debug("could not tidy the outbox", reason=str(error))

@@ -13,7 +13,7 @@ from threading import Lock
 
 from atoll.edge.gateway.buffers import Held, Rules, Shed, refusing, sheds
 from atoll.edge.gateway.clock import OutboxClock
-from atoll.edge.gateway.database import Database, OutboxDamaged, OutboxFull
+from atoll.edge.gateway.database import Database, OutboxDamaged, OutboxFull, OutboxUnavailable
 from atoll.edge.gateway.drafts import Draft, Packed
 from atoll.edge.gateway.losses import LEFT_OUT_NUMBERS, Loss, Losses, lost_end
 from atoll.edge.gateway.mark import Mark, MarkFile
@@ -26,7 +26,7 @@ from atoll.edge.gateway.shedder import Origin, Shedder
 from atoll.edge.gateway.stock import Stock, StreamCounts
 from atoll.federation.bus.envelope import Envelope, encode
 
-__all__ = ["Outbox", "OutboxDamaged", "OutboxFull", "StoredEnvelope", "StreamCounts"]
+__all__ = ["Outbox", "OutboxDamaged", "OutboxFull", "OutboxUnavailable", "StoredEnvelope", "StreamCounts"]
 
 # How much of the time that readings have waited a gateway that is killed may forget.
 _CLOCK_SECONDS = 60.0
@@ -161,7 +161,8 @@ class Outbox:
             now: seconds since 1970, kept to tell how long an envelope has waited.
 
         Raises:
-            OutboxFull: there is no room; nothing has changed, try again. OutboxDamaged: the database is broken.
+            OutboxUnavailable: there is no room, or no write now; nothing has changed, try again.
+            OutboxDamaged: the database is broken.
         """
         with self._lock:
             envelopes = self._numbered(packed.drafts)
@@ -262,7 +263,7 @@ class Outbox:
         """Forget a Stream's envelopes up to `number`: a sink has its readings up to `sequence` in files.
 
         Raises:
-            OutboxFull: the disk does not take the change now; `tidy` will do it.
+            OutboxUnavailable: the disk does not take the change now; `tidy` will do it.
         """
         with self._lock:
             self._owed[stream] = number, sequence
@@ -287,7 +288,7 @@ class Outbox:
         """Do what is due now and then: trims that had no room, ages, Streams that left, room for the disk.
 
         Raises:
-            OutboxFull: the disk takes no change now.
+            OutboxUnavailable: the disk takes no change now.
         """
         with self._lock:
             for key, forwarded in list(self.outgoing.forwarded.items()):
@@ -297,7 +298,7 @@ class Outbox:
             self._look_at_ages()
             self._make_room(0)
             self._write_down()
-            with suppress(OutboxFull):
+            with suppress(OutboxUnavailable):
                 self._database.give_back()
 
     def _write_down(self) -> None:

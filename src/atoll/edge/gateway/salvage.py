@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from atoll.edge.gateway.database import Database, OutboxFull, Wreck
+from atoll.edge.gateway.database import Database, OutboxUnavailable, Wreck
 from atoll.edge.gateway.losses import LEFT_OUT_NUMBERS, Loss, Losses, holes
 from atoll.edge.gateway.mark import Mark
 from atoll.edge.gateway.memory import StreamKey
@@ -42,7 +42,7 @@ def salvage(wreck: Wreck, mark: Mark, target: Path, *, gateway: str) -> list[Los
     """Make an outbox at `target`; give what is lost, None if nobody can tell.
 
     Raises:
-        OutboxFull: the disk has no room for a second one.
+        OutboxUnavailable: the disk does not take a second one.
     """
     database = Database(target)
     try:
@@ -196,7 +196,7 @@ def rescue(path: Path, mark: Mark, target: Path, *, gateway: str) -> list[Loss] 
     try:
         try:
             return salvage(wreck, mark, target, gateway=gateway)
-        except OutboxFull:
+        except OutboxUnavailable:
             for suffix in ("", "-wal", "-shm"):
                 Path(f"{target}{suffix}").unlink(missing_ok=True)
             return start_anew(mark, wreck, target, gateway=gateway)

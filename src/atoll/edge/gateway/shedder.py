@@ -67,7 +67,7 @@ class Shedder:
         """Carry out a part of a decision; give the bytes that it gained, 0 if there is nothing to shed.
 
         Raises:
-            OutboxFull: the disk does not take the change; nothing has changed.
+            OutboxUnavailable: the disk does not take the change; nothing has changed.
         """
         before = shed.below, now - shed.older_than if shed.older_than is not None else None
         gained = self._release(shed.stream, bounds.forwarded, shed.size, before[1])

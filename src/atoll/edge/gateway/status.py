@@ -123,7 +123,7 @@ class Status:
         """Give what is not as it should be, what a person should know first first."""
         refusing = self._outbox.refusing()
         if self._intake.problem:
-            yield GatewayProblem(kind="TakingIn", reason="OutboxFull", message=self._intake.problem)
+            yield GatewayProblem(kind="TakingIn", reason=self._intake.reason, message=self._intake.problem)
         elif refusing:
             told = "; ".join(f"Stream {key} takes nothing in: {why}" for key, why in sorted(refusing.items()))
             yield GatewayProblem(kind="TakingIn", reason="BufferFull", message=told)

@@ -48,10 +48,13 @@ class Entry:
 
 
 class Cursor:
-    """Reads what matches one subject filter, from a sequence or an instant on, or the last per subject."""
+    """Reads what matches one subject filter, from a sequence or an instant on, or the last per subject.
 
-    def __init__(self, bus: "Bus", stream: str, subject_filter: str) -> None:
-        self._bus, self._stream, self._filter = bus, stream, subject_filter
+    With `headers_only` the messages come without their content.
+    """
+
+    def __init__(self, bus: "Bus", stream: str, subject_filter: str, *, headers_only: bool = False) -> None:
+        self._bus, self._stream, self._filter, self._headers_only = bus, stream, subject_filter, headers_only
         self._queue: deque[Msg] = deque()
         self._wake = asyncio.Event()
         self._is_lost = False
@@ -84,6 +87,7 @@ class Cursor:
             "flow_control": True,
             "idle_heartbeat": int(HEARTBEAT_SECONDS * _SECOND),
             "inactive_threshold": _INACTIVE_SECONDS * _SECOND,
+            "headers_only": self._headers_only,
             "mem_storage": True,
             "num_replicas": 1,
         }
@@ -93,20 +97,27 @@ class Cursor:
         return int(answer.get("num_pending", 0))
 
     async def end(self) -> int:
-        """Give the stream's last sequence: a consumer of new messages begins behind it. It is gone after a second."""
+        """Give the stream's last sequence: a consumer of new messages begins behind it."""
+        return int((await self._look("new"))["delivered"]["stream_seq"])
+
+    async def waiting(self) -> int:
+        """Give how many messages match."""
+        return int((await self._look("all"))["num_pending"])
+
+    async def _look(self, policy: str) -> dict[str, Any]:
+        """Make a consumer for what the server says of it; it delivers nothing and is gone after a second."""
         name = secrets.token_hex(8)
         config = {
             "name": name,
             "filter_subject": self._filter,
             "ack_policy": "none",
-            "deliver_policy": "new",
+            "deliver_policy": policy,
             "inactive_threshold": _SECOND,
             "mem_storage": True,
             "num_replicas": 1,
         }
         verb = f"CONSUMER.CREATE.{self._stream}.{name}.{self._filter}"
-        answer = await self._bus.api(verb, {"stream_name": self._stream, "config": config, "action": "create"})
-        return int(answer["delivered"]["stream_seq"])
+        return await self._bus.api(verb, {"stream_name": self._stream, "config": config, "action": "create"})
 
     def _arrived(self, message: "Msg") -> None:
         self._queue.append(message)

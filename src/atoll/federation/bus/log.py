@@ -265,10 +265,13 @@ def _headers(message: Mapping[str, Any]) -> dict[str, str]:
 
 
 class LogReader:
-    """Reads one stream's entries under a subject filter, in order, from where the reader says it is."""
+    """Reads one stream's entries under a subject filter, in order, from where the reader says it is.
 
-    def __init__(self, bus: "Bus", stream: str, subject_filter: str) -> None:
-        self._bus, self._stream, self._filter = bus, stream, subject_filter
+    With `headers_only` it reads which there are, and all payloads are empty.
+    """
+
+    def __init__(self, bus: "Bus", stream: str, subject_filter: str, *, headers_only: bool = False) -> None:
+        self._bus, self._stream, self._filter, self._headers_only = bus, stream, subject_filter, headers_only
 
     async def extent(self) -> LogExtent:
         """Tell which stream this is and how far it goes: a position in another stream means nothing.
@@ -286,6 +289,10 @@ class LogReader:
         """
         return await Cursor(self._bus, self._stream, self._filter).end()
 
+    async def waiting(self) -> int:
+        """Give how many entries are stored. Raises as `end`."""
+        return await Cursor(self._bus, self._stream, self._filter).waiting()
+
     async def read(self, after: int | datetime, *, through: int | None = None) -> AsyncGenerator[list[LogEntry], None]:
         """Give batches of entries, for ever; recovers by itself. A stream that does not exist yet is waited for.
 
@@ -296,7 +303,7 @@ class LogReader:
         position, start = (0, after) if isinstance(after, datetime) else (after, after + 1)
         while through is None or position < through:
             try:
-                cursor = Cursor(self._bus, self._stream, self._filter)
+                cursor = Cursor(self._bus, self._stream, self._filter, headers_only=self._headers_only)
                 async with cursor.open(start) as waiting:
                     if through is not None and not waiting:
                         return

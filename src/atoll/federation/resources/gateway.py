@@ -59,6 +59,9 @@ class GatewayStatus(Model):
     outbox_bytes: NonNegative = 0
     lag_seconds: Annotated[float, Field(ge=0)] = 0.0
     broker_connected: bool = False
+    broker_needed: bool = Field(
+        default=True, description="Whether any of its Streams has topics; with files alone there is no broker to have."
+    )
     ledger: tuple[StreamLedger, ...] = ()
     files: tuple[StreamFiles, ...] = Field(default=(), description="Where the files of its Streams are on their way.")
     readings_per_second: Annotated[float, Field(ge=0)] = Field(default=0.0, description="Taken in, of late.")

@@ -12,12 +12,20 @@ import structlog
 from atoll.federation.bus.farewell import FAREWELL, FAREWELL_KEY, FarewellOrder, FarewellReport
 from atoll.federation.bus.messages import RunOrder
 from atoll.federation.bus.subjects import MemberKind
-from atoll.federation.holdings import holdings
+from atoll.federation.holdings import fed_by, holdings, of_fed
 from atoll.federation.resources import FINISHED_RUN_PHASES, Cluster, Dataset, Gateway, Run, Stream
 from atoll.hub.admission import MEMBERSHIP_FINALIZER
 from atoll.hub.conditions import with_condition
 from atoll.hub.controllers.context import Context
-from atoll.hub.controllers.departure_plan import LEAVING, Departure, Step, plan_departure, warnings_of
+from atoll.hub.controllers.departure_plan import (
+    FORCE_ANNOTATION,
+    LEAVING,
+    Departure,
+    Step,
+    plan_departure,
+    warnings_of,
+)
+from atoll.hub.controllers.gateways import with_streams
 from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, RequeueAfter, Source, own_key
 from atoll.hub.members import STORE_MARK, Path
 
@@ -56,22 +64,41 @@ class _Departing:
 
 
 class GatewayDepartureController(_Departing):
-    """Lets gateways go. Readings that wait in a gateway's log outlive it: see lab_logs.py."""
+    """Lets gateways go that no Stream names. Readings that wait in a gateway's log outlive it: see lab_logs.py."""
 
     name = "gateway-departures"
 
     def sources(self) -> Sequence[Source]:
-        """Watch gateways."""
-        return (Objects(self._context.client, Gateway, own_key),)
+        """Watch gateways, and the streams that name them."""
+        return with_streams(self._context)
 
     async def reconcile(self, key: Key) -> Outcome:
-        """Send one gateway away once it is deleted."""
+        """Send one gateway away once it is deleted; while streams name it, only by force, as a claim that pods use."""
         gateway = await self._context.client.get(Gateway, None, key[1])
         if gateway is not None and _is_leaving(gateway):
+            names = fed_by(key[1], await self._context.client.list(Stream))
+            if names and gateway.metadata.annotations.get(FORCE_ANNOTATION) != "true":
+                await self._hold(gateway, names)
+                return DONE
             await self._release(gateway, "gateway")
         if gateway is None or _is_leaving(gateway):
             await self._purge("gateway", key[1])
         return DONE
+
+    async def _hold(self, gateway: Gateway, names: tuple[str, ...]) -> None:
+        """Say what a deleted gateway waits for; it works on meanwhile."""
+        message = (
+            f"{of_fed(gateway.metadata.name, names)}: delete them or set their spec.gateway to another one, or run "
+            f"'atoll gateway leave {gateway.metadata.name} --force'"
+        )
+        context = self._context
+        conditions = with_condition(
+            gateway.status.conditions, LEAVING, False, reason="InUse", message=message, now=context.clock()
+        )
+        if conditions != gateway.status.conditions:
+            status = gateway.status.model_copy(update={"conditions": conditions})
+            await context.client.update_status(gateway.model_copy(update={"status": status}))
+            await context.events.record(gateway, "InUse", message, is_warning=True)
 
 
 class ClusterDepartureController(_Departing):

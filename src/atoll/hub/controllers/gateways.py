@@ -30,8 +30,8 @@ _SOUND = {
 # Reasons that are as the Gateway's own spec wants them.
 _HARMLESS = frozenset({"OutsideHours"})
 _REPORTED = (
-    "outbox_readings", "outbox_bytes", "lag_seconds", "broker_connected", "ledger", "readings_per_second",
-    "forwarded_per_second", "agent_version", "files",
+    "outbox_readings", "outbox_bytes", "lag_seconds", "broker_connected", "broker_needed", "ledger", "files",
+    "readings_per_second", "forwarded_per_second", "agent_version",
 )  # fmt: skip
 
 
@@ -133,6 +133,8 @@ def plan_conditions(
             claim, why, message = None, "HeartbeatStale", ""
         elif problem is not None:
             claim, why, message = False, problem.reason, problem.message
+        elif kind == "BrokerConnected" and not report.broker_needed:
+            claim, why, message = True, "NotNeeded", "none of its Streams has topics"
         else:
             claim, why, message = True, reason, ""
         conditions = with_condition(conditions, kind, claim, reason=why, message=message, now=now)
@@ -150,12 +152,7 @@ class GatewayController:
 
     def sources(self) -> Sequence[Source]:
         """Watch gateways, the streams that name them, and their heartbeats."""
-        context = self._context
-        return (
-            Objects(context.client, Gateway, own_key),
-            Objects(context.client, Stream, gateway_of),
-            Messages(context.observed, _report_key),
-        )
+        return (*with_streams(self._context), Messages(self._context.observed, _report_key))
 
     async def reconcile(self, key: Key) -> Outcome:
         """Bring one gateway's order and status up to date."""
@@ -212,6 +209,11 @@ class GatewayController:
             is_warning = status.phase in ("Degraded", "Unreachable")
             await context.events.record(gateway, f"Gateway{status.phase}", judgement.message, is_warning=is_warning)
         return RequeueAfter(judgement.stale_in_seconds) if judgement.stale_in_seconds is not None else DONE
+
+
+def with_streams(context: Context) -> tuple[Source, ...]:
+    """Watch gateways, and the streams that name them."""
+    return Objects(context.client, Gateway, own_key), Objects(context.client, Stream, gateway_of)
 
 
 async def gateway_of(stream: Stream) -> Iterable[Key]:

@@ -17,9 +17,9 @@ from atoll.federation.bus.subjects import chunks_prefix, chunks_stream, files_pr
 from atoll.federation.errors import AtollError
 from atoll.federation.resources import Gateway, Stream
 from atoll.hub.controllers.context import Context
-from atoll.hub.controllers.gateways import gateway_of
+from atoll.hub.controllers.gateways import with_streams
 from atoll.hub.controllers.lab_logs import is_filled
-from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome, RequeueAfter, Source, own_key
+from atoll.hub.controllers.runtime import DONE, Key, Messages, Outcome, RequeueAfter, Source
 from atoll.hub.members import Path
 
 log = structlog.get_logger(__name__)
@@ -62,12 +62,7 @@ class LabFileController:
 
     def sources(self) -> Sequence[Source]:
         """Watch gateways, the streams that name them, and what gateways say of uploads."""
-        context = self._context
-        return (
-            Objects(context.client, Gateway, own_key),
-            Objects(context.client, Stream, gateway_of),
-            Messages(context.observed, _files_key),
-        )
+        return (*with_streams(self._context), Messages(self._context.observed, _files_key))
 
     async def reconcile(self, key: Key) -> Outcome:
         """Make one gateway's room, and drop what is not needed from it. That of a deleted Gateway is left as it is."""

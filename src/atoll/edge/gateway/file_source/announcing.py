@@ -40,7 +40,7 @@ class Announcer:
             content_of: gives a file's hash, and its content if it is small.
 
         Raises:
-            OutboxFull: there is no room; call `recover` and try again. OutboxDamaged.
+            OutboxUnavailable: there is no room; call `recover` and try again. OutboxDamaged.
         """
         drafts: dict[str, list[Draft]] = {}
         for entry in entries:

@@ -36,7 +36,7 @@ def open_catalogue(path: Path) -> tuple["Catalogue", str]:
     """Open or make the catalogue; a damaged one is set aside. Gives what that means, empty if nothing.
 
     Raises:
-        OutboxFull: the disk does not take it.
+        OutboxUnavailable: the disk does not take it.
     """
     try:
         check_file(path)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from atoll.edge.gateway.database import OutboxDamaged, OutboxFull
+from atoll.edge.gateway.database import OutboxDamaged, OutboxUnavailable
 from atoll.edge.gateway.drafts import Packed
 from atoll.edge.gateway.file_source.afterwards import tidy_up
 from atoll.edge.gateway.file_source.announcing import AT_ONCE, Announcer, Content
@@ -154,7 +154,7 @@ class FileIntake:
         """Keep what MQTT messages say of files; when it returns, they may be acknowledged. Blocks.
 
         Raises:
-            OutboxFull: the disk does not take it; try again.
+            OutboxUnavailable: the disk does not take it; try again.
         """
         rows = []
         for key, payload in packed.announcements:
@@ -254,7 +254,7 @@ class FileIntake:
     async def _tidy(self) -> None:
         while True:
             self._to_tidy.clear()
-            with suppress(OutboxFull):
+            with suppress(OutboxUnavailable):
                 for entry in await asyncio.to_thread(self._catalogue.entries, "Committed"):
                     if self._problems.is_due(entry.stream, entry.path):
                         await asyncio.to_thread(self._tidy_one, entry)
