@@ -1,6 +1,6 @@
 """A file from a folder on the gateway to a dataset on the home's volume, beside `cp` and fsync of the same file.
 
-    PYTHONPATH=tests:tests/gateway python benchmarks/ingest/files.py [--megabytes 400] [--runs 3] [--small 2000]
+    python benchmarks/ingest/files.py [--megabytes 400] [--runs 3] [--small 2000] [--rate MB] [--folder FOLDER]
 
 Real processes as the hub starts them: a nats-server that syncs before it acknowledges, a gateway, a sink. The copy runs
 right before and after each file on the same disk; two of them are what the file goes through, the hub's disk and the
@@ -23,26 +23,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import psutil
-from datapath import CLUSTER, GATEWAY, NAMESPACE, Process, edge_process, order_streams, passing_on_commits
+from nats_process import Server
+from processes import GATEWAY, MEGABYTE, Running, make_room_for_files, order, passing_on_commits, prepare
 
 from atoll.edge.sink.ledger import load
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.data_messages import StreamOrder
-from atoll.federation.bus.subjects import (
-    DESIRED_PREFIX,
-    DESIRED_STREAM,
-    OBSERVED_PREFIX,
-    OBSERVED_STREAM,
-    chunks_prefix,
-    chunks_stream,
-    files_prefix,
-)
-from atoll.federation.resources.stream import StreamSpec
-from atoll.local.nats import NatsSettings, find_server, write_config
-from nats_servers import free_port
+from atoll.federation.bus.subjects import chunks_stream
 
-_MEGABYTE = 1_000_000
 _QUIET_SECONDS = 0.2
 _DATASET = "run"
 
@@ -55,29 +42,53 @@ class World:
         self.folder, self.root = home / "instruments", home / "volume"
         for folder in (self.folder, self.root, home / "other"):
             folder.mkdir()
-        settings = NatsSettings(free_port(), home / "nats")
-        write_config(settings, home / "nats.conf")
-        self.url = settings.url
-        self.nats = Process([str(find_server()), "-c", str(home / "nats.conf")], home / "nats.log")
-        self.gateway = edge_process(
-            "gateway", home, gateway=GATEWAY, nats_url=self.url, state_dir=home / "state", files=[str(self.folder)]
-        )
-        self.sink = edge_process("sink", home, cluster=CLUSTER, namespace=NAMESPACE, nats_url=self.url, root=self.root)
+        server = Server.launch(home / "nats")
+        self.url = server.url
+        self.parts = {"nats": Running(server.process)}
 
-    async def prepare(self, bus: Bus, room: int) -> None:
-        """Do what the hub does for a gateway with files."""
-        await bus.ensure_table(DESIRED_STREAM, DESIRED_PREFIX)
-        await bus.ensure_table(OBSERVED_STREAM, OBSERVED_PREFIX)
-        stream, prefix = chunks_stream(GATEWAY), files_prefix(GATEWAY)
-        await bus.ensure_chunks(stream, prefix, max_bytes=room, taken_in=chunks_prefix(GATEWAY))
+    def start(self) -> None:
+        """Start the gateway and the sink."""
+        places = {"gateway": self.home / "state", "sink": self.root}
+        for part, folder in places.items():
+            log = self.home / f"{part}.log"
+            self.parts[part] = Running.start(part, log, nats=self.url, folder=folder, files=[str(self.folder)])
+
+    def stop(self) -> None:
+        """End all."""
+        for part in reversed(self.parts.values()):
+            part.end()
+
+    async def prepare(self, bus: Bus, room: int, *, rate: int | None = None) -> None:
+        """Do what the hub does for a gateway with files, which sends so many bytes a second at most."""
+        await prepare(bus)
+        await make_room_for_files(bus, room)
         rule = {"poll": "100ms", "settle": {"quiet": f"{int(_QUIET_SECONDS * 1000)}ms"}}
-        spec = StreamSpec.model_validate({"gateway": GATEWAY, "dataset": _DATASET, "home": CLUSTER, "files": rule})
-        await order_streams(bus, StreamOrder(namespace=NAMESPACE, name="scans", spec=spec))
+        limit = {"bytesPerSecond": rate} if rate is not None else {}
+        await order(bus, dataset=_DATASET, files=rule | limit)
 
     def files(self) -> dict[str, str]:
         """Give what the ledger has."""
         ledger = load(self.root / _DATASET / "v1")
         return {file.path: file.sha256 for file in ledger.files} if ledger is not None else {}
+
+    def cpu(self) -> dict[str, float]:
+        """Give the CPU seconds of each part so far."""
+        return {name: part.cpu_seconds for name, part in self.parts.items()}
+
+    def memory(self, suffix: str) -> dict[str, float]:
+        """Give the most memory that the parts of Atoll had."""
+        return {f"{name}_mb{suffix}": self.parts[name].most_mb for name in ("gateway", "sink")}
+
+
+def write_content(path: Path, megabytes: int) -> str:
+    """Make a file that does not compress, a piece at a time; give its SHA-256."""
+    piece, whole = os.urandom(MEGABYTE - 32), hashlib.sha256()
+    with path.open("wb") as file:
+        for number in range(megabytes):
+            head = hashlib.sha256(b"%d" % number).digest()
+            file.write(head + piece)
+            whole.update(head + piece)
+    return whole.hexdigest()
 
 
 def copy(source: Path, target: Path) -> float:
@@ -89,14 +100,6 @@ def copy(source: Path, target: Path) -> float:
     took = time.monotonic() - start
     target.unlink()
     return took
-
-
-def usage(process: Process) -> tuple[float, float]:
-    """Give CPU seconds and the most memory in megabytes of a running process."""
-    running = psutil.Process(process._process.pid)  # type: ignore[union-attr]
-    times = running.cpu_times()
-    peak = Path(f"/proc/{running.pid}/status").read_text().split("VmHWM:")[1].split()[0]
-    return times.user + times.system, int(peak) * 1024 / _MEGABYTE
 
 
 async def until_filed(world: World, count: int) -> float:
@@ -113,22 +116,25 @@ async def large(world: World, bus: Bus, *, megabytes: int, runs: int) -> dict[st
     rows = []
     content = world.home / "content"
     for number in range(runs):
-        piece = os.urandom(_MEGABYTE)
-        content.write_bytes(b"".join(hashlib.sha256(b"%d" % n).digest() + piece[32:] for n in range(megabytes)))
+        sha256 = write_content(content, megabytes)
         before = copy(content, world.home / "other" / "copy")
-        cpu = {name: usage(getattr(world, name))[0] for name in ("gateway", "sink", "nats")}
-        known = len(world.files())
+        cpu, known = world.cpu(), len(world.files())
         name = f"scan-{number}"
         shutil.move(content, world.folder / name)
         start = time.monotonic()
         end = await until_filed(world, known + 1)
-        used = {name: usage(getattr(world, name))[0] - value for name, value in cpu.items()}
-        assert world.files()[name] == hashlib.sha256((world.folder / name).read_bytes()).hexdigest()
+        used = {part: value - cpu[part] for part, value in world.cpu().items()}
+        assert world.files()[name] == sha256
         after = copy(world.folder / name, world.home / "other" / "copy")
         (world.folder / name).unlink()
         await bus.api(f"STREAM.PURGE.{chunks_stream(GATEWAY)}", {})
         took = end - start - _QUIET_SECONDS
-        row = {"seconds": took, "cp_seconds": (before + after) / 2, "ratio": (before + after) / 2 / took}
+        row = {
+            "seconds": took,
+            "mb_per_second": megabytes / took,
+            "cp_seconds": (before + after) / 2,
+            "ratio": (before + after) / 2 / took,
+        }
         rows.append(row | {f"{name}_ms_per_mb": 1000 * value / megabytes for name, value in used.items()})
     found = {key: median(row[key] for row in rows) for key in rows[0]}
     return found | {"megabytes": megabytes, "two_copies_ratio": 2 * found["ratio"]}
@@ -140,7 +146,7 @@ async def small(world: World, count: int) -> dict[str, Any]:
     (world.home / "many").mkdir()
     for number in range(count):
         (world.home / "many" / f"{number}.csv").write_bytes(b"%d" % number * 800)
-    cpu = usage(world.gateway)[0]
+    cpu = world.cpu()["gateway"]
     start = time.monotonic()
     shutil.move(world.home / "many", world.folder / "many")
     end = await until_filed(world, known + count)
@@ -148,31 +154,28 @@ async def small(world: World, count: int) -> dict[str, Any]:
     return {
         "files": count,
         "files_per_second": count / took,
-        "gateway_ms": 1000 * (usage(world.gateway)[0] - cpu) / count,
+        "gateway_ms": 1000 * (world.cpu()["gateway"] - cpu) / count,
     }
 
 
 async def measure(arguments: argparse.Namespace, home: Path) -> dict[str, Any]:
     """Run everything once."""
     world = World(home)
-    world.nats.start()
     bus = await Bus.connect(world.url, name="benchmark")
-    await world.prepare(bus, room=2 * arguments.megabytes * _MEGABYTE)
-    async with passing_on_commits(world.url):
-        world.gateway.start()
-        world.sink.start()
-        try:
+    try:
+        rate = None if arguments.rate is None else arguments.rate * MEGABYTE
+        await world.prepare(bus, room=2 * arguments.megabytes * MEGABYTE, rate=rate)
+        async with passing_on_commits(bus):
+            world.start()
             (world.folder / "first").write_bytes(b"all are connected when it has arrived")
             await until_filed(world, 1)
-            idle = {f"{name}_mb_idle": usage(getattr(world, name))[1] for name in ("gateway", "sink")}
+            idle = world.memory("_idle")
             found = await large(world, bus, megabytes=arguments.megabytes, runs=arguments.runs)
-            memory = {f"{name}_mb": usage(getattr(world, name))[1] for name in ("gateway", "sink")}
-            return found | idle | memory | {"small": await small(world, arguments.small)}
-        finally:
-            world.gateway.end()
-            world.sink.end()
-            await bus.close()
-            world.nats.end()
+            found |= idle | world.memory("")
+            return found | {"small": await small(world, arguments.small)} if arguments.small else found
+    finally:
+        await bus.close()
+        world.stop()
 
 
 def main() -> None:
@@ -181,6 +184,7 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=400)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--small", type=int, default=2000)
+    parser.add_argument("--rate", type=int, help="megabytes a second that the gateway sends at most, as on a link")
     parser.add_argument("--folder", type=Path, help="on the disk to measure")
     parser.add_argument("-o", "--output", choices=["text", "json"], default="text")
     arguments = parser.parse_args()

@@ -6,7 +6,7 @@
     data = open_dataset("seismology/anmo.2026-11-22")   # through the hub of `atoll login`: copies it here
     for reading in data.readings():
         print(reading.sequence, reading.topic, reading.value)
-    frame = pandas.read_parquet([str(path) for path in data.paths("*.parquet")])
+    frame = pandas.concat(pandas.read_parquet(path) for path in data.paths("*.parquet"))
 
 Owns reading by the layout that docs/datasets.md states. Changes nothing, and knows nothing of how files are written.
 """
@@ -15,15 +15,21 @@ import io
 import json
 import tempfile
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from struct import iter_unpack
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from atoll.federation.errors import InvalidInput, NotFound
 
-_LEDGER, _INDEX, _RECORD_BYTES = ".atoll/ledger.json", ".atoll/index.bin", 40
+_LEDGER, _INDEX = ".atoll/ledger.json", ".atoll/index.bin"
+_FIELDS = ("sequence", "at_ns", "offset", "size", "file", "outbox")
+_RECORD = np.dtype(list(zip(_FIELDS, ("<u8", "<i8", "<u8", "<u8", "<u4", "<u4"), strict=True)))
+_NO_RECORDS = np.empty(0, _RECORD)
 _RECORDS_AT_ONCE = 65_536
 _NANOSECONDS = 1_000_000_000
 
@@ -61,6 +67,7 @@ class DatasetFiles:
             InvalidInput: a Parquet or Zstd file needs a library that is not installed; the message names it.
         """
         sources = {source["file"]: source for source in self.ledger["ledger"]["sources"] if source["file"]}
+        index = _Index(self.folder, self.ledger.get("index"))
         for file in self.ledger["files"]:
             path, size = file["path"], file["bytes"]
             if path.endswith(".parquet") and path not in sources:
@@ -68,22 +75,44 @@ class DatasetFiles:
             elif path.endswith((".jsonl.zst", ".jsonl")) and not sources.get(path, {}).get("isFile"):
                 yield from _lines(self.folder / path, size)
             elif path in sources:
-                yield from self._pieces(path, str(sources[path]["source"]))
+                yield from index.pieces(path, str(sources[path]["source"]))
 
-    def _pieces(self, path: str, topic: str) -> Iterator[Reading]:
-        """Cut a file into its readings by the index. What a sink wrote before there was one is left out."""
-        names = (self.ledger.get("index") or {}).get("files", [])
-        if path not in names:
-            return
-        number, left = names.index(path), self.ledger["index"]["bytes"] // _RECORD_BYTES
-        with (self.folder / _INDEX).open("rb") as index, (self.folder / path).open("rb") as data:
-            while left:
-                count = min(left, _RECORDS_AT_ONCE)
-                left -= count
-                for sequence, at_ns, offset, size, file, _ in _records(index.read(count * _RECORD_BYTES)):
-                    if file == number:
+
+class _Index:
+    """Where each reading lies in files that have no rows of their own. It is looked through once, for runs of a file.
+
+    What a sink wrote before there was an index has no readings here.
+    """
+
+    def __init__(self, folder: Path, stated: Mapping[str, Any] | None) -> None:
+        self._folder, self._numbers = folder, {path: n for n, path in enumerate((stated or {}).get("files", ()))}
+        self._count = int(stated["bytes"]) // _RECORD.itemsize if stated is not None else 0
+
+    def pieces(self, path: str, topic: str) -> Iterator[Reading]:
+        """Cut a file into its readings."""
+        places = self._places.get(self._numbers.get(path, -1), ())
+        with (self._folder / path).open("rb") as data:
+            for start, end in places:
+                for first in range(start, end, _RECORDS_AT_ONCE):
+                    records = self._records[first : min(first + _RECORDS_AT_ONCE, end)]
+                    for sequence, at_ns, offset, size, _, _ in records.tolist():
                         data.seek(offset)
                         yield Reading(at_ns, sequence, topic, data.read(size))
+
+    @cached_property
+    def _records(self) -> Any:
+        return np.memmap(self._folder / _INDEX, _RECORD, "r", shape=(self._count,)) if self._count else _NO_RECORDS
+
+    @cached_property
+    def _places(self) -> dict[int, list[tuple[int, int]]]:
+        """Give, per file, where its runs of records begin and end."""
+        found: dict[int, list[tuple[int, int]]] = {}
+        for first in range(0, self._count, _RECORDS_AT_ONCE):
+            files = self._records["file"][first : first + _RECORDS_AT_ONCE]
+            edges = [0, *(np.flatnonzero(np.diff(files)) + 1).tolist(), len(files)]
+            for start, end in pairwise(edges):
+                found.setdefault(int(files[start]), []).append((first + start, first + end))
+        return found
 
 
 def open_dataset(source: str | Path, *, version: int | None = None, folder: Path | None = None) -> DatasetFiles:
@@ -126,10 +155,6 @@ def _fetched(namespace: str, name: str, version: int | None, folder: Path | None
     with connect(HubChoice()) as api:
         datasets.download(api, datasets.Wanted(namespace, name, version), target, needs_ledger=True)
     return target
-
-
-def _records(data: bytes) -> Iterator[tuple[int, int, int, int, int, int]]:
-    return iter_unpack("<QqQQII", data)
 
 
 def _lines(path: Path, size: int) -> Iterator[Reading]:

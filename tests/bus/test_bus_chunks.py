@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from atoll.federation.bus.chunks import Chunk, ChunkReader, ChunkTrimmer, ChunkWriter, Upload
+from atoll.federation.bus.chunk_reader import ChunkReader
+from atoll.federation.bus.chunks import Chunk, ChunkTrimmer, ChunkWriter, Upload
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.subjects import chunks_prefix, chunks_stream, files_prefix
 from atoll.federation.errors import InvalidInput, NotFound, Unavailable

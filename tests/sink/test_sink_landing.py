@@ -1,11 +1,12 @@
 """Files on their way to a volume: checked chunk by chunk, gone on with after a kill, filed under safe names."""
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import os
 import tracemalloc
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,20 @@ def chunks(content: bytes, *, attempt: int = 0, first: int = 1) -> list[Chunk]:
     ]
 
 
+@contextlib.contextmanager
+def opened(place: Path, expected: FileManifest | None = None) -> Iterator[Part]:
+    with contextlib.closing(Part.open(place)) as part:
+        if expected is not None:
+            part.expect(expected)
+        yield part
+
+
 def take(place: Path, content: bytes, given: Iterable[Chunk]) -> bool:
-    with Part.opened(place, manifest(content)) as part:
+    with opened(place, manifest(content)) as part:
         for chunk in given:
             part.take(chunk)
         if part.is_whole:
-            part.finish()
+            part.finish(place)
         return part.is_whole
 
 
@@ -105,7 +114,7 @@ def test_a_kill_costs_only_what_was_not_marked(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(parts, "_MARK_BYTES", 4 * STEP)
     given = chunks(CONTENT)
     assert not take(tmp_path / "p", CONTENT, given[:6])
-    with Part.opened(tmp_path / "p", manifest(CONTENT)) as part:
+    with opened(tmp_path / "p", manifest(CONTENT)) as part:
         assert part.sequence == 4
     assert take(tmp_path / "p", CONTENT, given[4:])
     assert (tmp_path / "p").read_bytes() == CONTENT
@@ -117,7 +126,7 @@ def test_a_mark_that_is_not_true_is_not_believed(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(parts, "_MARK_BYTES", 4 * STEP)
     take(tmp_path / "p", CONTENT, chunks(CONTENT)[:6])
     (tmp_path / what).write_bytes(b"x" * 4000)
-    with Part.opened(tmp_path / "p", manifest(CONTENT)) as part:
+    with opened(tmp_path / "p", manifest(CONTENT)) as part:
         assert part.sequence == 0
     assert take(tmp_path / "p", CONTENT, chunks(CONTENT))
 
@@ -127,7 +136,7 @@ def test_the_memory_for_a_file_does_not_grow_with_it(tmp_path: Path) -> None:
         piece, digest, size = bytes(64 * STEP), hashlib.sha256(), count * 64 * STEP
         whole = FileManifest.model_validate(manifest(b"").model_dump() | {"size": size, "chunk_bytes": len(piece)})
         tracemalloc.start()
-        with Part.opened(tmp_path / f"p{count}", whole) as part:
+        with opened(tmp_path / f"p{count}", whole) as part:
             for index in range(count):
                 digest.update(piece)
                 part.take(Chunk(index + 1, 0, index, digest.digest(), piece))

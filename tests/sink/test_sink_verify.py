@@ -145,6 +145,20 @@ def test_a_file_is_rolled_by_size_and_the_next_has_a_number(tmp_path: Path) -> N
     assert verify(tmp_path, "d", 1).problems == ()
 
 
+def test_readings_of_files_that_grew_side_by_side_come_file_by_file_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atoll.datasets._RECORDS_AT_ONCE", 3)  # so that runs end at edges of what is read at once
+    for number in range(1, 8):
+        folder = take_in(tmp_path, RAW, Arrival(envelope(number, range(number % 3 + 1)), RAW))
+    found = [(reading.topic, reading.sequence, reading.value) for reading in open_dataset(folder).readings()]
+    assert found == sorted(found, key=lambda one: one[:2])
+    assert len(found) == sum(number % 3 + 1 for number in range(1, 8))
+    for topic in ("t/0", "t/1"):
+        whole = b"".join(value for of, _, value in found if of == topic)
+        assert whole == (folder / topic.replace("/", ".")).read_bytes()
+
+
 def test_gaps_and_shed_readings_are_listed_by_their_numbers(tmp_path: Path) -> None:
     absent = (Absent("0" * 32, 95, 97), Absent("0" * 32, 98, 99, is_shed=True))
     folder = take_in(tmp_path, RAW, Arrival(envelope(1, [0]), RAW, absent, repeated=2))

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli import completing
 from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.listings import show_all
 from atoll.cli.options import (
@@ -19,13 +20,18 @@ from atoll.cli.options import (
 )
 
 app = typer.Typer(no_args_is_help=True, help="Datasets: named, versioned files with a ledger.")
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The dataset.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The dataset.", autocompletion=completing.of("datasets"))]
 Version = Annotated[
     int | None, typer.Option("--version", min=1, metavar="N", help="This version; default: the newest one.")
 ]
 AtCluster = Annotated[
     str | None,
-    typer.Option("--cluster", metavar="CLUSTER", help="This copy; default: the home's, else one that is up."),
+    typer.Option(
+        "--cluster",
+        metavar="CLUSTER",
+        help="This copy; default: the home's, else one that is up.",
+        autocompletion=completing.of("clusters"),
+    ),
 ]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it is done, or leave it to the hub.")]
 
@@ -157,11 +163,25 @@ def verify(
 @chooses_hub
 def replicate(  # noqa: PLR0913 - an option of a command line is a parameter to typer
     name: Name,
-    to: Annotated[list[str], typer.Option("--to", metavar="CLUSTER", help="Where to; may be given several times.")],
+    to: Annotated[
+        list[str],
+        typer.Option(
+            "--to",
+            metavar="CLUSTER",
+            help="Where to; may be given several times.",
+            autocompletion=completing.of("clusters"),
+        ),
+    ],
     namespace: Namespace = "default",
     version: Version = None,
     source: Annotated[
-        str | None, typer.Option("--from", metavar="CLUSTER", help="Whom to ask first; default: the home.")
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="CLUSTER",
+            help="Whom to ask first; default: the home.",
+            autocompletion=completing.of("clusters"),
+        ),
     ] = None,
     rate: Annotated[
         str, typer.Option("--rate", metavar="BYTES", help="Most bytes a second of each copy, such as 10Mi.")
@@ -261,7 +281,12 @@ def delete(
 @chooses_hub
 def register(
     name: Name,
-    cluster: Annotated[str, typer.Option("--cluster", metavar="CLUSTER", help="Where the files are.")],
+    cluster: Annotated[
+        str,
+        typer.Option(
+            "--cluster", metavar="CLUSTER", help="Where the files are.", autocompletion=completing.of("clusters")
+        ),
+    ],
     path: Annotated[str, typer.Option("--path", metavar="PATH", help="Their folder, below the volume's own.")],
     namespace: Namespace = "default",
     wait: Wait = True,

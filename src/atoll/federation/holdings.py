@@ -1,4 +1,5 @@
-"""What would be missed if a cluster went: streams that are written there, datasets that are whole nowhere else. Pure.
+"""What would be missed if a member went. Of a cluster: streams that are written there, datasets that are whole nowhere
+else. Of a gateway: the streams that it feeds. Pure.
 
 Owns the rule and its words, for the command that asks and for the hub that carries it out. It reads no cluster.
 """
@@ -35,6 +36,16 @@ def holdings(cluster: str, streams: Iterable[Stream], datasets: Iterable[Dataset
         streams=tuple(sorted(_name(stream) for stream in streams if stream.spec.home == cluster)),
         only_copies=tuple(sorted(name for dataset in datasets for name in _only_in(dataset, cluster))),
     )
+
+
+def fed_by(gateway: str, streams: Iterable[Stream]) -> tuple[str, ...]:
+    """Name the streams of a gateway, as namespace/name, sorted."""
+    return tuple(sorted(_name(stream) for stream in streams if stream.spec.gateway == gateway))
+
+
+def of_fed(gateway: str, names: tuple[str, ...]) -> str:
+    """Name a gateway's streams in a sentence."""
+    return f"{_listed('stream', names)} {_have(names)} {gateway} as gateway"
 
 
 def _only_in(dataset: Dataset, cluster: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ from outside, so nothing outside a version can be named; and of a growing file o
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 
 from atoll.edge.sink.ledger import LEDGER, VersionLedger, load
@@ -46,8 +46,10 @@ class ReadService:
     def _read(self, request: ReadRequest) -> bytes:
         folder = self._volume.version(request.dataset, request.version)
         ledger, files = self._committed(folder, request)
+        if request.file is None and request.only is not None:
+            return _page(ledger, [files[request.only]] if request.only in files else []).encode()
         if request.file is None:
-            return _page(ledger, request.offset).encode()
+            return _page(ledger, _some(ledger.files[request.offset :])).encode()
         if request.file == LEDGER and ledger.complete:
             return _piece(folder / LEDGER, request.offset, request.length, None)
         known = files.get(request.file)
@@ -89,14 +91,19 @@ def _answered(work: Callable[[], bytes]) -> bytes:
         return failure(Internal(f"the volume cannot be read: {error.strerror}"))
 
 
-def _page(ledger: VersionLedger, offset: int) -> ManifestPage:
-    files: list[ManifestFile] = []
+def _some(files: Iterable[ManifestFile]) -> list[ManifestFile]:
+    """Give so many of them as fit into a page, one at least."""
+    page: list[ManifestFile] = []
     room = _PAGE_BYTES
-    for file in ledger.files[offset:]:
+    for file in files:
         room -= len(file.path.encode()) + 120
-        if files and room < 0:
+        if page and room < 0:
             break
-        files.append(file)
+        page.append(file)
+    return page
+
+
+def _page(ledger: VersionLedger, files: Sequence[ManifestFile]) -> ManifestPage:
     return ManifestPage(
         dataset=ledger.dataset,
         version=ledger.version,

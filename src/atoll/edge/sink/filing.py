@@ -6,7 +6,6 @@ ledger is never written over; what is in the folder and not in the ledger is lef
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -81,10 +80,11 @@ def _move(part: Path, target: Path, size: int) -> None:
 
 def clear_parts(parts: Path, *, before: float) -> None:
     """Remove what was brought for commits that never came, as of Streams that are deleted: older than an instant."""
-    with suppress(FileNotFoundError):
-        for entry in os.scandir(parts):
-            if entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mtime < before:
-                Path(entry.path).unlink(missing_ok=True)
+    for folder, _, names in os.walk(parts):
+        for name in names:
+            path = Path(folder) / name
+            if path.stat(follow_symlinks=False).st_mtime < before:
+                path.unlink()
 
 
 class _Names:

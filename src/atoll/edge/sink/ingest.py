@@ -28,6 +28,8 @@ from atoll.federation.errors import AtollError
 log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 1.0
+# A replica of NATS that starts is behind for as long; a leader's change took up to 5.8 s when measured.
+_CATCH_UP_SECONDS = 10.0
 # How often it is checked that the log is still the one that the position is in.
 _IDENTITY_SECONDS = 5.0
 # How often it is looked whether something has been held back long enough.
@@ -56,10 +58,13 @@ class StreamIngest:
 
     async def run(self) -> None:
         """Take in until cancelled."""
+        order = self.order
         self._report()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._roll())
             tasks.create_task(self._take_in())
+            if order.spec.files is not None:
+                tasks.create_task(self._landing.ahead(order.spec.gateway, order.namespace, order.name).run())
 
     async def leave(self) -> None:
         """Bring into files what is held back, after `run` was cancelled: nobody will go on with it."""
@@ -86,7 +91,7 @@ class StreamIngest:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _read(self, *, again: bool) -> None:
-        created, end = self.order.log_created, await self._reader.end()
+        created, end = self.order.log_created, await self._end()
         position = self._progress
         is_other = position.log_created != created or end < position.log_sequence
         if is_other and position.log_created:
@@ -109,12 +114,29 @@ class StreamIngest:
             if not task.cancelled():
                 task.result()
 
+    async def _end(self) -> int:
+        """Give the log's newest sequence. Of a log that should have more, several replicas are asked for a while.
+
+        Who answers is one of them, and may be behind after a change of leaders: taken at its word, all that is in files
+        would be read again, and counted as received twice.
+        """
+        deadline = asyncio.get_running_loop().time() + _CATCH_UP_SECONDS
+        while (end := await self._reader.end()) < self._progress.log_sequence and self._is_log_of_before:
+            if asyncio.get_running_loop().time() > deadline:
+                break
+            await asyncio.sleep(_RETRY_SECONDS)
+        return end
+
+    @property
+    def _is_log_of_before(self) -> bool:
+        return self._progress.log_created == self.order.log_created
+
     async def _watch(self, created: str) -> None:
         """Return when the log is another one, or has lost its end: the reader would wait at its position for ever."""
         while True:
             await asyncio.sleep(_IDENTITY_SECONDS)
             try:
-                end = await self._reader.end()
+                end = await self._end()
             except AtollError:
                 continue
             if self.order.log_created != created or end < self._progress.log_sequence:

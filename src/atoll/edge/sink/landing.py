@@ -1,7 +1,8 @@
 """Brings files from a lab's chunks to the volume: whole, verified and durable, and not yet in any version.
 
-Owns the parts under `.atoll/parts`. A part may be left by a process that was killed: what of it is proven by its mark
-is not brought again. It must not know versions or ledgers.
+Owns the parts: of large files under `.atoll/uploads`, which fill while the chunks still arrive (see ahead), and under
+`.atoll/parts` what is whole. A part may be left by a process that was killed: what of it is proven by its mark is not
+brought again. It must not know versions or ledgers.
 """
 
 import asyncio
@@ -12,10 +13,12 @@ from pathlib import Path
 
 import structlog
 
+from atoll.edge.sink.ahead import ReadAhead
 from atoll.edge.sink.filing import BroughtFile, clear_parts
 from atoll.edge.sink.part import Part, write_whole
 from atoll.edge.sink.volume import RESERVED, Volume, make_folder
-from atoll.federation.bus.chunks import ChunkReader, Upload
+from atoll.federation.bus.chunk_reader import ChunkReader
+from atoll.federation.bus.chunks import Upload
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.envelope import Envelope, Reading
 from atoll.federation.bus.file_messages import FileManifest, WantedUpload, unpack
@@ -39,8 +42,19 @@ class Landing:
     """Brings the files of envelopes. `wants` passes on to the gateway what has to be sent once more."""
 
     def __init__(self, bus: Bus, volume: Volume, wants: Wants) -> None:
-        self._bus, self._parts, self._wants = bus, volume.root / RESERVED / "parts", wants
-        clear_parts(self._parts, before=time.time() - _FORGOTTEN_SECONDS)
+        self._bus, self._wants = bus, wants
+        self._parts, self._uploads = (volume.root / RESERVED / name for name in ("parts", "uploads"))
+        self._ahead: dict[tuple[str, str, str], ReadAhead] = {}
+        for folder in (self._parts, self._uploads):
+            clear_parts(folder, before=time.time() - _FORGOTTEN_SECONDS)
+
+    def ahead(self, gateway: str, namespace: str, stream: str) -> ReadAhead:
+        """Give what reads the large files of a Stream ahead while it runs."""
+        key = gateway, namespace, stream
+        if key not in self._ahead:
+            folder, reader = self._uploads / gateway / stream, ChunkReader(self._bus, gateway)
+            self._ahead[key] = ReadAhead(reader, folder, namespace=namespace, stream=stream)
+        return self._ahead[key]
 
     async def insist(self, envelope: Envelope, on_problem: Callable[[str], None]) -> tuple[BroughtFile, ...]:
         """Bring all files of an envelope, however long that takes; one per reading, in their order.
@@ -91,20 +105,29 @@ class Landing:
         return BroughtFile(manifest.path, place, manifest.size, manifest.sha256, manifest.modified_at.timestamp())
 
     async def _fetch(self, envelope: Envelope, manifest: FileManifest, place: Path) -> None:
+        """Bring a large file to its place, with what of it was read ahead."""
         upload = Upload(envelope.namespace, envelope.stream, str(manifest.upload), 0)
         reader = ChunkReader(self._bus, envelope.gateway)
-        with contextlib.ExitStack() as stack:
-            part = await asyncio.to_thread(lambda: stack.enter_context(Part.opened(place, manifest)))
-            while True:
-                async with contextlib.aclosing(reader.read(upload, after=part.sequence)) as chunks:
-                    async for chunk in chunks:
-                        if chunk.gone:
-                            raise _LostError(chunk.gone)
-                        await asyncio.to_thread(part.take, chunk)
+        ahead = self.ahead(envelope.gateway, envelope.namespace, envelope.stream)
+        async with ahead.part(upload, manifest) as part:
+            while not part.is_whole:
+                await _read_on(reader, upload, part)
                 if part.is_whole:
                     break
                 wanted = WantedUpload(stream=envelope.stream, upload=upload.name, attempt=part.attempt)
                 self._wants(envelope, (wanted,))
                 await asyncio.sleep(_RETRY_SECONDS)
+                if await reader.end(upload) < part.sequence:  # the hub's chunks are not those of before
+                    part.sequence = 0
             self._wants(envelope, ())
-            await asyncio.to_thread(part.finish)
+            await asyncio.to_thread(part.finish, place)
+
+
+async def _read_on(reader: ChunkReader, upload: Upload, part: Part) -> None:
+    """Take what is stored behind the place where a part is."""
+    async with contextlib.aclosing(reader.read(upload, after=part.sequence)) as chunks:
+        async for chunk in chunks:
+            if chunk.gone:
+                await asyncio.to_thread(part.discard)
+                raise _LostError(chunk.gone)
+            await asyncio.to_thread(part.take, chunk)

@@ -91,7 +91,7 @@ class _Sink:
             log.error("ignored an order", key=change.key, problem=str(error))
             return
         known = self._streams.get(change.key)
-        if known is not None and known[0].order.spec.gateway == order.spec.gateway:
+        if known is not None and _source(known[0].order) == _source(order):
             known[0].order = order
             return
         self._leave(change.key, tasks)
@@ -140,6 +140,11 @@ class _Sink:
         known = self._shelf.ledgers.get(order.dataset)
         missing = VersionLedger(dataset=order.dataset, version=order.version, produced_by=order.run)
         self._reports.dataset(known if known and known.version >= order.version else missing, error=problem)
+
+
+def _source(order: StreamOrder) -> tuple[str, bool]:
+    """Give what a Stream is read by: while it stays the same, its reader does."""
+    return order.spec.gateway, order.spec.files is None
 
 
 async def _put_away(ingest: StreamIngest, task: asyncio.Task[None]) -> None:

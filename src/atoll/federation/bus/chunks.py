@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from atoll.federation.bus.log import LogReader
 from atoll.federation.bus.subjects import OPEN_TOKEN, chunks_prefix, chunks_stream, files_subject
 from atoll.federation.errors import InvalidInput, NotFound, Unavailable
 
@@ -40,7 +39,6 @@ _LINK_BYTES_PER_SECOND = 125_000_000
 # What a stream says to hold counts the overhead of its messages, too.
 _FILE_SHARE = 0.95
 _GONE = "gone"
-_ALL = (1 << 63) - 1
 _TAKEN = "maximum messages per subject exceeded"
 
 
@@ -61,7 +59,7 @@ class Chunk:
     attempt: int = 0
     index: int = 0
     digest: bytes = b""
-    content: bytes = b""
+    content: bytes | memoryview = b""
     gone: str = ""
 
 
@@ -195,33 +193,6 @@ def _refusal(answer: Mapping[str, Any]) -> str:
     """Say why a chunk was not stored; empty if it is, or was before."""
     description = str((answer.get("error") or {}).get("description", ""))
     return "" if description == _TAKEN else description
-
-
-class ChunkReader:
-    """Reads the chunks of one lab's uploads."""
-
-    def __init__(self, bus: "Bus", gateway: str) -> None:
-        self._bus, self._gateway = bus, gateway
-
-    async def read(self, upload: Upload, *, after: int = 0) -> AsyncGenerator[Chunk, None]:
-        """Give the chunks of all attempts that are stored now, in the order in which they were, and end.
-
-        Args:
-            after: leave out what is stored up to this sequence.
-        """
-        subject = f"{files_subject(self._gateway, upload.namespace, upload.stream)}.{upload.name}"
-        reader = LogReader(self._bus, chunks_stream(self._gateway), f"{subject}.>")
-        async with contextlib.aclosing(reader.read(after, through=_ALL)) as batches:
-            async for entries in batches:
-                for entry in entries:
-                    yield _chunk(entry.sequence, entry.subject.removeprefix(f"{subject}."), entry.payload)
-
-
-def _chunk(sequence: int, place: str, payload: bytes) -> Chunk:
-    attempt, _, index = place.partition(".")
-    if not (attempt.isdigit() and index.isdigit()):
-        return Chunk(sequence, gone=payload.decode(errors="replace") or "its gateway has given it up")
-    return Chunk(sequence, int(attempt), int(index), payload[:DIGEST_BYTES], payload[DIGEST_BYTES:])
 
 
 class ChunkTrimmer:

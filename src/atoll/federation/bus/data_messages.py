@@ -191,11 +191,15 @@ class GatewayReport(Message):
 
 
 class ReadRequest(Message):
-    """data read: `file` None asks for the version's manifest, else for `length` bytes of that file from `offset`."""
+    """data read: `file` None asks for the version's manifest, else for `length` bytes of that file from `offset`.
+
+    With `only` the manifest has that one file, or none; a mover of before gives a page of all.
+    """
 
     dataset: str
     version: Positive
     file: str | None = None
+    only: str | None = None
     offset: NonNegative = 0
     length: Annotated[int, Field(ge=0, le=524_288)] = 0
 

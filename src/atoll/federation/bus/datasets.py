@@ -74,6 +74,16 @@ class DatasetReader:
             files.extend(page.files)
         return first.model_copy(update={"files": tuple(files)})
 
+    async def find(self, dataset: str, version: int, path: str) -> ManifestFile:
+        """Give what the manifest says of one file."""
+        page = ManifestPage.decode(await self._ask(ReadRequest(dataset=dataset, version=version, only=path)))
+        if page.files and page.files[0].path != path:  # a mover of before looks nothing up
+            page = await self.manifest(dataset, version)
+        for file in page.files:
+            if file.path == path:
+                return file
+        raise NotFound(f"dataset {dataset} version {version} has no file {path!r}")
+
     async def _page(self, dataset: str, version: int, offset: int) -> ManifestPage:
         return ManifestPage.decode(await self._ask(ReadRequest(dataset=dataset, version=version, offset=offset)))
 

