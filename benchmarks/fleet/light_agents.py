@@ -67,13 +67,14 @@ class LightAgent:
     def __init__(self, name: str, folder: Path, settings: EnrolmentSettings) -> None:
         """Be nobody yet."""
         self._name, self._started_at = name, datetime.now(UTC)
-        self._reporter = Reporter()
+        self.reporter = Reporter()
+        self.orders = Orders(Shelf(folder / "orders"), Shelf(folder / "store"))
         lease = SavedLease(Shelf(folder / "lease"), boot="", shortest=lambda: None)  # it has no runs that depend on one
         self._enrolled = _Told(folder / "membership", settings, kind="cluster", name=name)
         self._uplink = Uplink(
             name,
-            Orders(Shelf(folder / "orders"), Shelf(folder / "store")),
-            reporter=self._reporter,
+            self.orders,
+            reporter=self.reporter,
             calls=Calls(),
             recall=lambda _key, _value: None,
             data_credentials=DataCredentials(None, name),  # type: ignore[arg-type] # nobody asks it for any
@@ -97,16 +98,16 @@ class LightAgent:
             beat = Heartbeat(
                 agent_version="light", started_at=self._started_at, api_reachable=True, message="", at=datetime.now(UTC)
             )
-            self._reporter.refresh(HEARTBEAT, beat)
+            self.reporter.refresh(HEARTBEAT, beat)
             await asyncio.sleep(_HEARTBEAT_SECONDS)
 
     def change(self, *, gpus: int) -> None:
         """Have so many free GPUs."""
         now = datetime.now(UTC)
-        self._reporter.report("inventory", InventoryReport(inventory=_inventory(gpus), at=now))
-        self._reporter.report("inventory/nodes", NodesReport(at=now))
-        self._reporter.report("inventory/storage", StorageReport(at=now))
-        self._reporter.report("inventory/network", NetworkReport(pod_cidrs=("10.0.0.0/16",), at=now))
+        self.reporter.report("inventory", InventoryReport(inventory=_inventory(gpus), at=now))
+        self.reporter.report("inventory/nodes", NodesReport(at=now))
+        self.reporter.report("inventory/storage", StorageReport(at=now))
+        self.reporter.report("inventory/network", NetworkReport(pod_cidrs=("10.0.0.0/16",), at=now))
 
 
 def _inventory(gpus: int) -> Inventory:
@@ -150,9 +151,9 @@ class Crowd:
 
     async def obey(self) -> None:
         """Do what standard input says, until it ends."""
-        _say("ready")
+        say("ready")
         async with asyncio.TaskGroup() as group:
-            async for command in _commands():
+            async for command in commands():
                 if "join" in command:
                     group.create_task(self._join(group, command["join"], command["token"]))
                 else:
@@ -170,23 +171,25 @@ class Crowd:
             )
             group.create_task(agent.run())
             await agent.is_enrolled()
-        _say("enrolled", name=name)
+        say("enrolled", name=name)
 
     async def _change(self, names: list[str], gpus: int, pause: float) -> None:
         for name in names:
             asyncio.get_running_loop().call_later(_SETTLE_SECONDS, lambda one=self._agents[name]: one.change(gpus=gpus))
-            _say("changed", name=name, gpus=gpus)
+            say("changed", name=name, gpus=gpus)
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))
 
 
-async def _commands() -> AsyncIterator[dict[str, Any]]:
+async def commands() -> AsyncIterator[dict[str, Any]]:
+    """Give what standard input says, line by line."""
     reader = asyncio.StreamReader(limit=2**24)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
         yield orjson.loads(line)
 
 
-def _say(event: str, **about: object) -> None:
+def say(event: str, **about: object) -> None:
+    """Say what happened, and when."""
     print(orjson.dumps({"event": event, "at": time.monotonic(), **about}).decode(), flush=True)
 
 

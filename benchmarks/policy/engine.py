@@ -29,13 +29,13 @@ _APPS, _NAMESPACES, _PLAIN = 200, 50, 20_000
 
 def policies(count: int, chooser: random.Random) -> tuple[Manifest, ...]:
     """Give NetworkPolicies and CiliumNetworkPolicies, half of each, in 50 namespaces."""
-    bodies = [_policy(number, chooser) for number in range(count)]
+    bodies = [policy(number, chooser) for number in range(count)]
     parsed = parse_file(yaml.dump_all(bodies, Dumper=yaml.CSafeDumper), "policies.yaml")
     assert not parsed.problems, parsed.problems[:3]
     return parsed.manifests
 
 
-def _policy(number: int, chooser: random.Random) -> dict[str, Any]:
+def policy(number: int, chooser: random.Random) -> dict[str, Any]:
     metadata = {"name": f"p{number}", "namespace": f"ns{chooser.randrange(_NAMESPACES)}"}
     subject, peer = ({"matchLabels": {"app": f"a{chooser.randrange(_APPS)}"}} for _ in range(2))
     port = chooser.randrange(1, 60_000)

@@ -149,3 +149,31 @@ def test_keys_and_tokens_are_each_other_reversed() -> None:
     """The mapping is total on Kubernetes names, which never hold an underscore."""
     for key in ("run/ns/a.b-c", "heartbeat", "dataset/seismology/anmo.2026-11-22"):
         assert to_key(to_tokens(key)) == key
+
+
+@pytest.mark.parametrize("is_own", [False, True], ids=["a shared table", "one's own part"])
+async def test_a_key_that_goes_while_the_snapshot_is_given_is_told_to_be_gone(bus: Bus, is_own: bool) -> None:
+    """It was given already: whoever is not told would keep it for ever."""
+    writer = bus.table(DESIRED_STREAM, "desired.cluster.x")
+    for number in range(40):  # more than NATS sends before the first of them is read
+        await writer.put(f"k{number}", bytes(250_000))
+    await writer.put("gone", b"1")
+    await writer.delete("gone")
+    reader = bus.own_table(DESIRED_STREAM, "desired.cluster.x") if is_own else writer
+    levels: dict[str, bytes] = {}
+    is_synced = False
+    async with asyncio.timeout(30), contextlib.aclosing(reader.follow()) as items:
+        async for item in items:
+            if isinstance(item, Synced):
+                assert not is_own or item.keys == levels.keys()
+                is_synced = True
+            elif item.value is None:
+                assert item.key != "gone", "what was gone before is not told"
+                del levels[item.key]
+            else:
+                levels[item.key] = item.value
+                if item.key == "k0":
+                    await writer.delete("k0")
+            if is_synced and "k0" not in levels:
+                break
+    assert levels.keys() == {f"k{number}" for number in range(1, 40)}

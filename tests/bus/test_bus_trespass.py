@@ -16,7 +16,8 @@ import pytest
 from secured import CAPABILITIES, SecuredServer
 
 from atoll.federation.bus import permissions
-from atoll.federation.bus.chunks import ChunkReader, ChunkWriter, Upload
+from atoll.federation.bus.chunk_reader import ChunkReader
+from atoll.federation.bus.chunks import ChunkWriter, Upload
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.log import LogReader, LogWriter
 from atoll.federation.bus.nats_keys import HUB
@@ -383,9 +384,14 @@ async def test_what_a_member_needs_works(world: World) -> None:
     chunks = ChunkWriter(gateway, "a", token=CAPABILITIES.uplink("a"))
     assert await chunks.present(upload, size=1) == set()
     async with chunks.session():
-        await chunks.send(upload, 0, b"d" * 32 + b"content")
+        for index in (0, 4):
+            await chunks.send(upload, index, b"d" * 32 + b"content")
         await chunks.flush()
-    assert [chunk.content async for chunk in ChunkReader(data, "a").read(upload)] == [b"content"]
+    files = ChunkReader(data, "a")
+    assert [chunk.content async for chunk in files.read(upload)] == [b"content", b"content"]
+    assert await files.is_stored(upload)
+    async with contextlib.aclosing(files.begun("ns", "s")) as uploads:
+        assert await anext(uploads) == upload
 
     async def read(_: bytes) -> bytes:
         return b"bytes"

@@ -15,12 +15,12 @@ COMMIT = "b" * 40
 class Hub:
     """A hub that has one policy set."""
 
-    def __init__(self, *clusters: dict[str, Any], uniform: bool) -> None:
-        self._clusters, self._uniform = list(clusters), uniform
+    def __init__(self, *clusters: dict[str, Any], uniform: bool, **status: Any) -> None:
+        self._clusters, self._uniform, self._status = list(clusters), uniform, status
 
     def get(self, _path: str) -> Any:
         source = {"source": {"repository": "https://git.example.org/p.git"}}
-        status = {"commit": COMMIT, "clusters": self._clusters, "uniform": self._uniform}
+        status = {"commit": COMMIT, "clusters": self._clusters, "uniform": self._uniform, **self._status}
         return {"items": [{"metadata": {"name": "seismology"}, "spec": source, "status": status}]}
 
 
@@ -77,3 +77,44 @@ def test_a_cluster_whose_agent_proves_nothing_has_no_rung(capsys: pytest.Capture
     held, out, _ = shown(Hub(old, uniform=False), capsys)
     assert held
     assert out.splitlines()[1].split() == ["seismology", "lab", "Applied", COMMIT[:12], "-", "-", "19d", "-"]
+
+
+def test_a_set_by_name_shows_its_plan_its_traffic_and_who_changed_what_by_hand(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What whoever approves a wave reads, and whoever asks whether it is really enforced."""
+    seen = cluster("lab", "Resolved", 2, resolved=ago(days=17.5))
+    seen["proof"] |= {"observedObjects": 2, "lastObservedAt": ago(days=3.5)}
+    seen |= {"traffic": {"dropsPerSecond": 4.25, "dropsPerSecondBefore": 0.5, "nodes": 2}}
+    drift = {"object": "NetworkPolicy lab/web", "paths": ["spec.ingress"], "managers": ["kubectl-edit"]}
+    seen |= {"drifts": [drift | {"at": ago(days=2.5), "healed": True}]}
+    blind = cluster("far", "Resolved", 2, resolved=ago(days=17.5))
+    blind["proof"] |= {"hubble": "not on 2 of 2 nodes; n1: no such command"}
+    flow = {"source": "lab/portal@lab", "destination": "lab/web@lab", "before": "nothing", "after": "443/TCP"}
+    plan = {
+        "commit": COMMIT,
+        "madeAt": ago(days=1.5),
+        "clusters": [{"cluster": "lab", "added": 1, "opens": 3, "closes": 12, "labelSets": 40}],
+        "flows": [flow | {"opens": True, "pods": 7}],
+    }
+    held = show_status(Hub(seen, blind, uniform=True, plan=plan), "seismology", Output.TABLE)  # type: ignore[arg-type]
+    out = re.sub(r"\b(\d+d)\w*", r"\1", capsys.readouterr().out)
+    lines = [line.split() for line in out.splitlines()]
+    assert held
+    assert ["lab", "1", "0", "0", "3", "12", "40"] in lines
+    assert ["opens", "nothing", "443/TCP", "7", "lab/portal@lab", "->", "lab/web@lab"] in lines
+    assert ["lab", "2/3", "3d", "4.25", "0.5", "-"] in lines
+    assert next(line for line in lines if line[:2] == ["far", "0/3"])[:5] == ["far", "0/3", "never", "-", "-"]
+    assert "Hubble is not reachable: not on 2 of 2 nodes" in out
+    assert ["lab", "2d", "put", "back", "kubectl-edit", "NetworkPolicy", "lab/web", "spec.ingress"] in lines
+
+
+@pytest.mark.parametrize(("phase", "is_told"), [("AwaitingApproval", True), ("Complete", False)])
+def test_a_commit_that_is_under_way_is_told_in_numbers(
+    phase: str, is_told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = {"commit": COMMIT, "clusters": [{"cluster": "lab", "opens": 3, "closes": 12}]}
+    rollout = {"commit": COMMIT, "phase": phase, "message": "wave labs waits"}
+    one = cluster("lab", "Resolved", 2, resolved=ago(days=1))
+    _, _, err = shown(Hub(one, uniform=True, plan=plan, rollout=rollout), capsys)
+    assert ("opens 3 pairs and closes 12" in err) == is_told

@@ -118,6 +118,52 @@ def test_a_plan_compares_the_folder_with_a_commit_and_writes_markdown(cli: Cli, 
     assert unknown.returncode == 1 and "no --upload-pack=x" in unknown.stderr
 
 
+WORKLOADS = {
+    "apiVersion": "atoll.dev/v1alpha1",
+    "kind": "SavedWorkloads",
+    "takenAt": "2026-11-23T12:00:00Z",
+    "clusters": [
+        {
+            "metadata": {"name": "lab"},
+            "spec": {},
+            "status": {"inventory": {"cni": "cilium", "cniVersion": "1.19.4", "policyKinds": ["NetworkPolicy"]}},
+        }
+    ],
+    "workloads": {
+        "lab": {
+            "sets": [
+                {"namespace": "web", "labels": {"app": "portal", "version": "7"}, "pods": 2},
+                {"namespace": "web", "labels": {"app": "server"}, "pods": 3},
+            ],
+            "seenAt": "2026-11-23T12:00:00Z",
+        }
+    },
+}
+
+
+def test_a_plan_among_what_runs_takes_a_saved_file_and_asks_no_hub(cli: Cli, folder: Path, tmp_path: Path) -> None:
+    git = ("git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@t")
+    for command in (("init", "-q"), ("add", "."), ("commit", "-qm", "first")):
+        subprocess.run([*git, *command], check=True)
+    (folder / "web.yaml").write_text(POLICY.replace("port: 443", "port: 8443"))
+    saved = tmp_path / "workloads.json"
+    saved.write_text(json.dumps(WORKLOADS))
+    plan = ("policy", "plan", str(folder), "--workloads", str(saved))
+    done = cli(*plan)
+    assert done.returncode == 3
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["lab", "1", "0"] in lines
+    assert ["opens", "443/TCP", "8443/TCP", "5", "web/portal@lab", "->", "web/server@lab"] in lines
+    assert "1 of 20 pairs would change among 2 label sets that run now" in done.stderr
+    markdown = cli(*plan, "-o", "markdown").stdout
+    assert "| **opens** | web/portal@lab | web/server@lab | 443/TCP | 8443/TCP | 5 |" in markdown
+    told = json.loads(cli(*plan, "-o", "json").stdout)["live"]
+    assert (told["labelSets"], told["flows"][0]["from"], told["flows"][0]["opens"]) == (2, ["web/portal@lab"], True)
+    saved.write_text('{"kind": "SavedWorkloads"}')
+    wrong = cli(*plan)
+    assert wrong.returncode == 1 and "takenAt" in wrong.stderr and "policy workloads" in wrong.stderr
+
+
 def test_a_plan_outside_a_repository_says_so(cli: Cli, folder: Path) -> None:
     done = cli("policy", "plan", str(folder))
     assert done.returncode == 1 and "not a git repository" in done.stderr

@@ -1,10 +1,13 @@
 """`atoll whatif` by the program itself: what it prints, and its exit codes."""
 
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 from clitool import Cli
 
+from atoll.cli import policy_whatif
 from atoll.cli.explaining import expectation
 from atoll.cli.replaying import change_of
 from atoll.federation.errors import InvalidInput
@@ -67,3 +70,30 @@ def test_a_learned_run_time_is_explained_and_a_guessed_one_is_not() -> None:
     assert expectation({"selected": "a", "clusters": clusters}) == [learned]
     assert expectation({"selected": None, "clusters": []}) == []
     assert expectation({}) == []
+
+
+def test_a_policy_folder_is_looked_at_as_a_commit_has_it_and_the_repository_stays_as_it_is(tmp_path: Path) -> None:
+    """What is checked out is a copy; no such commit, and no such folder in it, are told by name."""
+    repository = tmp_path / "policies"
+    (repository / "net").mkdir(parents=True)
+    git = ("git", "-C", str(repository), "-c", "user.name=a", "-c", "user.email=a@b.c")
+    for words in (("init", "-q"), ("commit", "-q", "--allow-empty", "-m", "empty")):
+        subprocess.run([*git, *words], check=True)
+    (repository / "net" / "p.yaml").write_text("one\n")
+    for words in (("add", "."), ("commit", "-q", "-m", "one"), ("tag", "first")):
+        subprocess.run([*git, *words], check=True)
+    (repository / "net" / "p.yaml").write_text("changed by hand\n")
+    with policy_whatif.checked_out(repository / "net", "first") as folder:
+        assert (folder / "p.yaml").read_text() == "one\n"
+        assert repository not in folder.parents
+    assert not folder.exists()
+    assert (repository / "net" / "p.yaml").read_text() == "changed by hand\n"
+    for commit, words in (("nowhere", "the repository has no nowhere"), ("first~1", "has no such folder")):
+        with pytest.raises(InvalidInput, match=words), policy_whatif.checked_out(repository / "net", commit):
+            pass
+
+
+def test_a_policy_set_that_does_not_exist_is_named(hub: Cli, tmp_path: Path) -> None:
+    done = hub("whatif", "policy", "nowhere", str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "nowhere" in done.stderr

@@ -10,7 +10,7 @@ from atoll.federation.resources import Cluster, ClusterPolicyStatus
 from atoll.federation.resources.policyset_proof import PolicyProof, RungTimes
 from atoll.federation.resources.policyset_rollout import RolloutSpec, RolloutStatus
 from atoll.hub.controllers.policy_plan import ClusterView, is_uniform, plan_cluster
-from atoll.hub.controllers.policy_rollout import Place, next_step
+from atoll.hub.controllers.policy_rollout import Candidate, Place, next_step
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 EARLIER = NOW - timedelta(minutes=5)
@@ -31,7 +31,7 @@ def rolled(rung: Any, *, proof: str, minutes: float = 1) -> RolloutStatus:
         Place("can", {"wave": "canary"}, EARLIER, row("can", rung)),
         Place("far", {}, EARLIER, row("far", commit=OLD)),
     ]
-    return next_step(spec, began, NEW, places, approved="", now=NOW + timedelta(minutes=minutes)).status
+    return next_step(spec, began, Candidate(NEW), places, now=NOW + timedelta(minutes=minutes)).status
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,9 @@ def test_the_next_wave_begins_when_the_one_before_has_proven_the_rung_it_asks_fo
 def test_a_canary_that_does_not_realize_a_commit_in_time_takes_it_back_and_says_why() -> None:
     """The node and the endpoint that did not follow stand in the reason of the rollback."""
     status = rolled("Valid", proof="Realized", minutes=6)
-    assert (status.phase, status.refused, status.commit) == ("RolledBack", NEW, OLD)
-    assert "can does not hold it in time: Valid: n2: lab/web-0 has not realized it" in status.message
+    assert (status.phase, status.reason) == ("RolledBack", "RealizationStalled")
+    assert (status.refused, status.commit) == (NEW, OLD)
+    assert "can does not hold it within 5m: Valid: n2: lab/web-0 has not realized it" in status.message
 
 
 UNIFORM: dict[str, tuple[list[ClusterPolicyStatus], bool]] = {

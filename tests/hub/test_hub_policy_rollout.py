@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from atoll.federation.resources import ClusterPolicyStatus
 from atoll.federation.resources.policyset_rollout import RolloutSpec, RolloutStatus
-from atoll.hub.controllers.policy_rollout import Place, Step, next_step, wave_of
+from atoll.hub.controllers.policy_rollout import Candidate, Place, Step, next_step, wave_of
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 OLD, NEW, NEWER = "a" * 40, "b" * 40, "c" * 40
@@ -52,7 +52,7 @@ def step(
     spec: Any = SPEC,
     approved: str = "",
 ) -> Step:
-    return next_step(spec, old, commit, where, approved=approved, now=NOW + timedelta(minutes=minutes))
+    return next_step(spec, old, Candidate(commit, approved), where, now=NOW + timedelta(minutes=minutes))
 
 
 def test_without_waves_every_cluster_gets_a_commit_at_once() -> None:

@@ -1,5 +1,6 @@
 """Policy sets: held, healed, pruned and reported, on a simulated and on a real API server, with a real NATS."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -161,3 +162,37 @@ async def test_an_observing_set_reports_and_changes_nothing(cluster: Cluster, ag
     found = await policies(cluster)
     assert found.keys() == {"deny"}
     assert found["deny"]["spec"]["podSelector"] == {"matchLabels": {"app": "x"}}
+
+
+async def test_an_agent_that_only_observes_touches_nothing_even_when_a_set_ends(
+    cluster: Cluster, settings: MemberSettings, hub: HubSide
+) -> None:
+    """Whatever a set asks for: it tells what differs and why it stays, and leaves all objects to whoever made them."""
+    await cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    other: dict[str, Any] = {**DENY, "spec": {"podSelector": {"matchLabels": {"app": "x"}}}}
+    await cluster.create(other)
+    async with running_agent(replace(settings, observe_only=True)):
+        await hub.order(POLICY_KEY, policy_order(DENY, ALLOW))
+        report = await hub.reported(POLICY_KEY, PolicyReport, lambda report: report.phase == "Drifted")
+        assert "--observe-only" in report.message and not any(drift.healed for drift in report.drifts)
+        await hub.withdraw(POLICY_KEY)
+        await hub.gone(POLICY_KEY)
+    found = await policies(cluster)
+    assert {name: one["spec"]["podSelector"] for name, one in found.items()} == {"deny": {"matchLabels": {"app": "x"}}}
+
+
+async def test_many_changes_by_hand_at_once_are_each_put_back_and_counted_once(
+    cluster: Cluster, agent: None, hub: HubSide
+) -> None:
+    """One by one as the watch shows them, and together with the look at the whole set; none is told twice."""
+    many = [{**DENY, "metadata": {"name": f"deny-{n}", "namespace": NAMESPACE}} for n in range(20)]
+    await held(hub, cluster, *many)
+    for number in range(20):
+        if number % 2:
+            await cluster.delete("NetworkPolicy", f"deny-{number}", namespace=NAMESPACE)
+        else:
+            await cluster.edit("NetworkPolicy", f"deny-{number}", {"spec": {"ingress": [{}]}}, namespace=NAMESPACE)
+    report = await hub.reported(POLICY_KEY, PolicyReport, lambda report: report.drift_healed >= 20, within_seconds=30)
+    assert (report.drift_healed, report.phase, report.objects) == (20, "Applied", 20)
+    found = await policies(cluster)
+    assert len(found) == 20 and not any(one["spec"].get("ingress") for one in found.values())

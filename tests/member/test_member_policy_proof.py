@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.edge.member.proof.ladder import Claim, Judgement, Live, NodeLook, Scene, judge, meaning_of
+from atoll.edge.member.proof.ladder import Claim, Judgement, Live, NodeLook, Scene, judge
+from atoll.edge.member.proof.meaning import meaning_of
 from atoll.edge.member.proof.reading import (
     Mark,
     Repository,
@@ -21,7 +22,7 @@ from atoll.edge.member.proof.reports import ProvenReports
 from atoll.edge.member.proof.summary import summed_up
 from atoll.federation.bus.messages import Message, PolicyReport
 from atoll.federation.errors import Internal
-from atoll.federation.resources.policyset_proof import RUNGS, PolicyProof, RungTimes
+from atoll.federation.resources.policyset_proof import RUNGS, TOP_OF_ENFORCEMENT, PolicyProof, RungTimes
 from atoll.policies.manifest import Manifest, parse_file
 from atoll.policies.stamp import content_of, manifest_hash, stamp
 
@@ -174,7 +175,7 @@ NOT_ASKED: dict[str, tuple[Claim, Scene, str | None, str]] = {
     "an object that was not checked": (claim(CNP, Live(UID)), Scene("near", "cilium", NODES), "Applied", "not checked"),
     "a NetworkPolicy needs no check": (claim(CLOSED, Live(UID)), Scene("near", "cilium", NODES), "Valid", "0 of 2"),
     "an engine that tells nothing": (claim(CLOSED, Live(UID)), Scene("", "calico", NODES), "Valid", "calico tells"),
-    "a policy for nodes": (claim(NODE_POLICY), Scene("near", "cilium", NODES), "Valid", "nodeSelector"),
+    "a policy for nodes": (claim(NODE_POLICY), Scene("near", "cilium", NODES), "Valid", "0 of 2"),
     "a cluster whose nodes are not known": (claim(CNP), Scene("near", "cilium", frozenset()), "Valid", "0 of 0"),
 }
 
@@ -229,7 +230,11 @@ def test_a_node_counts_if_and_only_if_it_was_asked_in_time_and_all_its_endpoints
 JUDGEMENTS = st.lists(
     st.builds(
         lambda rung, nodes: Judgement(
-            rung, "" if rung == "Resolved" else "why", nodes, NOW if rung in ("Realized", "Resolved") else None
+            rung,
+            "" if rung in ("Resolved", "Observed") else "why",
+            nodes,
+            NOW if rung in ("Realized", "Resolved", "Observed") else None,
+            NOW if rung == "Observed" else None,
         ),
         st.sampled_from([None, *RUNGS]),
         st.frozensets(st.sampled_from(["n1", "n2"])),
@@ -243,14 +248,16 @@ def test_a_set_is_as_far_as_its_lowest_object_and_a_lost_rung_keeps_its_time(
     judgements: list[Judgement], has_past: bool
 ) -> None:
     """Rungs above the lowest object's are dated by what was proven before, if anything was."""
-    past = RungTimes(applied=EARLIER, valid=EARLIER, realized=EARLIER, resolved=EARLIER) if has_past else RungTimes()
+    past = RungTimes(**{rung.lower(): EARLIER for rung in RUNGS}) if has_past else RungTimes()
     proof = summed_up([claim(CNP)] * len(judgements), judgements, nodes=2, before=past, now=NOW)
     heights = [RUNGS.index(each.rung) if each.rung else -1 for each in judgements]
-    height = min(heights, default=len(RUNGS) - 1)
+    top = RUNGS.index(TOP_OF_ENFORCEMENT)
+    height = min(heights, default=top)
     assert (RUNGS.index(proof.rung) if proof.rung else -1) == height
     for index, rung in enumerate(RUNGS):
         assert getattr(proof.proven_at, rung.lower()) == (NOW if index <= height else EARLIER if has_past else None)
-    assert len(proof.objects) == min(20, sum(each < len(RUNGS) - 1 for each in heights))
+    assert len(proof.objects) == min(20, sum(each < top for each in heights))
+    assert proof.observed_objects == sum(each > top for each in heights)
     assert [each.rung for each in proof.objects] == sorted(
         (each.rung for each in proof.objects), key=lambda rung: RUNGS.index(rung) if rung else -1
     )

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from atoll.edge.enrolment import EnrolmentSettings
+from atoll.edge.member.inventory.labelsets import chunk_of
 from atoll.edge.member.settings import MemberSettings
-from atoll.federation.bus.messages import PolicyReport
+from atoll.federation.bus.inventory_messages import WorkloadsReport
+from atoll.federation.bus.messages import InventoryReport, MeshReport, PolicyReport
 from atoll.kubeapi.errors import AlreadyExists
 from atoll.kubeapi.patch import Patch
 from atoll.kubeapi.store import Store
@@ -20,6 +22,7 @@ from atoll.policies.stamp import stamp
 from atoll.sandbox.cilium import commands, objects
 from atoll.sandbox.cilium.agent import CiliumAgent
 from atoll.sandbox.cilium.links import Links
+from atoll.sandbox.cilium.traffic import Connection
 from atoll.sandbox.cluster import simulated
 from atoll.sandbox.kinds.catalog import CILIUM_POLICY, NAMESPACE, NETWORK_POLICY, POD
 from atoll.sandbox.kubelet.kubelet import STAND_IN
@@ -28,7 +31,7 @@ from atoll.sandbox.spec import DEFAULT_CLUSTERS
 from member.harness import CLUSTER, HubSide, running_agent
 from member.orders import POLICY_KEY, policy_order
 from member.sandbox_world import kubeconfig_of
-from member.world import Json
+from member.world import Json, eventually
 
 SPECS = {spec.name: spec for spec in DEFAULT_CLUSTERS}
 NODES = [node.name for node in SPECS[CLUSTER].nodes]
@@ -52,6 +55,18 @@ metadata: {name: mesh, namespace: seismology}
 spec:
   endpointSelector: {}
   ingress: [{fromEndpoints: [{matchLabels: {app: web, io.cilium.k8s.policy.cluster: lab-k3s}}]}]
+"""
+CLOSED_TO_ALL = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: closed-to-all, namespace: seismology}
+spec: {podSelector: {matchLabels: {app: shut}}, policyTypes: [Ingress]}
+"""
+HOSTS = """
+apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata: {name: hosts}
+spec: {nodeSelector: {}, ingress: [{fromEntities: [cluster]}]}
 """
 
 
@@ -90,6 +105,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Looks follow each other at once: here nobody else asks this Cilium anything."""
     monkeypatch.setattr("atoll.edge.member.proof.pulse.SHORTEST_POLL_SECONDS", 0.2)
     monkeypatch.setattr("atoll.edge.member.proof.pulse._RESTING_SECONDS", 0.2)
+    monkeypatch.setattr("atoll.edge.member.proof.sources._VERDICTS_SECONDS", 0.2)
     monkeypatch.setattr("atoll.edge.member.proof.pulse._BREATH_SECONDS", 0.05)
     monkeypatch.setattr("atoll.edge.member.beside._BREATH_SECONDS", 0.05)
     monkeypatch.setattr("atoll.edge.member.proof.standing.SETTLE", timedelta(seconds=0.3))
@@ -117,6 +133,8 @@ async def world(nats_server: Any, tmp_path: Path) -> AsyncIterator[World]:
                 await objects.connect(cluster.store, SPECS[name], SPECS.values(), ca=ca, now=now())
         for index, node in enumerate(NODES):
             await put_pod(stores[CLUSTER], f"web-{index}", node, app="web")
+        for name in ("shut", "stranger"):
+            await put_pod(stores[CLUSTER], name, NODES[0], app=name)
         settings = MemberSettings(
             cluster=CLUSTER,
             enrolment=EnrolmentSettings(nats_server.url),
@@ -147,6 +165,7 @@ async def test_what_is_applied_becomes_realized_on_every_node_and_what_has_no_pe
         proof = (await on_rung(hub, "Resolved")).proof
     assert proof is not None
     assert (proof.realized_nodes, proof.nodes, proof.reason, proof.objects) == (2, 2, "", ())
+    assert (proof.observed_objects, proof.hubble) == (0, "")
     times = proof.proven_at
     assert times.realized is not None and times.applied is not None
     assert times.realized <= times.applied
@@ -264,3 +283,94 @@ async def test_a_policy_beside_the_set_that_opens_what_it_closes_is_named_with_w
         await world.store.delete(NETWORK_POLICY, "seismology", "wide")
         await hub.reported(POLICY_KEY, PolicyReport, lambda report: not report.widened_by, within_seconds=30)
     assert (await world.store.get(NETWORK_POLICY, "seismology", "shut"))["spec"] == shut["spec"]
+
+
+async def test_a_policy_is_observed_once_hubble_shows_a_connection_that_it_decided_about(
+    world: World, hub: HubSide
+) -> None:
+    """An allow is named by the flow it let through, a mere closing shown by a drop at an endpoint that it selects."""
+    async with running_agent(world.settings):
+        await hub.order(POLICY_KEY, policy_order(*compiled(OPEN, CLOSED_TO_ALL)))
+        await on_rung(hub, "Resolved")
+        assert await world.cilium.connect(Connection("seismology/web-0", "seismology/web-1", 80))
+        some = await hub.reported(POLICY_KEY, PolicyReport, lambda report: _seen(report) == 1, within_seconds=30)
+        assert some.proof is not None and some.proof.rung == "Resolved"
+        assert not await world.cilium.connect(Connection("seismology/stranger", "seismology/shut", 80))
+        seen = (await on_rung(hub, "Observed")).proof
+    assert seen is not None and seen.proven_at.observed is not None
+    assert (seen.observed_objects, seen.hubble) == (2, "")
+
+
+async def test_a_hubble_that_is_switched_off_is_told_and_takes_nothing_from_the_other_rungs(
+    world: World, hub: HubSide
+) -> None:
+    """Not reachable is said as such, with the node, and is no reason to doubt what the agents say."""
+    world.cilium.traffic.has_hubble = False
+    async with running_agent(world.settings):
+        await hub.order(POLICY_KEY, policy_order(*compiled(OPEN)))
+        report = await hub.reported(POLICY_KEY, PolicyReport, _hubble, within_seconds=30)
+        assert report.proof is not None and "not on 2 of 2 nodes" in report.proof.hubble
+        await on_rung(hub, "Resolved")
+
+
+async def test_drops_that_rise_with_a_commit_are_told_beside_what_they_were_before(
+    world: World, hub: HubSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the counters of the datapath, over all nodes; only what policies deny counts."""
+    monkeypatch.setattr("atoll.edge.member.proof.pulse.LEAST_MEASURED", timedelta(seconds=0.3))
+    async with running_agent(world.settings):
+        await hub.order(POLICY_KEY, policy_order(*compiled(OPEN)))
+        await world.cilium.connect(Connection("seismology/web-0", "seismology/web-1", 80))
+        await hub.reported(POLICY_KEY, PolicyReport, lambda report: _rates(report)[0] == 0.0, within_seconds=30)
+        shut = compiled(OPEN.replace("app: web", "app: nobody"), commit="c2")
+        await hub.order(POLICY_KEY, policy_order(*shut, commit="c2"))
+        await on_rung(hub, "Resolved", commit="c2")
+
+        async def risen() -> PolicyReport | None:
+            await world.cilium.connect(Connection("seismology/web-0", "seismology/web-1", 80, times=500))
+            report = await hub.report(POLICY_KEY, PolicyReport)
+            return report if report is not None and (_rates(report)[0] or 0) > 50 else None
+
+        report = await eventually(risen, within_seconds=30)
+    assert _rates(report)[1] == 0.0 and report.traffic.nodes == 2
+
+
+async def test_policies_for_nodes_are_proven_on_the_endpoint_that_each_node_is_to_its_agent(
+    world: World, hub: HubSide
+) -> None:
+    """They stood at Valid for ever; now the host shows them like any other endpoint."""
+    async with running_agent(world.settings):
+        await hub.order(POLICY_KEY, policy_order(*compiled(HOSTS)))
+        proof = (await on_rung(hub, "Resolved")).proof
+    assert proof is not None and (proof.realized_nodes, proof.nodes) == (2, 2)
+
+
+async def test_what_runs_and_which_policies_can_be_enforced_is_told_at_the_start(world: World, hub: HubSide) -> None:
+    """Sets of labels in the chunk of their namespace, the kinds that are served, and what Cilium has switched on."""
+    async with running_agent(world.settings):
+        key = f"inventory/workloads/{chunk_of('seismology')}"
+        running = await hub.reported(key, WorkloadsReport, lambda report: report.sets, within_seconds=30)
+        inventory = await hub.reported("inventory", InventoryReport, lambda report: report.inventory.policy_kinds)
+        mesh = await hub.reported("mesh", MeshReport, lambda report: report.facts, within_seconds=30)
+    assert [(one.labels, one.pods) for one in running.sets if one.namespace == "seismology"] == [
+        ({"app": "shut"}, 1),
+        ({"app": "stranger"}, 1),
+        ({"app": "web"}, 2),
+    ]
+    assert "seismology" in running.namespaces
+    assert "CiliumClusterwideNetworkPolicy" in (inventory.inventory.policy_kinds or ())
+    assert mesh.facts is not None and mesh.facts.policy_features is not None
+    assert mesh.facts.policy_features.host_firewall and not mesh.facts.policy_features.node_selector_labels
+
+
+def _seen(report: PolicyReport) -> int:
+    return report.proof.observed_objects if report.proof is not None else 0
+
+
+def _hubble(report: PolicyReport) -> str:
+    return report.proof.hubble if report.proof is not None else ""
+
+
+def _rates(report: PolicyReport) -> tuple[float | None, float | None]:
+    traffic = report.traffic
+    return (traffic.drops_per_second, traffic.drops_per_second_before) if traffic is not None else (None, None)

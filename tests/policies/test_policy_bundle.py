@@ -12,6 +12,7 @@ import pytest
 
 from atoll.federation.errors import InvalidInput, NotFound, Unavailable
 from atoll.policies.bundle import Bundle, GitSource, SignatureRefused, load_bundle
+from atoll.policies.features import Features
 from atoll.policies.git import Signers
 
 POLICY = """\
@@ -71,6 +72,22 @@ async def test_a_commit_that_is_already_here_needs_no_repository(repository, tmp
         await load(repository, tmp_path, "main")
     said = f"source.repository {repository.path} is no Git repository, or there is nothing there: check the URL"
     assert str(caught.value) == said
+
+
+async def test_of_a_new_commit_only_what_changed_is_parsed_and_the_same_commit_is_the_same_bundle(
+    repository, tmp_path
+) -> None:
+    source = GitSource(str(repository.path), "main", ".")
+    repository.commit({"a.yaml": named("a"), "b.yaml": named("b")})
+    first = await load_bundle(source, tmp_path / "mirrors")
+    assert await load_bundle(source, tmp_path / "mirrors", last=first) is first
+    repository.commit({"b.yaml": named("b2"), "copy/a.yaml": named("a")})
+    second = await load_bundle(source, tmp_path / "mirrors", last=first)
+    assert names(second) == ["a", "b2", "a"]
+    assert second.manifests[0] is first.manifests[0]
+    assert str(second.manifests[2].origin) == "copy/a.yaml:1"
+    others = await load_bundle(source, tmp_path / "mirrors", last=first, features=Features(host_firewall=True))
+    assert others.manifests[0] is not first.manifests[0], "other features may judge it otherwise"
 
 
 async def test_a_rewritten_branch_is_followed(repository, tmp_path) -> None:

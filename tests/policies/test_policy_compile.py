@@ -282,12 +282,12 @@ def test_nothing_of_a_file_is_emitted_when_one_of_its_manifests_cannot_be_enforc
 
 CIDR_GROUP = policy(
     "{externalCIDRs: [10.0.0.0/8]}", "CiliumCIDRGroup", "{atoll.dev/clusters: region=eu}", "instruments"
-)
+).replace("metadata: {", "metadata: {labels: {kind: lab}, ")
 
 
 @pytest.mark.parametrize(
     "block",
-    ["{cidrGroupRef: instruments}", "{cidrGroupSelector: {matchExpressions: [{key: x, operator: DoesNotExist}]}}"],
+    ["{cidrGroupRef: instruments}", "{cidrGroupSelector: {matchExpressions: [{key: kind, operator: Exists}]}}"],
 )
 def test_a_policy_is_refused_where_its_cidr_group_does_not_come_along(block: str) -> None:
     deny = manifests(policy(f"{{endpointSelector: {{}}, ingressDeny: [{{fromCIDRSet: [{block}]}}]}}"), "deny.yaml")

@@ -1,10 +1,13 @@
 """Policy files become manifests, or problems that name file, line and field."""
 
+import copy
 import gzip
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -285,3 +288,86 @@ def test_a_bomb_of_merge_keys_ends_in_a_message() -> None:
     levels = "\n".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 10))
     (problem,) = parse_file(f"a0: &a0 {{{base}}}\n{levels}\n", "bomb.yaml").problems
     assert "too large or too deep" in problem.message
+
+
+RICH = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: p, namespace: prod, labels: {a: b}, annotations: {atoll.dev/clusters: site=lab}}
+spec:
+  endpointSelector: {matchLabels: {app: a}, matchExpressions: [{key: tier, operator: In, values: [x]}]}
+  enableDefaultDeny: {ingress: true}
+  labels: [{key: k, source: s, value: v}]
+  log: {value: seen}
+  ingress:
+    - fromEndpoints: [{matchLabels: {app: b}}]
+      toPorts:
+        - ports: [{port: "80", endPort: 90, protocol: TCP}]
+          rules: {http: [{method: GET, path: /a.*, headerMatches: [{name: x, mismatch: LOG}]}]}
+      authentication: {mode: required}
+    - fromEntities: [cluster]
+      icmps: [{fields: [{type: EchoRequest, family: IPv6}]}]
+  egress:
+    - toCIDRSet: [{cidr: 10.0.0.0/8, except: [10.1.0.0/16]}, {cidrGroupSelector: {matchLabels: {env: prod}}}]
+    - toFQDNs: [{matchPattern: "*.example.org"}]
+      toPorts: [{ports: [{port: "53"}], rules: {dns: [{matchName: a.org}]}}]
+    - toServices: [{k8sService: {serviceName: s, namespace: n}}]
+  egressDeny:
+    - toNodes: [{matchLabels: {a: b}}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: p}
+spec:
+  podSelector: {matchLabels: {app: a}}
+  policyTypes: [Ingress, Egress]
+  ingress: [{from: [{podSelector: {}, namespaceSelector: {}}], ports: [{port: 80, endPort: 90, protocol: TCP}]}]
+  egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}}], ports: [{port: http}]}]
+---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: p}
+spec:
+  tier: Admin
+  priority: 5
+  subject: {pods: {namespaceSelector: {}, podSelector: {matchLabels: {a: b}}}}
+  ingress: [{name: i, action: Deny, from: [{namespaces: {}}], protocols: [{tcp: {destinationPort: {number: 80}}}]}]
+  egress:
+    - action: Accept
+      to: [{networks: [10.0.0.0/8]}, {domainNames: ["*.example.org"]}]
+      protocols: [{udp: {destinationPort: {range: {start: 1, end: 9}}}}]
+---
+apiVersion: cilium.io/v2
+kind: CiliumCIDRGroup
+metadata: {name: g}
+spec: {externalCIDRs: [10.0.0.0/8]}
+"""
+
+
+def places(value: object, path: tuple = ()) -> Iterator[tuple]:
+    """Give the path of everything within a value."""
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in members:
+        yield (*path, key)
+        yield from places(member, (*path, key))
+
+
+def replaced(body: dict, path: tuple, value: object) -> dict:
+    """Give a copy with another value at a path."""
+    changed = copy.deepcopy(body)
+    inner = changed
+    for step in path[:-1]:
+        inner = inner[step]
+    inner[path[-1]] = value
+    return changed
+
+
+@pytest.mark.parametrize("body", list(yaml.safe_load_all(RICH)), ids=lambda body: body["kind"])
+def test_a_value_of_another_kind_anywhere_is_refused_by_its_name_and_never_ends_in_a_crash(body: dict) -> None:
+    features = Features(node_selector_labels=True)
+    assert parse_file(json.dumps(body), "p.yaml", features).problems == ()
+    for path in places(body):
+        for value in ({"x": [1]}, [["x"]], [None], -7.5):
+            problems = parse_file(json.dumps(replaced(body, path, value)), "p.yaml", features).problems
+            assert problems, (path, value)
+            assert all(problem.message and (problem.field or path[0] == "kind") for problem in problems), problems

@@ -8,6 +8,7 @@ from atoll.cli.ages import age
 from atoll.cli.api import Api
 from atoll.cli.options import Output
 from atoll.cli.output import hint, plural, print_objects, say
+from atoll.cli.policy_details import print_details
 from atoll.cli.policy_files import read_folder
 from atoll.cli.tables import print_table
 from atoll.federation.errors import InvalidInput
@@ -42,7 +43,9 @@ def show_status(api: Api, name: str | None, output: Output) -> bool:
     else:
         hint("no policy set found")
     for one in sets if output in (Output.TABLE, Output.WIDE) else []:
-        for line in (*_uniformity(one), *_rollout(one)):
+        if name is not None:
+            print_details(one)
+        for line in (*_uniformity(one), *_rollout(one), *_plan(one)):
             hint(line)
     problems = [problem for one in sets for problem in _source_problems(one)]
     for problem in problems:
@@ -73,11 +76,15 @@ def _message(held: ClusterPolicyStatus, proof: PolicyProof) -> str:
 
 def _uniformity(one: PolicySet) -> Iterator[str]:
     """Tell whether the set is proven to be the same everywhere, which is what a policy for many clusters is for."""
-    rungs = {held.proof.rung for held in one.status.clusters if held.proof is not None}
+    rungs = [held.proof.rung for held in one.status.clusters if held.proof is not None and held.proof.rung is not None]
+    newest = one.status.commit[:12] or "which was not read yet"
     if one.status.uniform:
-        yield f"policyset/{one.metadata.name}: uniform: every cluster is {rungs.pop()} at {one.status.commit[:12]}"
+        lowest = min(rungs, key=RUNGS.index)
+        yield f"policyset/{one.metadata.name}: uniform: every cluster is {lowest} at {newest}"
+    elif one.status.clusters and {held.commit for held in one.status.clusters} == {one.status.commit}:
+        yield f"policyset/{one.metadata.name}: not uniform: clusters differ in rung, or one has proven none"
     elif one.status.clusters:
-        yield f"policyset/{one.metadata.name}: not uniform: clusters differ in commit or rung, or one has proven none"
+        yield f"policyset/{one.metadata.name}: not uniform: not every cluster is at the newest commit, {newest}"
 
 
 def _drift(held: ClusterPolicyStatus) -> str:
@@ -93,7 +100,23 @@ def _rollout(one: PolicySet) -> Iterator[str]:
     if pinned is not None:
         yield f"policyset/{name}: commit {pinned[:12]} is pinned; 'atoll policy resume {name}' follows Git again"
     if rollout is not None and rollout.phase != "Complete":
-        yield f"policyset/{name}: {rollout.phase}: commit {rollout.commit[:12]}: {rollout.message}"
+        reason = f" ({rollout.reason})" if rollout.reason is not None else ""
+        # What was taken back is named in the message; the commit is the one that is in force again.
+        which = "" if rollout.phase == "RolledBack" else f"commit {rollout.commit[:12]}: "
+        yield f"policyset/{name}: {rollout.phase}{reason}: {which}{rollout.message}"
+
+
+def _plan(one: PolicySet) -> Iterator[str]:
+    """Tell in numbers what a commit that is under way does to what runs; whoever lets it on reads this first."""
+    rollout, plan = one.status.rollout, one.status.plan
+    if rollout is None or rollout.phase == "Complete" or plan is None or plan.commit != rollout.commit:
+        return
+    opens, closes = (sum(getattr(each, name) for each in plan.clusters) for name in ("opens", "closes"))
+    name = one.metadata.name
+    yield (
+        f"policyset/{name}: commit {plan.commit[:12]} opens {plural(opens, 'pair')} and closes {closes}, counted in "
+        f"each cluster: 'atoll policy status {name}' shows them"
+    )
 
 
 def _source_problems(one: PolicySet) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from atoll.cli import completing, policy_library
 from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.options import DryRun, Output, OutputFormat, RecordFormat, RecordOutput
 
@@ -15,14 +16,22 @@ if TYPE_CHECKING:
     from atoll.cli.api import Api
 
 app = typer.Typer(no_args_is_help=True, help="Network policies: valid before Git, held after it.")
+app.add_typer(policy_library.app, name="library")
 Folder = Annotated[Path, typer.Argument(metavar="PATH", help="File or folder with policy manifests.", exists=True)]
 From = Annotated[str, typer.Argument(metavar="FROM", help="Who opens the connection.")]
 To = Annotated[str, typer.Argument(metavar="TO", help="Who takes it.")]
 Port = Annotated[str, typer.Argument(metavar="PORT", help="Such as 443, 53/UDP or 8/ICMP (its type).")]
 Among = Annotated[Path, typer.Option("--in", metavar="PATH", help="Folder of policies and tests.", exists=True)]
-SetName = Annotated[str, typer.Argument(metavar="NAME", help="The policy set.")]
+SetName = Annotated[
+    str, typer.Argument(metavar="NAME", help="The policy set.", autocompletion=completing.of("policysets"))
+]
 ToCommit = Annotated[str | None, typer.Option("--to", metavar="COMMIT", help="The whole id of a commit.")]
-Name = Annotated[str | None, typer.Argument(metavar="NAME", help="One policy set; all of them without it.")]
+Name = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME", help="One policy set; all of them without it.", autocompletion=completing.of("policysets")
+    ),
+]
 
 
 class GraphForm(StrEnum):
@@ -43,9 +52,18 @@ class PlanOutput(StrEnum):
 
 Against = Annotated[str | None, typer.Option("--against", metavar="COMMIT", help="Branch, tag or commit.")]
 OnlyCluster = Annotated[
-    str | None, typer.Option("--cluster", metavar="NAME", help="Only what this cluster would hold.")
+    str | None,
+    typer.Option(
+        "--cluster", metavar="NAME", help="Only what this cluster would hold.", autocompletion=completing.of("clusters")
+    ),
 ]
 OfSet = Annotated[str | None, typer.Option("--policyset", metavar="NAME", help="The clusters of this policy set.")]
+Saved = Annotated[
+    Path | None,
+    typer.Option(
+        "--workloads", metavar="FILE", help="What 'policy workloads' has saved: no hub is asked.", exists=True
+    ),
+]
 PlanForm = Annotated[PlanOutput, typer.Option("--output", "-o", help="Form of the output.")]
 Form = Annotated[GraphForm, typer.Option("--output", "-o", help="How it is drawn.")]
 
@@ -128,23 +146,27 @@ def plan(
     path: Folder,
     against: Against = None,
     policyset: OfSet = None,
+    workloads: Saved = None,
     output: PlanForm = PlanOutput.TABLE,
     *,
     hub: HubChoice,
 ) -> None:
-    """Say what a folder of policies would change: objects in each cluster, and verdicts among stated workloads.
+    """Say what a folder of policies would change: objects in each cluster, and verdicts among workloads.
 
     It is compared with the commit HEAD, with --against, or with the commit that --policyset has in force. The clusters
-    are those of the policy tests beside the policies, or with --policyset those of the hub. Exit 3 if anything changes.
+    are those of the policy tests beside the policies, or with --policyset those of the hub, and verdicts are compared
+    among what runs there now, too; with --workloads, as a file has it, offline. Exit 3 if anything changes.
 
     \b
     Example:
       atoll policy plan policies/ --against main -o markdown
+      atoll policy plan policies/ --policyset seismology
     """
     from atoll.cli import policy_planning
 
-    with _hub_of(hub, policyset) as api:
-        is_different = policy_planning.show_plan(path, against, output, api=api, policyset=policyset or "")
+    with _hub_of(hub, policyset if workloads is None else None) as api:
+        among = policy_planning.Among(api, policyset or "", workloads)
+        is_different = policy_planning.show_plan(path, against, output, among)
     if is_different:
         raise typer.Exit(3)
 
@@ -170,9 +192,26 @@ def diff(
     from atoll.cli import policy_planning
 
     with _hub_of(hub, policyset) as api:
-        is_different = policy_planning.show_diff(path, against, cluster, api=api, policyset=policyset or "")
+        among = policy_planning.Among(api, policyset or "")
+        is_different = policy_planning.show_diff(path, against, cluster, among)
     if is_different:
         raise typer.Exit(3)
+
+
+@app.command()
+@chooses_hub
+def workloads(name: SetName, *, hub: HubChoice) -> None:
+    """Print what runs now in the clusters of a policy set, as policies see it: for 'policy plan --workloads' in CI.
+
+    \b
+    Example:
+      atoll policy workloads seismology > workloads.json
+    """
+    from atoll.cli import policy_live
+    from atoll.cli.hub import connect
+
+    with connect(hub) as api:
+        policy_live.save(api, name)
 
 
 @contextlib.contextmanager

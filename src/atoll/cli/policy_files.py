@@ -1,17 +1,22 @@
 """A folder of policies as somebody works on it: its policies and its policy tests, or all that is wrong with them."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from atoll.cli.output import plural
 from atoll.federation.errors import InvalidInput
-from atoll.policies.manifest import Manifest, Problem, parse_file
+from atoll.policies.checkout import Checkout
+from atoll.policies.features import DEFAULT_FEATURES
+from atoll.policies.folder import read_folder as read_tree
+from atoll.policies.manifest import Manifest, Origin, Problem
 from atoll.policies.rules import Unsupported
-from atoll.policies.trials.scenario import TEST_SUFFIXES, Scenario, parse_scenarios
+from atoll.policies.trials.scenario import Scenario, parse_scenarios
 
-_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+# kubectl's own commands give up after as long; a kustomization of policies renders in a tenth of a second.
+_RENDERING_SECONDS = 30.0
 T = TypeVar("T")
 
 
@@ -25,25 +30,29 @@ class PolicyFolder:
 
 
 def read_folder(path: Path) -> PolicyFolder:
-    """Read every policy and policy test under a path, or the one file that it is.
+    """Read every policy and policy test under a path, or the one file that it is, as the hub would read a commit.
 
     Raises:
         InvalidInput: something is wrong; `problems` has each with file, line, field and reason.
+        Unavailable: there is a kustomization, and no kubectl to render it.
     """
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES)
-    tests = [file for file in files if file.name.endswith(TEST_SUFFIXES)]
-    policies = [file for file in files if file not in tests]
-    parsed = [parse_file(_text(file), str(file)) for file in policies]
-    stated = [parse_scenarios(_text(file), str(file)) for file in tests]
-    problems: list[Problem] = [problem for one in parsed for problem in one.problems]
-    problems += [problem for one in stated for problem in one.problems]
+    checkout = Checkout.around(path)
+    folder = asyncio.run(read_tree(checkout, checkout.start, DEFAULT_FEATURES, timeout_seconds=_RENDERING_SECONDS))
+    stated = [parse_scenarios(text.decode(errors="replace"), file) for file, text in folder.tests.items()]
+    problems: list[Problem] = [*folder.problems, *(problem for one in stated for problem in one.problems)]
     if problems:
-        raise InvalidInput(f"{plural(len(problems), 'problem')} found:", problems)
+        shown = sorted(replace(problem, path=checkout.shown(problem.path)) for problem in problems)
+        raise InvalidInput(f"{plural(len(problems), 'problem')} found:", shown)
     return PolicyFolder(
-        tuple(manifest for one in parsed for manifest in one.manifests),
-        tuple(scenario for one in stated for scenario in one.scenarios),
-        len(policies),
+        tuple(_shown(manifest, checkout) for manifest in folder.manifests),
+        tuple(replace(one, path=checkout.shown(one.path)) for file in stated for one in file.scenarios),
+        folder.files,
     )
+
+
+def _shown(manifest: Manifest, checkout: Checkout) -> Manifest:
+    origin = manifest.origin
+    return replace(manifest, origin=Origin(checkout.shown(origin.path), origin.line))
 
 
 def modelled(work: Callable[[], T]) -> T:
@@ -87,7 +96,3 @@ def _add(known: dict[str, Any], more: Mapping[str, Any], what: str) -> None:
 def names_of(things: Iterable[str]) -> str:
     """List names for a message."""
     return ", ".join(things) or "none"
-
-
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8", errors="replace")

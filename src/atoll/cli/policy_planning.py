@@ -11,37 +11,43 @@ from typing import Any
 
 import orjson
 
-from atoll.cli import kinds
 from atoll.cli.api import Api
 from atoll.cli.output import hint, plural, say, to_yaml
 from atoll.cli.policy_files import merged, modelled, names_of, read_folder
+from atoll.cli.policy_live import Live, of_file, of_hub, print_live, wire
 from atoll.cli.tables import print_table
 from atoll.federation.errors import InvalidInput
-from atoll.federation.resources import Cluster, PolicySet
 from atoll.policies.bundle import GitSource, load_bundle
 from atoll.policies.compile import Target, compile_for
 from atoll.policies.manifest import Manifest
-from atoll.policies.targets import target_of
 from atoll.policies.trials.fleet import targets_of
 from atoll.policies.trials.plan import FlowChange, Plan, make_plan, to_markdown
 from atoll.policies.trials.scenario import Scenario
 
 
-def show_plan(path: Path, against: str | None, output: str, *, api: Api | None = None, policyset: str = "") -> bool:
+@dataclass(frozen=True)
+class Among:
+    """Whose clusters a plan is for: a set's as the hub knows them, as a file has them, or those of the policy tests."""
+
+    api: Api | None = None
+    policyset: str = ""
+    saved: Path | None = None
+
+
+def show_plan(path: Path, against: str | None, output: str, among: Among) -> bool:
     """Print what the folder would change; tell whether it changes anything.
 
     Args:
         path: the folder of policies as it should be.
         against: branch, tag or commit to compare with; None is the commit that the set has in force, else HEAD.
         output: table, markdown or json.
-        api: the hub that knows the clusters of `policyset`; without one the clusters are those of the policy tests.
-        policyset: the set whose clusters are meant.
+        among: whose clusters are meant.
 
     Raises:
         InvalidInput: a file cannot be read, or there is neither a set nor a policy test that states clusters.
         NotFound: the repository has no such commit or folder.
     """
-    change = _read_change(path, against, api=api, policyset=policyset)
+    change = _read_change(path, against, among)
     stated = change.stated
     parties = {
         name: party
@@ -49,19 +55,18 @@ def show_plan(path: Path, against: str | None, output: str, *, api: Api | None =
         if getattr(party, "cluster", "") in ("", *change.targets)
     }
     namespaces = stated.namespaces if stated is not None else {}
-    plan = modelled(lambda: make_plan(change.before, change.after, change.targets, parties, namespaces))
+    live = change.live.workloads if change.live is not None else None
+    plan = modelled(lambda: make_plan(change.before, change.after, change.targets, parties, namespaces, live))
     _print(plan, output, has_workloads=stated is not None)
-    return bool(plan.clusters or plan.flows)
+    return bool(plan)
 
 
-def show_diff(
-    path: Path, against: str | None, cluster: str | None, *, api: Api | None = None, policyset: str = ""
-) -> bool:
+def show_diff(path: Path, against: str | None, cluster: str | None, among: Among) -> bool:
     """Print, as a unified diff, what clusters would hold otherwise than now; tell whether anything differs.
 
     Args and errors are those of `show_plan`; `cluster` is the only one to look at, None is all of them.
     """
-    change = _read_change(path, against, api=api, policyset=policyset)
+    change = _read_change(path, against, among)
     if cluster is not None and cluster not in change.targets:
         raise InvalidInput(f"--cluster: {cluster!r} is none of the clusters: {names_of(change.targets)}")
     is_different = False
@@ -78,25 +83,35 @@ def show_diff(
 
 @dataclass(frozen=True)
 class _Change:
-    """A folder before and after, and the clusters that it is for."""
+    """A folder before and after, the clusters that it is for, and what runs there, if that is known."""
 
     before: tuple[Manifest, ...]
     after: tuple[Manifest, ...]
     targets: Mapping[str, Target]
     stated: Scenario | None
+    live: Live | None = None
 
 
-def _read_change(path: Path, against: str | None, *, api: Api | None, policyset: str) -> _Change:
+def _read_change(path: Path, against: str | None, among: Among) -> _Change:
     folder = read_folder(path)
     stated = merged(folder, path) if folder.scenarios else None
-    in_force = ""
-    if api is not None:
-        targets, in_force = _of_hub(api, policyset)
+    live, targets = _live(among), None
+    if live is not None:
+        targets = live.targets
     elif stated is not None:
         targets = targets_of(stated.clusters)
     else:
-        raise InvalidInput(f"{path}: no policy test states clusters; write one, or name a set by --policyset")
-    return _Change(_manifests_of(path, against or in_force or "HEAD"), folder.manifests, targets, stated)
+        raise InvalidInput(
+            f"{path}: no policy test states clusters; write one, or name a set by --policyset, or a file by --workloads"
+        )
+    in_force = live.commit if live is not None and live.commit and among.saved is None else "HEAD"
+    return _Change(_manifests_of(path, against or in_force), folder.manifests, targets, stated, live)
+
+
+def _live(among: Among) -> Live | None:
+    if among.saved is not None:
+        return of_file(among.saved)
+    return of_hub(among.api, among.policyset) if among.api is not None else None
 
 
 def _file_of(cluster: str, manifest: Manifest) -> str:
@@ -105,16 +120,6 @@ def _file_of(cluster: str, manifest: Manifest) -> str:
 
 def _lines(manifest: Manifest | None) -> list[str]:
     return to_yaml(manifest.body).splitlines(keepends=True) if manifest is not None else []
-
-
-def _of_hub(api: Api, policyset: str) -> tuple[dict[str, Target], str]:
-    """Give the clusters that a set means, as the compiler sees them, and the commit in force."""
-    wanted = PolicySet.model_validate(api.get(kinds.atoll("PolicySet").path(None, policyset)))
-    listed = api.get(kinds.atoll("Cluster").collection()).get("items", [])
-    clusters = [Cluster.model_validate(item) for item in listed]
-    chosen = [one for one in clusters if wanted.spec.targets.clusters.matches(one.metadata.labels)]
-    targets = (target_of(one, clusters) for one in chosen if one.status.inventory is not None)
-    return {target.cluster: target for target in targets}, wanted.status.commit
 
 
 def _manifests_of(path: Path, revision: str) -> tuple[Manifest, ...]:
@@ -160,9 +165,10 @@ def _print(plan: Plan, output: str, *, has_workloads: bool) -> None:
     if plan.flows:
         say("")
         print_table(("FROM", "TO", "BEFORE", "AFTER"), (_flow(flow) for flow in plan.flows))
-    if not rows and not plan.flows:
+    print_live(plan)
+    if not plan:
         say("nothing changes")
-    if has_workloads:
+    if has_workloads and plan.pairs:
         hint(f"{plural(len(plan.flows), 'verdict')} of {plural(plan.pairs, 'pair')} of stated workloads would change")
 
 
@@ -192,4 +198,5 @@ def _wire(plan: Plan) -> dict[str, Any]:
             for flow in plan.flows
         ],
         "pairs": plan.pairs,
+        "live": wire(plan),
     }

@@ -1,32 +1,26 @@
-"""Policies from Git: the only I/O of this room.
+"""Policies from Git: a commit of a repository, as one bundle.
 
 Keeps a bare mirror per repository and reads files out of a commit; nothing is ever checked out, so no hook, filter or
-link of a foreign repository touches this machine. It must not judge policies: `manifest.py` does.
+link of a foreign repository touches this machine. It must not judge policies: `folder.py` reads them.
 """
 
 import asyncio
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from atoll.federation.errors import InvalidInput, NotFound
 from atoll.policies.features import DEFAULT_FEATURES, Features
-from atoll.policies.git import NOBODY, Entry, Git, Signers, mirror_lock, public_url
-from atoll.policies.manifest import Manifest, Parsed, Problem, parse_file
-from atoll.policies.trials.scenario import TEST_SUFFIXES, parse_scenarios
+from atoll.policies.folder import FileId, read_folder
+from atoll.policies.git import FOLDER_MODE, NOBODY, Entry, Git, Signers, mirror_lock, public_url
+from atoll.policies.kustomize.gathering import Find
+from atoll.policies.manifest import Manifest, Parsed, Problem
+from atoll.policies.trials.scenario import Scenario, parse_scenarios
 from atoll.policies.trials.trial import problems_of
-from atoll.policies.validation.shapes import INVALID, NOT_SUPPORTED, REQUIRED, TOO_LONG, TOO_MANY, show
-
-# A policy file that a person can review is far below this; above it the parser would hold the event loop for seconds.
-LARGEST_FILE_BYTES = 1024 * 1024
-# 6,300 policies, one per file, are the largest set reported by users (karmada#5978).
-MOST_FILES = 20_000
-LARGEST_BUNDLE_BYTES = 64 * 1024 * 1024
-_POLICY_SUFFIXES = (".yaml", ".yml", ".json")
-_KUSTOMIZATIONS = frozenset({"kustomization.yaml", "kustomization.yml", "Kustomization"})
+from atoll.policies.validation.shapes import REQUIRED, show
 
 _SCHEMES = ("https://", "ssh://", "file:///")
 _SCP_LIKE = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[^\s:][^\s]*")
@@ -59,7 +53,8 @@ class Bundle:
     """The policies of one commit.
 
     With any problem, a bundle must not be rolled out: a policy that cannot be read may be the one that forbids, and a
-    policy test that fails says that the policies are not what they are meant to be. `policy_tests` names the tests.
+    policy test that fails says that the policies are not what they are meant to be. `policy_tests` names the tests'
+    files, `scenarios` is what they state.
     """
 
     commit: str
@@ -68,6 +63,8 @@ class Bundle:
     manifests: tuple[Manifest, ...]
     problems: tuple[Problem, ...]
     policy_tests: tuple[str, ...] = ()
+    scenarios: tuple[Scenario, ...] = ()
+    known: "Known | None" = field(default=None, repr=False, compare=False)
 
     @property
     def is_valid(self) -> bool:
@@ -75,8 +72,22 @@ class Bundle:
         return not self.problems
 
 
+@dataclass(frozen=True)
+class Known:
+    """What a bundle was read from, and what its files were parsed to: a later bundle parses only what changed."""
+
+    source: tuple[str, str]
+    features: Features
+    parsed: Mapping[FileId, Parsed]
+
+
 async def load_bundle(
-    source: GitSource, workdir: Path, *, timeout_seconds: float = 60.0, features: Features = DEFAULT_FEATURES
+    source: GitSource,
+    workdir: Path,
+    *,
+    timeout_seconds: float = 60.0,
+    features: Features = DEFAULT_FEATURES,
+    last: Bundle | None = None,
 ) -> Bundle:
     """Fetch a repository and read the policies of one commit.
 
@@ -85,6 +96,8 @@ async def load_bundle(
         workdir: where mirrors are kept between calls; created if missing.
         timeout_seconds: for everything together; fetching is killed when it is over.
         features: what the agents of some target clusters have switched on.
+        last: a bundle that was read before. If it is of the same source and commit it is given again; else of its
+            files those that have not changed are not parsed again, and their manifests are the same objects.
 
     Raises:
         InvalidInput: the source itself is malformed.
@@ -100,20 +113,71 @@ async def load_bundle(
         commit = await _commit(git, source)
         if source.signers and (why := await git.verify(commit, source.signers)):
             raise SignatureRefused(f"commit {commit[:12]} is not rolled out: its signature does not count: {why}")
-        entries = await git.list_files(commit, _folder(source.path))
-        chosen, problems, tests = _choose(entries, source.path)
-        contents = await git.read_files([entry.object_id for entry in (*chosen, *tests)])
+        known = _usable(last, source, features)
+        if last is not None and known is not None and last.commit == commit:
+            return last
+        folder = await read_folder(
+            _Commit(git, commit),
+            _folder(source.path),
+            features,
+            timeout_seconds=timeout_seconds,
+            known=known.parsed if known is not None else {},
+        )
         author, seconds = await git.describe(commit)
-    paths = [entry.path for entry in chosen]
-    # In a thread: thousands of files take seconds, and the caller's loop serves others meanwhile.
-    manifests, wrong = await asyncio.to_thread(_read_all, paths, contents[: len(chosen)], features)
-    problems += wrong
+    problems = list(folder.problems)
+    if not folder.files and not problems:
+        # An empty folder is more likely a slip of the path than the wish to remove every policy.
+        problems.append(Problem(source.path, 1, "", REQUIRED, "holds no policy file (*.yaml, *.yml, *.json)"))
+    stated = [parse_scenarios(content.decode(errors="replace"), path) for path, content in folder.tests.items()]
+    scenarios = tuple(scenario for one in stated for scenario in one.scenarios)
     if not problems:
-        stated = zip(tests, contents[len(chosen) :], strict=True)
-        problems += await asyncio.to_thread(_failures, {entry.path: text for entry, text in stated}, manifests)
-    committed_at = datetime.fromtimestamp(seconds, UTC)
-    names = tuple(entry.path for entry in tests)
-    return Bundle(commit, author, committed_at, manifests, tuple(sorted(problems)), names)
+        problems += [problem for one in stated for problem in one.problems]
+        problems += await asyncio.to_thread(_failures, scenarios, folder.manifests)
+    return Bundle(
+        commit,
+        author,
+        datetime.fromtimestamp(seconds, UTC),
+        folder.manifests,
+        tuple(sorted(problems)),
+        tuple(folder.tests),
+        scenarios,
+        Known((source.repository, source.path), features, folder.parsed),
+    )
+
+
+def _usable(last: Bundle | None, source: GitSource, features: Features) -> Known | None:
+    """Give what is known of an earlier bundle, if it would be read the same way now."""
+    known = last.known if last is not None else None
+    is_alike = known is not None and (known.source, known.features) == ((source.repository, source.path), features)
+    return known if is_alike else None
+
+
+@dataclass(frozen=True)
+class _Commit:
+    """The tree of one commit."""
+
+    git: Git
+    commit: str
+
+    async def list_files(self, folder: str) -> list[Entry]:
+        """List all files below a folder."""
+        return await self.git.list_files(self.commit, folder)
+
+    async def finder(self) -> Find:
+        """Give what finds an entry: the whole tree is listed once, its folders are those that hold something."""
+        entries = {entry.path: entry for entry in await self.git.list_files(self.commit, "")}
+        folders = {str(parent) for path in entries for parent in PurePosixPath(path).parents}
+
+        def find(path: str) -> Entry | None:
+            if (path or ".") in folders:
+                return Entry(FOLDER_MODE, "", 0, path)
+            return entries.get(path)
+
+        return find
+
+    async def read_files(self, entries: Sequence[Entry]) -> list[bytes]:
+        """Give the contents of files."""
+        return await self.git.read_files([entry.object_id for entry in entries])
 
 
 def check_source(source: GitSource) -> None:
@@ -160,64 +224,6 @@ async def _commit(git: Git, source: GitSource) -> str:
     return found
 
 
-def _choose(entries: Iterable[Entry], folder: str) -> tuple[list[Entry], list[Problem], list[Entry]]:
-    """Pick policies and policy tests; whatever would be passed over although it may hold policies is a problem."""
-    chosen: list[Entry] = []
-    problems: list[Problem] = []
-    tests: list[Entry] = []
-    total = 0
-    for entry in entries:
-        name = PurePosixPath(entry.path).name
-        if wrong := _unreadable(entry, name):
-            problems.append(Problem(entry.path, 1, "", *wrong))
-        elif name.endswith(TEST_SUFFIXES):
-            tests.append(entry)
-        elif name.endswith(_POLICY_SUFFIXES):
-            total += entry.size
-            chosen.append(entry)
-    if len(chosen) > MOST_FILES or total > LARGEST_BUNDLE_BYTES:
-        message = f"{len(chosen)} policy files with {total} bytes are too many; split the folder into policy sets"
-        return [], [Problem(folder, 1, "", TOO_MANY, message)], []
-    if not chosen and not problems:
-        # An empty folder is more likely a slip of the path than the wish to remove every policy.
-        problems.append(Problem(folder, 1, "", REQUIRED, "holds no policy file (*.yaml, *.yml, *.json)"))
-    return chosen, problems, tests
-
-
-def _unreadable(entry: Entry, name: str) -> tuple[str, str] | None:
-    if entry.is_link:
-        return NOT_SUPPORTED, "is a symbolic link; put the file itself here"
-    if entry.is_submodule:
-        return NOT_SUPPORTED, "is a submodule; name its repository in a policy set of its own"
-    if name in _KUSTOMIZATIONS:
-        return NOT_SUPPORTED, "kustomizations are not supported yet; commit what `kubectl kustomize` prints"
-    if name.endswith(_POLICY_SUFFIXES) and entry.size > LARGEST_FILE_BYTES:
-        return TOO_LONG, f"has {entry.size} bytes, at most {LARGEST_FILE_BYTES} are read; split it"
-    return None
-
-
-def _read_all(
-    paths: Sequence[str], contents: Sequence[bytes], features: Features
-) -> tuple[tuple[Manifest, ...], tuple[Problem, ...]]:
-    parsed = [_read(path, content, features) for path, content in zip(paths, contents, strict=True)]
-    manifests = tuple(manifest for file in parsed for manifest in file.manifests)
-    return manifests, tuple(problem for file in parsed for problem in file.problems)
-
-
-def _failures(tests: Mapping[str, bytes], manifests: Sequence[Manifest]) -> list[Problem]:
-    """Run the policy tests; give what is wrong with them, and each expectation that does not hold."""
-    found: list[Problem] = []
-    for path, content in tests.items():
-        parsed = parse_scenarios(content.decode(errors="replace"), path)
-        found += parsed.problems
-        found += [problem for scenario in parsed.scenarios for problem in problems_of(scenario, manifests)]
-    return found
-
-
-def _read(path: str, content: bytes, features: Features) -> Parsed:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        return Parsed(problems=(Problem(path, line, "", INVALID, "is not UTF-8 text"),))
-    return parse_file(text, path, features)
+def _failures(scenarios: Sequence[Scenario], manifests: Sequence[Manifest]) -> list[Problem]:
+    """Run the policy tests; give each expectation that does not hold."""
+    return [problem for scenario in scenarios for problem in problems_of(scenario, manifests)]

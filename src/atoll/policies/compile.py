@@ -7,6 +7,7 @@ mean the same is reported as `Unenforceable` and then nothing of its file is emi
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from atoll.policies.dialects import cilium, plain
 from atoll.policies.dialects.scope import Refusal, Scope
@@ -15,6 +16,7 @@ from atoll.policies.manifest import (
     CILIUM_CIDR_GROUP,
     CILIUM_POLICIES,
     CLUSTER_GROUP_ANNOTATION,
+    CLUSTER_NETWORK_POLICY,
     CLUSTERS_ANNOTATION,
     NETWORK_POLICY,
     Manifest,
@@ -75,8 +77,16 @@ class Compiled:
     unenforceable: tuple[Unenforceable, ...]
 
 
+@dataclass(frozen=True)
+class _Result:
+    """What became of a manifest, which is held so that no other one gets its id()."""
+
+    manifest: Manifest
+    result: Manifest | Sequence[Refusal]
+
+
 # What became of manifests in one cluster, by their id(): it depends on nothing but the manifest and the target.
-Memory = dict[int, Manifest | Sequence[Refusal]]
+Memory = dict[int, _Result]
 
 
 def compile_for(manifests: Iterable[Manifest], target: Target, memory: Memory | None = None) -> Compiled:
@@ -85,7 +95,7 @@ def compile_for(manifests: Iterable[Manifest], target: Target, memory: Memory | 
     Args:
         manifests: all of the bundle.
         target: the cluster.
-        memory: of an earlier call for this very target with manifests that live on; it is added to.
+        memory: of earlier calls for this very target; it is added to.
     """
     known = {} if memory is None else memory
     chosen = [manifest for manifest in manifests if is_meant_for(manifest, target)]
@@ -93,9 +103,11 @@ def compile_for(manifests: Iterable[Manifest], target: Target, memory: Memory | 
     emitted: list[Manifest] = []
     scopes = {group: _scope(group, target) for group in {_group(manifest) for manifest in chosen}}
     for manifest in chosen:
-        result = known.get(id(manifest))
-        if result is None:
-            result = known[id(manifest)] = _compile_one(manifest, target, scopes[_group(manifest)])
+        known_result = known.get(id(manifest))
+        if known_result is None:
+            known_result = _Result(manifest, _compile_one(manifest, target, scopes[_group(manifest)]))
+            known[id(manifest)] = known_result
+        result = known_result.result
         if isinstance(result, Manifest):
             emitted.append(result)
         else:
@@ -105,6 +117,13 @@ def compile_for(manifests: Iterable[Manifest], target: Target, memory: Memory | 
         refused += missing
         kept = _whole_files(kept, refused)
     return Compiled(tuple(sorted(kept, key=lambda manifest: manifest.key)), tuple(sorted(set(refused))))
+
+
+def forget_others(memory: dict[int, Any], manifests: Iterable[Manifest]) -> None:
+    """Drop from a memory by id() of manifests all but what is of these."""
+    living = {id(manifest) for manifest in manifests}
+    for key in [key for key in memory if key not in living]:
+        del memory[key]
 
 
 def _whole_files(manifests: Iterable[Manifest], refused: Iterable[Unenforceable]) -> list[Manifest]:
@@ -156,7 +175,11 @@ def _compile_one(manifest: Manifest, target: Target, scope: Scope) -> Manifest |
             Refusal("", f"the CNI of {target.cluster}, {target.cni!r}, is not known to enforce policies ({known} do)")
         ]
     if target.kinds_served is not None and manifest.kind not in target.kinds_served | {NETWORK_POLICY}:
-        return [Refusal("", f"the API server of {target.cluster} has no {manifest.kind}; install its CRD there")]
+        also = (
+            ", and on Cilium set enable-k8s-cluster-network-policy" if manifest.kind == CLUSTER_NETWORK_POLICY else ""
+        )
+        why = f"the API server of {target.cluster} has no {manifest.kind}; install its CRD there{also}"
+        return [Refusal("", why)]
     if cni != "cilium":
         return plain.compile_manifest(manifest, scope, cni)
     agent = cilium.Agent(

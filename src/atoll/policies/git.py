@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atoll.federation.errors import AtollError, Internal, InvalidInput, NotFound, Unavailable
+from atoll.policies.programs import Bounds, ProgramFailed, run
 
 # Variables with which a surrounding git command (a hook, say) would redirect ours to another repository.
 _FOREIGN = (
@@ -41,7 +42,10 @@ _SETTINGS = {
 # No hook of this user's configuration runs, and no maintenance outlives the command that started it.
 _NO_HOOKS = ("-c", "core.hooksPath=/dev/null", "-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false")
 _LOCK_RETRY_SECONDS = 0.05
-_KILL_SECONDS = 5.0
+
+
+# Git's modes of what is no plain file.
+FOLDER_MODE, LINK_MODE, SUBMODULE_MODE = "040000", "120000", "160000"
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,17 @@ class Entry:
     @property
     def is_link(self) -> bool:
         """Say whether it is a symbolic link."""
-        return self.mode == "120000"
+        return self.mode == LINK_MODE
+
+    @property
+    def is_folder(self) -> bool:
+        """Say whether it is a folder; a listing of files has none."""
+        return self.mode == FOLDER_MODE
 
     @property
     def is_submodule(self) -> bool:
         """Say whether it is a reference to another repository's commit."""
-        return self.mode == "160000"
+        return self.mode == SUBMODULE_MODE
 
 
 @dataclass(frozen=True)
@@ -129,14 +138,14 @@ class Git:
         options = ("--quiet", "--prune", "--force", "--no-tags", "--no-recurse-submodules")
         try:
             await self._run("fetch", *options, "--", repository, *refspecs)
-        except _GitFailed as error:
+        except ProgramFailed as error:
             raise _fetch_error(repository, error.stderr) from error
 
     async def resolve(self, name: str) -> str | None:
         """Give the full id of the commit that a name stands for, or None."""
         try:
             found = await self._run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
-        except _GitFailed:
+        except ProgramFailed:
             return None
         return found.decode().strip()
 
@@ -161,7 +170,7 @@ class Git:
                     await _import_key(home, home / f"{number}.asc", self._timeout_seconds)
                 settings = ("-c", f"gpg.ssh.allowedSignersFile={home / 'allowed'}")
                 await self._run(*settings, "verify-commit", commit, more=environment)
-            except _GitFailed as error:
+            except ProgramFailed as error:
                 return _cause(error.stderr) if error.stderr else "it is not signed"
         return ""
 
@@ -170,7 +179,7 @@ class Git:
         tree = f"{commit}:{folder}"
         try:
             listing = await self._run("ls-tree", "-r", "-z", "-l", tree)
-        except _GitFailed as error:
+        except ProgramFailed as error:
             raise NotFound(f"source.path {folder!r}: commit {commit[:12]} has no such folder") from error
         prefix = f"{folder}/" if folder else ""
         return [_entry(record, prefix) for record in listing.split(b"\0") if record]
@@ -207,36 +216,16 @@ async def _ask(
     stdin: bytes = b"",
     more: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Run a program to its end and give what it printed."""
-    try:
-        process = await _start(command, more or {})
-    except FileNotFoundError as error:
-        raise Unavailable(f"{command[0]} is not installed; install it to read policies from Git") from error
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            out, err = await process.communicate(stdin)
-    except TimeoutError as error:
-        raise Unavailable(f"{name} took longer than {timeout_seconds:g} s") from error
-    finally:
-        await _end(process)
-    if process.returncode:
-        raise _GitFailed(name, err.decode(errors="replace").strip())
-    return out
+    """Run git or gpg to its end and give what it printed."""
+    environment = {**_environment(os.environ), **(more or {})}
+    return await run(command, name, Bounds(timeout_seconds), environment=environment, stdin=stdin)
 
 
 async def _import_key(home: Path, key: Path, timeout_seconds: float) -> None:
     """Put an OpenPGP key into a keyring of its own; what is no key is left out, and then signs nothing."""
     command = ("gpg", "--homedir", str(home), "--batch", "--quiet", "--no-autostart", "--import", str(key))
-    with contextlib.suppress(_GitFailed):
+    with contextlib.suppress(ProgramFailed):
         await _ask(command, "gpg", timeout_seconds)
-
-
-class _GitFailed(AtollError):
-    """git or gpg ended with an error; never leaves this module unexplained."""
-
-    def __init__(self, program: str, stderr: str) -> None:
-        super().__init__(f"{program} failed: {stderr[-500:]}")
-        self.stderr = stderr
 
 
 def _environment(outer: Mapping[str, str]) -> dict[str, str]:
@@ -244,36 +233,6 @@ def _environment(outer: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in outer.items() if name not in _FOREIGN}
     ssh = {} if "GIT_SSH_COMMAND" in kept or "GIT_SSH" in kept else {"GIT_SSH_COMMAND": "ssh -oBatchMode=yes"}
     return kept | ssh | _SETTINGS
-
-
-async def _start(command: Sequence[str], more: Mapping[str, str]) -> asyncio.subprocess.Process:
-    """Start git in a session of its own; if cancelled meanwhile, end all of it: asyncio ends the first process only."""
-    starting = asyncio.ensure_future(
-        asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**_environment(os.environ), **more},
-            start_new_session=True,
-        )
-    )
-    try:
-        return await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        with contextlib.suppress(OSError):
-            await _end(await starting)
-        raise
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill git and its helpers (they share its session) if it still runs, and wait for it."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 9)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_KILL_SECONDS):
-                await process.wait()
 
 
 def _entry(record: bytes, prefix: str) -> Entry:

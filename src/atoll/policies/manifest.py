@@ -31,6 +31,8 @@ from atoll.policies.validation.shapes import (
 from atoll.policies.validation.values import dns_label, dns_subdomain, label_key, label_value
 from atoll.policies.yamldoc import Document, YamlError, line_of, read_documents
 
+# A policy file that a person can review is far below this; above it the parser would hold the event loop for seconds.
+LARGEST_FILE_BYTES = 1024 * 1024
 # Which clusters a manifest is for, as a label selector over clusters.
 CLUSTERS_ANNOTATION = "atoll.dev/clusters"
 # The clusters whose pods the manifest's peers mean, instead of a list of cluster names (asked for in cilium#40413).
@@ -119,6 +121,7 @@ _KINDS: Mapping[str, _Kind] = {
     CLUSTER_NETWORK_POLICY: _Kind(("policy.networking.k8s.io/v1alpha2",), False, kubernetes.CLUSTER_NETWORK_POLICY),
 }
 KINDS = tuple(_KINDS)
+CLUSTER_SCOPED = frozenset(name for name, kind in _KINDS.items() if not kind.is_namespaced)
 
 
 def parse_file(content: str, path: str, features: Features = DEFAULT_FEATURES) -> Parsed:
@@ -135,13 +138,14 @@ def parse_file(content: str, path: str, features: Features = DEFAULT_FEATURES) -
         if isinstance(document, YamlError):
             problems.append(Problem(path, document.line, document.field, INVALID, document.message))
             continue
-        parsed = _parse_document(document, path, features)
+        parsed = parse_document(document, path, features)
         manifests += parsed.manifests
         problems += parsed.problems
     return Parsed(tuple(manifests), tuple(sorted(problems)))
 
 
-def _parse_document(document: Document, path: str, features: Features) -> Parsed:
+def parse_document(document: Document, path: str, features: Features = DEFAULT_FEATURES) -> Parsed:
+    """Read one document of a file; what is wrong with it is told by the lines that it brings."""
     findings = Findings()
     for repeated in document.repeated_keys:
         findings.add(repeated, DUPLICATE, "is given twice")

@@ -99,6 +99,11 @@ class Range:
     network: Network
     exceptions: tuple[Network, ...] = ()
 
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """The networks that are selected."""
+        return (self.network,)
+
     def matches(self, identity: Identity) -> bool:
         """Say whether it selects a peer."""
         if identity.is_all_of is not None:
@@ -118,7 +123,45 @@ class Domain:
         return any(_domain_regex(self.pattern).fullmatch(name.lower().rstrip(".")) for name in identity.domain_names)
 
 
-Peer = Labelled | Range | Domain
+@dataclass(frozen=True)
+class Grouped:
+    """Peers by the labels of the CIDR groups that their address lies in, as Cilium's cidrGroupSelector.
+
+    An address has the labels of all groups around it; where two say a key, that of the narrower network holds. Whatever
+    lies in no group has none of these labels, pods and nodes included: terms that only exclude match all of it.
+
+    Attributes:
+        terms: on labels of source cidrgroup.
+        groups: the networks of the groups with their labels.
+        exceptions: networks that are left out.
+    """
+
+    terms: tuple[Term, ...]
+    groups: tuple[tuple[Network, tuple[tuple[str, str], ...]], ...]
+    exceptions: tuple[Network, ...] = ()
+
+    def matches(self, identity: Identity) -> bool:
+        """Say whether it selects a peer."""
+        address, labels = identity.address, dict[str, str]()
+        if address is not None:
+            around = (group for group in self.groups if address in group[0])
+            for _, own in sorted(around, key=lambda group: group[0].prefixlen):
+                labels |= own
+        if address is not None and any(address in part for part in self.exceptions):
+            return False
+        return self._has(labels)
+
+    def _has(self, labels: Mapping[str, str]) -> bool:
+        by_source = {f"cidrgroup:{key}": value for key, value in labels.items()}
+        return all(term.matches(by_source, labels) for term in self.terms)
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """The networks of the groups that are selected."""
+        return tuple(network for network, own in self.groups if self._has(dict(own)))
+
+
+Peer = Labelled | Range | Grouped | Domain
 
 
 def _domain_regex(pattern: str) -> re.Pattern[str]:

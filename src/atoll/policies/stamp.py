@@ -2,9 +2,10 @@
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+import orjson
 
 from atoll.policies.manifest import CILIUM_POLICIES, Manifest
 from atoll.policies.validation.cilium_rules import rules_of
@@ -22,9 +23,58 @@ _STAMPS = frozenset({POLICYSET_LABEL, COMMIT_ANNOTATION, ORIGIN_ANNOTATION, HASH
 _LONGEST_LABEL_VALUE = 63
 
 
-def stamp(manifests: Iterable[Manifest], policyset: str, commit: str) -> tuple[Manifest, ...]:
-    """Mark manifests with their policy set, commit, origin and content hash."""
-    return tuple(_stamped(manifest, policyset, commit) for manifest in manifests)
+# What stamped manifests came to, by id() of what was stamped, which is held so that no other one gets its id().
+StampMemory = dict[int, tuple[Manifest, Manifest]]
+_NOTHING: Mapping[tuple[str, str, str], Mapping[str, Any]] = {}
+
+
+def stamp(
+    manifests: Iterable[Manifest],
+    policyset: str,
+    commit: str,
+    *,
+    standing: Mapping[tuple[str, str, str], Mapping[str, Any]] = _NOTHING,
+    memory: StampMemory | None = None,
+) -> tuple[Manifest, ...]:
+    """Mark manifests with their policy set, commit, origin and content hash.
+
+    An object that says the same as the one that stands, and comes from the same file, stays as it is: its commit and
+    line are those of its last change, and nobody has to write it again.
+
+    Args:
+        manifests: what a cluster shall hold.
+        policyset: the set's name.
+        commit: the commit that they are of.
+        standing: what the cluster is ordered to hold now, by `Manifest.key`.
+        memory: of earlier calls for this cluster; it is added to.
+    """
+    known = {} if memory is None else memory
+    for manifest in manifests:
+        if id(manifest) not in known:
+            stands = standing.get(manifest.key)
+            known[id(manifest)] = manifest, _stamped(manifest, policyset, commit, stands)
+    return tuple(known[id(manifest)][1] for manifest in manifests)
+
+
+def standing_by_key(bodies: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], Mapping[str, Any]]:
+    """Index objects as `Manifest.key` does; what is no object is left out."""
+    found = {}
+    for body in bodies:
+        metadata = body.get("metadata")
+        if isinstance(metadata, Mapping):
+            found[str(body.get("kind")), str(metadata.get("namespace") or ""), str(metadata.get("name"))] = body
+    return found
+
+
+def file_of(body: Mapping[str, Any]) -> str:
+    """Give the file that a stamped object was compiled from; empty if it bears no stamp."""
+    return _stamps_of(body).get(ORIGIN_ANNOTATION, "").rpartition(":")[0]
+
+
+def _stamps_of(body: Mapping[str, Any]) -> Mapping[str, str]:
+    metadata = body.get("metadata")
+    found = metadata.get("annotations") if isinstance(metadata, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def policyset_label(policyset: str) -> str:
@@ -44,11 +94,10 @@ def manifest_hash(manifest: Manifest) -> str:
         if own:
             metadata[name] = own
     body = _relabelled(manifest.kind, {**manifest.body, "metadata": metadata}, None)
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _stamped(manifest: Manifest, policyset: str, commit: str) -> Manifest:
+def _stamped(manifest: Manifest, policyset: str, commit: str, stands: Mapping[str, Any] | None) -> Manifest:
     metadata: Mapping[str, Any] = manifest.body["metadata"]
     digest = manifest_hash(manifest)
     labels = {**(metadata.get("labels") or {}), POLICYSET_LABEL: policyset_label(policyset)}
@@ -58,6 +107,10 @@ def _stamped(manifest: Manifest, policyset: str, commit: str) -> Manifest:
         ORIGIN_ANNOTATION: str(manifest.origin),
         HASH_ANNOTATION: digest,
     }
+    if stands is not None and file_of(stands) == manifest.origin.path:
+        kept = {name: _stamps_of(stands).get(name, "") for name in (COMMIT_ANNOTATION, ORIGIN_ANNOTATION)}
+        if _stamps_of(stands).get(HASH_ANNOTATION) == digest:
+            annotations |= kept
     body = {**manifest.body, "metadata": {**metadata, "labels": labels, "annotations": annotations}}
     return dataclasses.replace(manifest, body=_relabelled(manifest.kind, body, digest[:_CONTENT_DIGITS]))
 

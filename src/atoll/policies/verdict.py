@@ -110,6 +110,10 @@ class World:
             known = self._identities[id(party)] = (party, found)
         return known[1]
 
+    def rules(self) -> Iterator[Rule]:
+        """Give all rules of all clusters."""
+        return (rule for rules in self._rules.values() for rule in rules)
+
     def stance(self, party: Party, direction: Direction) -> "Stance | None":
         """Give what policies make of a party in a direction; None if no policy can apply to it."""
         key = (id(party), direction)
@@ -202,7 +206,7 @@ def _side(world: World, flow: Flow, direction: Direction, subject: Party, peer: 
         return None
     if not stance.rules and not stance.closed:
         return _OPEN
-    matching = [rule for rule in stance.rules if _covers(rule, flow) and world.selects(rule, peer)]
+    matching = [rule for rule in stance.rules if _covers(rule, flow, world) and world.selects(rule, peer)]
     from_host = direction is Direction.INGRESS and peer == _HOST and world.options.allow_localhost
     # Kubernetes asks the baseline only for endpoints that no NetworkPolicy selects, Cilium before it drops (hm-206).
     tiers = _WITHOUT_BASELINE if stance.closed and world.options.engine == "Kubernetes" else _TIERS
@@ -231,23 +235,33 @@ def _first(rules: list[Rule]) -> list[Rule]:
     return [rule for rule in rules if (rule.rank, rule.action) == lowest]
 
 
-def _covers(rule: Rule, flow: Flow) -> bool:
-    return rule.traffic is None or any(_is_of(traffic, flow) for traffic in rule.traffic)
+def _covers(rule: Rule, flow: Flow, world: World) -> bool:
+    if rule.traffic is None:
+        return True
+    for traffic in rule.traffic:  # noqa: SIM110 # `any` of a generator costs as much again; a million flows come by
+        if _is_of(traffic, flow, world):
+            return True
+    return False
 
 
-def _is_of(traffic: Traffic, flow: Flow) -> bool:
+def _is_of(traffic: Traffic, flow: Flow, world: World) -> bool:
     if isinstance(traffic, Icmp):
         return flow.protocol == traffic.protocol and traffic.type in (None, flow.port)
     if flow.protocol not in traffic.protocols:
         return False
     if isinstance(traffic, Ports):
         return traffic.first <= flow.port <= traffic.last
-    return _has_port(flow.destination, traffic, flow)
+    return _has_port(flow.destination, traffic, flow, world)
 
 
-def _has_port(receiver: Party, traffic: NamedPort, flow: Flow) -> bool:
-    """Named ports are those of the receiving pod, whichever side asks."""
-    return isinstance(receiver, Endpoint) and any(
-        port.name.lower() == traffic.name and (port.port, port.protocol) == (flow.port, flow.protocol)
-        for port in receiver.port_names
-    )
+def _has_port(receiver: Party, traffic: NamedPort, flow: Flow, world: World) -> bool:
+    """Named ports are those of the receiving pod, whichever side asks.
+
+    Containers of a pod may give one name to several ports: Kubernetes means all of them, Cilium keeps the last
+    (NamedPortMap.AddPort, pkg/policy/types/portmap.go).
+    """
+    if not isinstance(receiver, Endpoint):
+        return False
+    named = [port for port in receiver.port_names if port.name.lower() == traffic.name]
+    kept = named[-1:] if world.options.engine == "Cilium" else named
+    return any((port.port, port.protocol) == (flow.port, flow.protocol) for port in kept)

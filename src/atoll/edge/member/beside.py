@@ -27,6 +27,7 @@ _KINDS: Mapping[Kind, tuple[Kind, ...]] = {
     Kind(_CILIUM, "CiliumCIDRGroup"): (Kind("cilium.io/v2alpha1", "CiliumCIDRGroup"),),
     Kind("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"): (),
 }
+POLICY_KINDS = (*_KINDS, *(kind for alternatives in _KINDS.values() for kind in alternatives))
 # How soon a kind that is installed later is followed.
 _LOOK_AGAIN_SECONDS = 30.0
 # What is applied together is looked at together.

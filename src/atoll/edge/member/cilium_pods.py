@@ -69,11 +69,19 @@ class CiliumPods:
         Raises:
             Refused: no right to run it. Unavailable: it failed, or did not end in time. Internal: it printed no JSON.
         """
-        output = await self._kube.execute(pod, container, command)
+        output = await self.print_of(pod, container, command)
         try:
             return orjson.loads(output)
         except orjson.JSONDecodeError as error:
             raise Internal(f"'{' '.join(command)}' in {pod} printed something that is no JSON") from error
+
+    async def print_of(self, pod: ObjectRef, container: str, command: Sequence[str]) -> bytes:
+        """Give what a command prints.
+
+        Raises:
+            Refused: no right to run it. Unavailable: it failed, or did not end in time.
+        """
+        return await self._kube.execute(pod, container, command)
 
     async def _pods(self, selection: Selection) -> dict[str, ObjectRef]:
         listing = await self._kube.list(POD, selection, project=_place)

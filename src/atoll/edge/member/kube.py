@@ -19,7 +19,7 @@ import yaml
 from kubernetes.aio import client, config
 
 from atoll.edge.member.discovery import Discovery
-from atoll.edge.member.errors import Expired, Throttled, error_of
+from atoll.edge.member.errors import Expired, KindNotServed, Throttled, error_of
 from atoll.edge.member.execution import Command, Remote, output_of, started
 from atoll.edge.member.objects import EVERYTHING, FIELD_MANAGER, Kind, Object, ObjectRef, Selection
 from atoll.federation.errors import Internal, InvalidInput, NotFound, Unavailable
@@ -106,6 +106,18 @@ class Kube:
     async def creatable_kinds(self) -> Sequence[Kind]:
         """Name every kind of object that can be made in a namespace, in every version that is served."""
         return await self._discovery.creatable_kinds()
+
+    async def serves(self, kind: Kind) -> bool:
+        """Say whether the cluster has a kind.
+
+        Raises:
+            Unavailable: it could not be asked.
+        """
+        try:
+            await self._discovery.endpoint(kind)
+        except KindNotServed:
+            return False
+        return True
 
     async def get(self, ref: ObjectRef) -> Object | None:
         """Read one object; None if it does not exist.

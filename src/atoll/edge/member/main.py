@@ -1,6 +1,7 @@
 """Composition root of the member agent: builds the doors, the controllers and the tasks, and wires them."""
 
 import asyncio
+import gc
 from collections.abc import Coroutine, Iterable
 from datetime import UTC, datetime
 from functools import partial
@@ -31,8 +32,9 @@ from atoll.edge.member.mesh.settings import MeshSettings
 from atoll.edge.member.mesh.sources import MeshSource, PodSource, SocketSource
 from atoll.edge.member.objects import Kind, Selection
 from atoll.edge.member.ordered import KnownRuns, kinds_of
-from atoll.edge.member.policies import PolicyController
+from atoll.edge.member.policies import WHOLE_SET_SECONDS, PolicyController
 from atoll.edge.member.policy_objects import PolicyObjects
+from atoll.edge.member.policy_pass import heal_key
 from atoll.edge.member.proof.pulse import Cluster, PolicyProofs
 from atoll.edge.member.proof.reports import ProvenReports
 from atoll.edge.member.proof.scene import scene_of
@@ -62,6 +64,8 @@ async def run(settings: MemberSettings) -> None:
     Raises:
         InvalidInput: the kubeconfig or the state folder cannot be used. Conflict: another agent uses the state folder.
     """
+    # An order of thousands of policies is hundreds of thousands of objects at once; the collector would see to each.
+    gc.set_threshold(50_000, 20, 50)
     with lock(settings.state_dir):
         kube = await Kube.connect(settings.kubeconfig, settings.context)
         try:
@@ -197,7 +201,14 @@ class _Agent:
         objects = PolicyObjects(self._kube)
         records = self._policy_records
         reports = ProvenReports(self._reporter)
-        controller = PolicyController(objects, self._orders, records=records, reports=reports, now=_now)
+        controller = PolicyController(
+            objects,
+            self._orders,
+            records=records,
+            reports=reports,
+            now=_now,
+            observe_only=self._settings.observe_only,
+        )
         cluster = Cluster(
             scene=lambda: scene_of(self._view, self._mesh_pulse.told),
             standings=controller.standings,
@@ -214,16 +225,18 @@ class _Agent:
             beside.wake()
 
         controller.on_standing(on_standing)
-        worker = Worker("policies", controller.reconcile)
+        worker, heals = Worker("policies", controller.reconcile), Worker("policy heals", controller.heal)
         self._orders.on_change(POLICYSETS, worker.add)
 
         def on_object(kind: Kind, key: str) -> None:
             if owner := controller.owner_of(kind, key):
-                worker.add(owner)
+                heals.add(heal_key(kind, key))
+                worker.add(owner, within_seconds=WHOLE_SET_SECONDS)
 
         objects.on_change(on_object)
         objects.on_doubt(lambda: self._add_all(POLICYSETS, worker))
-        await _all(worker.run(), objects.run(), proofs.run(), beside.run(), self._end_leftovers(records, worker))
+        looks = worker.run(), heals.run(), objects.run(), proofs.run(), beside.run()
+        await _all(*looks, self._end_leftovers(records, worker))
 
     async def _services(self) -> None:
         """Reconcile data services when their order or their Deployment changes."""

@@ -8,23 +8,26 @@ Rules:
    that changed. Drift is put back at once, deletion included, unless the set only observes.
 4. Applied is claimed only of what is seen: while the API server cannot be asked the set is Failed and says so. What
    is proven beyond that is proof/'s.
+5. One object that changes is looked at by itself and at once: a look at the whole set takes as long as it has objects,
+   and follows within a second. Both are under the set's lock.
 """
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
 
 from atoll.edge.member.backoff import Allowance
 from atoll.edge.member.desired import POLICYSETS, Orders
-from atoll.edge.member.errors import KindNotServed, is_passing
 from atoll.edge.member.objects import Kind, ObjectRef, digest_of, with_labels
 from atoll.edge.member.policy_objects import PolicyObjects
+from atoll.edge.member.policy_pass import HeldSet, Pass, Wanted, entry_of, identity_of, kinds_of, ref_of, report_key
 from atoll.edge.member.proof.standing import Standing, Writes
-from atoll.edge.member.records import HeldObject, PolicyRecord, Records, SavedRef
+from atoll.edge.member.records import PolicyRecord, Records
 from atoll.edge.member.runs import Reports
-from atoll.edge.member.work import DONE, RequeueAfter, Result
+from atoll.edge.member.work import DONE, Result
 from atoll.federation.bus.messages import DriftRecord, PolicyOrder, PolicyReport
 from atoll.federation.errors import AtollError, Conflict, Internal
 from atoll.policies.drift import Drift
@@ -33,40 +36,12 @@ from atoll.policies.stamp import POLICYSET_LABEL, policyset_label
 
 log = structlog.get_logger(__name__)
 
-# A net below the watches: comparing with what the watches hold costs no request.
-_RESYNC_SECONDS = 300.0
-_KIND_RETRY_SECONDS = 5.0
 _NEWEST_DRIFTS = 10
 # Another controller that writes the same object would else be fought at full speed, for ever.
 _HEALS, _HEALS_SECONDS = 10, 30.0
-_PROBLEMS_SHOWN = 3
-
-
-@dataclass
-class _Pass:
-    """What one look at a set has found."""
-
-    held: dict[ObjectRef, str] = field(default_factory=dict)
-    drifts: list[DriftRecord] = field(default_factory=list)
-    errors: list[AtollError] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    def fail(self, what: object, error: AtollError) -> None:
-        self.errors.append(error)
-        self.problems.append(f"{what}: {error}")
-
-    @property
-    def message(self) -> str:
-        more = len(self.problems) - _PROBLEMS_SHOWN
-        return "; ".join(self.problems[:_PROBLEMS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
-
-    def result(self) -> Result:
-        """Tell when to look again; raise what may pass by itself, so that it is tried again soon."""
-        for error in self.errors:
-            if is_passing(error):
-                raise error
-        is_waiting = any(isinstance(error, KindNotServed) for error in self.errors)
-        return RequeueAfter(_KIND_RETRY_SECONDS if is_waiting else _RESYNC_SECONDS)
+# How soon after an object has changed its whole set is looked at: soon enough for what is told of it.
+WHOLE_SET_SECONDS = 1.0
+_OBSERVES = "the agent was started with --observe-only and puts nothing right"
 
 
 class PolicyController:
@@ -80,11 +55,17 @@ class PolicyController:
         records: Records[PolicyRecord],
         reports: Reports,
         now: Callable[[], datetime],
+        observe_only: bool = False,
     ) -> None:
+        """Carry out orders; `observe_only` says that nothing of this cluster is ever to be touched."""
+        self._observe_only = observe_only
         self._objects, self._orders, self._records, self._reports = objects, orders, records, reports
         self._now = now
         self._owners: dict[tuple[Kind, str], str] = {}
         self._heals = Allowance(_HEALS, _HEALS_SECONDS)
+        self._held: dict[str, HeldSet] = {}
+        self._unsaved: dict[str, PolicyRecord] = {}  # records with drift that is not on disk yet
+        self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._standings: dict[str, Standing] = {}
         self._standing_handler: Callable[[], None] = lambda: None
         self.writes = Writes(now)
@@ -103,53 +84,88 @@ class PolicyController:
 
     async def reconcile(self, name: str) -> Result:
         """Bring one set closer to its order, and report it."""
+        async with self._locks[name]:
+            return await self._reconcile(name)
+
+    async def heal(self, key: str) -> Result:
+        """Put one object back that has changed, if it was held as it is ordered now; the whole set follows later."""
+        ref = ref_of(key)
+        name = self._owners.get((ref.kind, ref.key), "")
+        async with self._locks[name]:
+            held = self._held.get(name)
+            one = held.wanted.get(ref) if held is not None else None
+            if held is None or one is None or self._orders.get(POLICYSETS, name) is not held.raw:
+                return DONE
+            done = Pass()
+            await self._hold_one(one, {ref: one.digest}, done)
+            if done.drifts and not done.problems:
+                record = self._with_drifts(self._record(name), done)
+                self._unsaved[name] = record
+                update = {"drift_healed": record.drift_healed, "drifts": record.drifts, "at": self._now()}
+                self._reports.report(report_key(name), held.report.model_copy(update=update))
+                self._standing_handler()
+        return DONE
+
+    def _record(self, name: str) -> PolicyRecord:
+        return self._unsaved.get(name) or self._records.get(name) or PolicyRecord(name=name)
+
+    def _with_drifts(self, record: PolicyRecord, done: Pass) -> PolicyRecord:
+        """Add what was found; what was not put back is found again each time, so only the healed are history."""
+        history = (drift for drift in record.drifts if drift.healed)
+        update = {
+            "drift_healed": record.drift_healed + sum(drift.healed for drift in done.drifts),
+            "drifts": (*done.drifts, *history)[:_NEWEST_DRIFTS],
+        }
+        return record.model_copy(update=update)
+
+    async def _reconcile(self, name: str) -> Result:
         raw = self._orders.get(POLICYSETS, name)
-        record = self._records.get(name) or PolicyRecord(name=name)
+        record = self._record(name)
+        self._held.pop(name, None)
         if raw is None:
             return await self._withdraw(record)
         try:
             order = PolicyOrder.decode(raw)
         except Internal as error:
             self._reports.report(
-                _report_key(name),
+                report_key(name),
                 PolicyReport(name=name, commit="", phase="Failed", message=str(error), at=self._now()),
             )
             return DONE
-        return await (self._observe if order.observe_only else self._hold)(order, record)
+        if order.observe_only or self._observe_only:
+            return await self._observe(order, record)
+        return await self._hold(order, record, raw)
 
-    async def _hold(self, order: PolicyOrder, record: PolicyRecord) -> Result:
-        done = _Pass()
-        policies = tuple(self._policies(order, done))
-        record = record.model_copy(update={"kinds": _kinds_of(record, policies)})
+    async def _hold(self, order: PolicyOrder, record: PolicyRecord, raw: bytes) -> Result:
+        done = Pass()
+        wanted = tuple(self._wanted(order, done))
+        record = record.model_copy(update={"kinds": kinds_of(record, wanted)})
         self._records.put(order.name, record)
-        known = {entry.object.ref(): entry.digest for entry in record.held}
-        for policy in policies:
-            await self._hold_one(policy, known, done)
+        entries = {entry.object.ref(): entry for entry in record.held}
+        known = {ref: entry.digest for ref, entry in entries.items()}
+        # What the order changes goes first: it waits for nothing else.
+        for one in sorted(wanted, key=lambda one: known.get(one.ref) == one.digest):
+            await self._hold_one(one, known, done)
         if not done.problems:
             await self._prune(record, wanted=done.held.keys(), done=done)
         # What could not be brought up to the order is still there from an earlier one.
         held = known | done.held if done.problems else done.held
-        healed = sum(drift.healed for drift in done.drifts)
-        record = record.model_copy(
-            update={
-                "held": tuple(HeldObject(object=SavedRef.of(ref), digest=digest) for ref, digest in held.items()),
-                "drift_healed": record.drift_healed + healed,
-                # What was not put back is found again each time, so only the healed are history.
-                "drifts": (*done.drifts, *(drift for drift in record.drifts if drift.healed))[:_NEWEST_DRIFTS],
-            }
-        )
+        saved = tuple(entry_of(ref, digest, entries.get(ref)) for ref, digest in held.items())
+        record = self._with_drifts(record.model_copy(update={"held": saved}), done)
         self._records.put(order.name, record)
-        self._stand(order, policies, done)
-        self._report(order, record, done)
+        self._unsaved.pop(order.name, None)
+        self._stand(order, wanted, done)
+        report = self._report(order, record, done)
+        self._held[order.name] = HeldSet(raw, {one.ref: one for one in wanted if one.ref in done.held}, report)
         return done.result()
 
-    async def _hold_one(self, policy: Manifest, known: Mapping[ObjectRef, str], done: _Pass) -> None:
+    async def _hold_one(self, one: Wanted, known: Mapping[ObjectRef, str], done: Pass) -> None:
         """Hold one object; a failure is noted and stops nothing else."""
-        ref, digest = ObjectRef.of(policy.body), digest_of(policy.body)
+        ref, digest, policy = one.ref, one.digest, one.policy
         drift = None
         try:
             if known.get(ref) == digest:
-                drift = await self._objects.drift(policy)
+                drift = await self._objects.drift(policy, digest)
             if drift and not self._heals.take(ref, self._now()):
                 raise Conflict(
                     f"changed again and again by {', '.join(drift.managers) or 'someone'}: stop one of the two"
@@ -171,7 +187,7 @@ class PolicyController:
                 healed=healed,
             )
 
-    async def _prune(self, record: PolicyRecord, *, wanted: Collection[ObjectRef], done: _Pass) -> None:
+    async def _prune(self, record: PolicyRecord, *, wanted: Collection[ObjectRef], done: Pass) -> None:
         """Delete what an earlier order of this set applied and this one does not hold."""
         held = {entry.object.ref() for entry in record.held}
         try:
@@ -184,39 +200,41 @@ class PolicyController:
 
     async def _observe(self, order: PolicyOrder, record: PolicyRecord) -> Result:
         """Report differences only; a difference keeps the time at which it was first seen."""
-        done = _Pass()
-        seen = {_identity(drift): drift for drift in record.drifts if not drift.healed}
-        policies = tuple(self._policies(order, done))
-        for policy in policies:
-            ref = ObjectRef.of(policy.body)
+        done = Pass()
+        seen = {identity_of(drift): drift for drift in record.drifts if not drift.healed}
+        wanted = tuple(self._wanted(order, done))
+        for one in wanted:
+            ref = one.ref
             try:
-                drift = await self._objects.drift(policy)
+                drift = await self._objects.drift(one.policy, one.digest)
                 if drift is None:
                     done.held[ref] = ""
                     continue
                 found = self._record_of(drift, healed=False)
-                done.drifts.append(seen.get(_identity(found), found))
+                done.drifts.append(seen.get(identity_of(found), found))
             except AtollError as error:
                 done.fail(ref, error)
         record = record.model_copy(update={"drifts": tuple(done.drifts)[:_NEWEST_DRIFTS]})
         self._records.put(order.name, record)
-        self._stand(order, policies, done)
+        self._stand(order, wanted, done)
         self._report(order, record, done)
         return done.result()
 
     async def _withdraw(self, record: PolicyRecord) -> Result:
         """Remove all objects of a set whose order has ended."""
-        done = _Pass()
-        await self._prune(record, wanted=(), done=done)
+        done = Pass()
+        if not self._observe_only:
+            await self._prune(record, wanted=(), done=done)
         if not done.errors:
             self._records.delete(record.name)
+            self._unsaved.pop(record.name, None)
             self._owners = {key: name for key, name in self._owners.items() if name != record.name}
-            self._standings.pop(_report_key(record.name), None)
-            self._reports.forget(_report_key(record.name))
+            self._standings.pop(report_key(record.name), None)
+            self._reports.forget(report_key(record.name))
             return DONE
         return done.result()
 
-    def _policies(self, order: PolicyOrder, done: _Pass) -> Iterator[Manifest]:
+    def _wanted(self, order: PolicyOrder, done: Pass) -> Iterator[Wanted]:
         """Give the ordered objects as they shall stand in the cluster, and watch their kinds."""
         self._owners = {key: name for key, name in self._owners.items() if name != order.name}
         for manifest in order.manifests:
@@ -228,7 +246,8 @@ class PolicyController:
             self._objects.watch(ref.kind)
             self._owners[ref.kind, ref.key] = order.name
             body = with_labels(manifest, {POLICYSET_LABEL: policyset_label(order.name)})
-            yield Manifest(ref.kind.kind, ref.namespace, ref.name, body, Origin(order.commit, 0))
+            policy = Manifest(ref.kind.kind, ref.namespace, ref.name, body, Origin(order.commit, 0))
+            yield Wanted(ref, digest_of(body), policy)
 
     def _record_of(self, drift: Drift, *, healed: bool) -> DriftRecord:
         return DriftRecord(
@@ -241,43 +260,29 @@ class PolicyController:
             healed=healed,
         )
 
-    def _stand(self, order: PolicyOrder, policies: Sequence[Manifest], done: _Pass) -> None:
+    def _stand(self, order: PolicyOrder, wanted: Sequence[Wanted], done: Pass) -> None:
         """Note what can be proven from now on."""
         is_drifted = any(not drift.healed for drift in done.drifts)
         why_not = done.message or ("it differs from what was ordered" if is_drifted else "")
-        key = _report_key(order.name)
+        key = report_key(order.name)
         old = self._standings.get(key)
         # The same objects are kept, since what was read out of them is known by them.
-        same = old.policies if old is not None and old.policies == tuple(policies) else tuple(policies)
+        policies = tuple(one.policy for one in wanted)
+        same = old.policies if old is not None and old.policies == policies else policies
         self._standings[key] = Standing(order.commit, same, why_not)
         self._standing_handler()
 
-    def _report(self, order: PolicyOrder, record: PolicyRecord, done: _Pass) -> None:
+    def _report(self, order: PolicyOrder, record: PolicyRecord, done: Pass) -> PolicyReport:
         is_drifted = any(not drift.healed for drift in done.drifts)
         report = PolicyReport(
             name=order.name,
             commit=order.commit,
             phase="Failed" if done.problems else "Drifted" if is_drifted else "Applied",
-            message=done.message,
+            message=done.message or (_OBSERVES if self._observe_only and is_drifted else ""),
             objects=len(done.held),
             drift_healed=record.drift_healed,
             drifts=record.drifts,
             at=self._now(),
         )
-        self._reports.report(_report_key(order.name), report)
-
-
-def _kinds_of(record: PolicyRecord, policies: tuple[Manifest, ...]) -> tuple[tuple[str, str], ...]:
-    kinds = set(record.kinds)
-    for policy in policies:
-        api_version, kind = ObjectRef.of(policy.body).kind
-        kinds.add((api_version, kind))
-    return tuple(sorted(kinds))
-
-
-def _identity(drift: DriftRecord) -> tuple[object, ...]:
-    return drift.kind, drift.namespace, drift.name, drift.paths
-
-
-def _report_key(name: str) -> str:
-    return f"{POLICYSETS}/{name}"
+        self._reports.report(report_key(order.name), report)
+        return report

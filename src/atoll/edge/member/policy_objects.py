@@ -11,7 +11,7 @@ from atoll.edge.member import namespaces
 from atoll.edge.member.errors import KindNotServed
 from atoll.edge.member.informer import Informer
 from atoll.edge.member.kube import Kube
-from atoll.edge.member.objects import FIELD_MANAGER, Kind, Object, ObjectRef, Selection, was_applied_by
+from atoll.edge.member.objects import FIELD_MANAGER, Kind, Object, ObjectRef, Selection, labels_of, was_applied_by
 from atoll.edge.member.proof.ladder import Live
 from atoll.federation.errors import Internal, NotFound
 from atoll.policies.drift import Drift, find_drift
@@ -32,6 +32,8 @@ class PolicyObjects:
         self._unstarted: asyncio.Queue[Informer[Object]] = asyncio.Queue()
         self._handler: Callable[[Kind, str], None] = lambda _kind, _key: None
         self._doubt_handler: Callable[[], None] = lambda: None
+        # What the watch showed when it was last found to agree, and the fingerprint of the policy that it agreed with.
+        self._agreed: dict[ObjectRef, tuple[str, Object]] = {}
 
     def on_change(self, handler: Callable[[Kind, str], None]) -> None:
         """Call a handler with kind and key of each labelled object that was added, changed or deleted."""
@@ -70,23 +72,32 @@ class PolicyObjects:
         is_valid = said["status"] == "True" if said else None
         return Live(str(found["metadata"].get("uid", "")), is_valid, said.get("message", ""), said.get("at"))
 
-    async def drift(self, policy: Manifest) -> Drift | None:
+    async def drift(self, policy: Manifest, digest: str) -> Drift | None:
         """Compare the live object with the policy: what the watch shows as equal is believed, a difference read afresh.
 
         Once one watch is lost none is believed, since whatever ended it may have ended the others too.
+
+        Args:
+            policy: what should be there.
+            digest: a fingerprint of the policy; what agreed with it before and has not changed is not compared again.
 
         Raises:
             KindNotServed: the cluster has no such kind. Unavailable: it could not be asked.
         """
         ref = ObjectRef.of(policy.body)
-        informer = self._informers.get(ref.kind)
-        is_lost = any(each.problem for each in self._informers.values())
-        cached = None
-        if informer and informer.has_synced.is_set() and not is_lost:
-            cached = informer.items.get(ref.key)
+        cached = self._informers[ref.kind].items.get(ref.key) if self._believes(ref.kind) else None
+        agreed = self._agreed.get(ref)
+        if cached is not None and agreed is not None and agreed[0] == digest and agreed[1] is cached:
+            return None
         if cached is not None and find_drift(policy, cached) is None:
+            self._agreed[ref] = digest, cached
             return None
         return find_drift(policy, await self._kube.get(ref))
+
+    def _believes(self, kind: Kind) -> bool:
+        informer = self._informers.get(kind)
+        is_lost = any(each.problem for each in self._informers.values())
+        return informer is not None and informer.has_synced.is_set() and not is_lost
 
     async def hold(self, policy: Manifest) -> None:
         """Apply a policy and make sure that the object then says exactly that.
@@ -121,10 +132,18 @@ class PolicyObjects:
             return await self._kube.server_side_apply(manifest)
 
     async def labelled(self, policyset: str, kinds: Iterable[Kind]) -> set[ObjectRef]:
-        """Name all objects that bear the label of a set; a kind that is no longer served has none."""
+        """Name all objects that bear the label of a set; a kind that is no longer served has none.
+
+        The watches follow exactly the labelled objects, so the API server is asked only while they are not believed.
+        """
         found: set[ObjectRef] = set()
-        selection = Selection(label_selector=f"{POLICYSET_LABEL}={policyset_label(policyset)}")
+        label = policyset_label(policyset)
+        selection = Selection(label_selector=f"{POLICYSET_LABEL}={label}")
         for kind in kinds:
+            if self._believes(kind):
+                items = self._informers[kind].items.values()
+                found.update(ObjectRef.of(one) for one in items if labels_of(one).get(POLICYSET_LABEL) == label)
+                continue
             try:
                 found.update((await self._kube.list(kind, selection, project=ObjectRef.of)).items)
             except KindNotServed:
@@ -133,6 +152,7 @@ class PolicyObjects:
 
     async def prune(self, ref: ObjectRef) -> bool:
         """Delete an object if Atoll applied it; tell whether it did. A foreign object is left alone."""
+        self._agreed.pop(ref, None)
         live = await self._kube.get(ref)
         if live is None or not was_applied_by(live, FIELD_MANAGER):
             return False

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from importlib.metadata import version as package_version
 
+from atoll.edge.member.beside import POLICY_KINDS
 from atoll.edge.member.desired import RUNS, Orders
 from atoll.edge.member.inventory.kinds import served
 from atoll.edge.member.inventory.parts import NODES, PARTS, Part
@@ -21,9 +22,8 @@ from atoll.federation.workloads import known_kinds
 
 _PROBE_SECONDS = 5.0
 _ADAPTED = frozenset(Kind(*kind) for kind in known_kinds())
-# A change that comes alone is on its way at once; of a burst, each part is told once a second.
+# A change that comes alone is on its way at once; of a burst, each part is told once in its interval.
 _SETTLE_SECONDS = 0.1
-_INTERVAL_SECONDS = 1.0
 # Summing up takes at most a fifth of one core, however large the cluster and however fast it changes.
 _REST_FACTOR = 4.0
 
@@ -68,8 +68,13 @@ class Pulse:
         """Learn now and then which kinds are served, until cancelled: CRDs come and go."""
         while True:
             with contextlib.suppress(AtollError):  # the heartbeat tells that the API server is away
-                self._view.learn(served=served(await self._kube.creatable_kinds(), first=_ADAPTED))
+                kinds, policies = await self._kube.creatable_kinds(), await self._policy_kinds()
+                self._view.learn(served=served(kinds, first=_ADAPTED, policies=policies))
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    async def _policy_kinds(self) -> tuple[str, ...]:
+        """Name the kinds of network policies that are served in a version that the compiler writes."""
+        return tuple(sorted({kind.kind for kind in POLICY_KINDS if await self._kube.serves(kind)}))
 
     async def inventories(self) -> None:
         """Report each part of the inventory whenever it has changed, until cancelled."""
@@ -80,7 +85,7 @@ class Pulse:
                 group.create_task(self._tell(part))
 
     async def _tell(self, part: Part) -> None:
-        """Report one part, at most once a second; the reporter drops what says nothing new."""
+        """Report one part, at most once in its interval; the reporter drops what says nothing new."""
         changed = self._view.changed(part)
         while True:
             changed.clear()
@@ -88,7 +93,7 @@ class Pulse:
             for key, message in part.build(self._view.facts(runs=self._orders.keys(RUNS)), self._now()).items():
                 self._reporter.report(key, message)
             spent = time.thread_time() - began
-            await asyncio.sleep(max(_INTERVAL_SECONDS - _SETTLE_SECONDS, _REST_FACTOR * spent))
+            await asyncio.sleep(max(part.interval_seconds - _SETTLE_SECONDS, _REST_FACTOR * spent))
             await changed.wait()
             await asyncio.sleep(_SETTLE_SECONDS)
 

@@ -20,6 +20,7 @@ class MemberSettings:
         cilium_exec: ask Cilium by commands in its pods: all nodes for proof, and for the mesh if there is no socket. It
             takes `create pods/exec`.
         job_exec: let people run commands in the pods of their runs. It takes `create pods/exec` in every namespace.
+        observe_only: touch no policy, whatever a set asks for; tell what differs.
         heartbeat_seconds: how often the hub hears from the agent.
     """
 
@@ -31,4 +32,5 @@ class MemberSettings:
     cilium_socket: Path | None = None
     cilium_exec: bool = False
     job_exec: bool = False
+    observe_only: bool = False
     heartbeat_seconds: float = 10.0

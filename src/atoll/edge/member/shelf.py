@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from atoll.federation.durable import make_folder, sync_folder
 from atoll.federation.errors import Conflict, Internal, InvalidInput
 
 log = structlog.get_logger(__name__)
@@ -54,21 +55,14 @@ class Shelf:
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(path)
-            self._sync_folder()
+            sync_folder(self._folder)
         except OSError as error:
             raise Internal(f"cannot write {path}: {error.strerror}; the agent keeps its state there") from error
 
     def delete(self, key: str) -> None:
         """Remove a value; a key that is not there is fine."""
         (self._folder / _file_name(key)).unlink(missing_ok=True)
-        self._sync_folder()
-
-    def _sync_folder(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(self._folder)
 
 
 @contextlib.contextmanager
@@ -91,7 +85,7 @@ def lock(folder: Path) -> Iterator[None]:
 
 def _make(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise InvalidInput(f"cannot use the state folder {folder}: {error.strerror}") from error
 

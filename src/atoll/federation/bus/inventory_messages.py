@@ -5,8 +5,10 @@ Each is whole and level-based, changes at its own pace, and stays below 512 KiB 
 
 from datetime import datetime
 
+from pydantic import Field
+
 from atoll.federation.bus.messages import Message
-from atoll.federation.resources.base import NonNegative
+from atoll.federation.resources.base import Labels, NonNegative
 from atoll.federation.resources.inventory import (
     ClusterQueueInfo,
     DeviceClassInfo,
@@ -16,6 +18,7 @@ from atoll.federation.resources.inventory import (
     OwnedEvent,
     StorageClassDetail,
 )
+from atoll.federation.resources.labelsets import LabelSet
 
 
 class NodesReport(Message):
@@ -55,6 +58,16 @@ class NetworkReport(Message):
     pod_cidrs: tuple[str, ...] = ()
     node_cidrs: tuple[str, ...] = ()
     cilium_nodes: NonNegative = 0
+    at: datetime
+
+
+class WorkloadsReport(Message):
+    """observed: inventory/workloads/<chunk>. What runs in some namespaces, as policies see it."""
+
+    namespaces: dict[str, Labels] = Field(default_factory=dict)
+    sets: tuple[LabelSet, ...] = ()
+    omitted_sets: NonNegative = 0
+    omitted_pods: NonNegative = 0
     at: datetime
 
 

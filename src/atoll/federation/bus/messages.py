@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from atoll.federation.errors import Internal
 from atoll.federation.resources.base import Model, NonNegative
 from atoll.federation.resources.cluster import Inventory
 from atoll.federation.resources.mesh import MeshFacts, MeshLink
-from atoll.federation.resources.policyset_proof import PolicyProof
+from atoll.federation.resources.policyset_proof import PolicyProof, PolicyTraffic
 from atoll.federation.resources.run import RunPhase, Usage
 
 Manifest = dict[str, Any]
@@ -97,6 +97,37 @@ class PolicyOrder(Message):
     manifests: tuple[Manifest, ...]
     observe_only: bool = False
 
+    def encode(self) -> bytes:
+        """Give the bytes that go on the wire; thousands of manifests are not walked for it."""
+        bare = self.model_copy(update={"manifests": ()}).wire()
+        return orjson.dumps(bare | {"manifests": self.manifests})
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Read an order from the wire; that its manifests are objects is all that is asked of them here.
+
+        Raises:
+            Internal: the bytes are no such message.
+        """
+        try:
+            fields = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise Internal(f"malformed {cls.__name__}: {error}") from error
+        manifests = fields.get("manifests") if isinstance(fields, dict) else None
+        if not isinstance(manifests, list) or not all(isinstance(one, dict) for one in manifests):
+            return super().decode(data)
+        head = super().decode(orjson.dumps(fields | {"manifests": []}))
+        return head.model_copy(update={"manifests": tuple(manifests)})
+
+
+class PolicyOrderHead(Message):
+    """What a PolicyOrder is, without its manifests, which may be megabytes."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    commit: str
+
 
 class DriftRecord(Message):
     """One change by hand that was found, and put back unless the set only observes."""
@@ -114,6 +145,7 @@ class PolicyReport(Message):
     """observed: policyset/<name>. `drifts` holds the newest few, `drift_healed` counts all of them.
 
     `proof` is of `commit`; unset by agents that know of none. `widened_by` names policies that are not of the set.
+    `traffic` compares what policies drop with what they did before `commit`; unset where no node has told it.
     """
 
     name: str
@@ -124,6 +156,7 @@ class PolicyReport(Message):
     drift_healed: NonNegative = 0
     drifts: tuple[DriftRecord, ...] = ()
     proof: PolicyProof | None = None
+    traffic: PolicyTraffic | None = None
     widened_by: tuple[str, ...] = ()
     at: datetime
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atoll.federation.bus.credentials import new_key, public_key, sign_account, sign_operator
+from atoll.federation.durable import make_folder, sync_folder
 from atoll.federation.errors import InvalidInput
 
 OPERATOR, HUB, FIELD, SYSTEM = "operator", "HUB", "FIELD", "SYS"
@@ -45,7 +46,7 @@ class Keys:
             InvalidInput: one is malformed, or the folder cannot be written.
         """
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder, mode=0o700)
             for name in (OPERATOR, *ACCOUNTS):
                 if not _path(folder, name).exists():
                     _write(_path(folder, name), new_key("operator" if name == OPERATOR else "account"))
@@ -84,3 +85,4 @@ def _write(path: Path, seed: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+    sync_folder(path.parent)

@@ -244,9 +244,11 @@ class Table:
             async for batch in cursor.batches():
                 for entry in batch:
                     change = await self._taken(entry, position)
-                    if change and not (unsynced and change.value is None):
+                    # What was gone before was never given; what goes while the snapshot is given may have been.
+                    was_given = change and (change.key in given if self._is_own else entry.sequence > last)
+                    if change and (was_given or change.value is not None or not unsynced):
                         if unsynced and self._is_own:
-                            given.add(change.key)
+                            (given.discard if change.value is None else given.add)(change.key)
                         yield change
                     if unsynced and entry.pending == 0:
                         unsynced = False

@@ -169,6 +169,9 @@ class Inventory(Model):
     workload_kinds: tuple[ServedKind, ...] | None = Field(
         default=None, description="Kinds of which work can be made there; unset while the agent has not told them."
     )
+    policy_kinds: tuple[str, ...] | None = Field(
+        default=None, description="Kinds of network policies that are served; unset while the agent has not told them."
+    )
     batch_engines: tuple[BatchEngineInfo, ...] = Field(
         default=(), description="The batch engines that are installed, in the order in which they are preferred."
     )

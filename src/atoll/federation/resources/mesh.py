@@ -73,6 +73,17 @@ class MeshService(Model):
     problem: str = Field(default="", description="Why the export does not hold, in the words of its condition.")
 
 
+class PolicyFeatures(Model):
+    """What a Cilium has switched on, as far as policies need it. Off is what it says, or what it does not say."""
+
+    node_selector_labels: bool = Field(default=False, description="enable-node-selector-labels: fromNodes and toNodes.")
+    extended_ip_protocols: bool = Field(default=False, description="enable-extended-ip-protocols: VRRP, GRE and such.")
+    host_firewall: bool = Field(default=False, description="enable-host-firewall: policies with a nodeSelector.")
+    cluster_network_policies: bool = Field(
+        default=False, description="enable-k8s-cluster-network-policy: ClusterNetworkPolicy, since Cilium 1.20."
+    )
+
+
 class MeshFacts(Model):
     """A cluster's own settings that must agree with the others'. Unset: not known; `problems` says why."""
 
@@ -87,6 +98,9 @@ class MeshFacts(Model):
     )
     label_filters: str | None = Field(
         default=None, description="Which labels make an identity; empty means Cilium's own choice."
+    )
+    policy_features: PolicyFeatures | None = Field(
+        default=None, description="Options of Cilium that some policies need; unset: not known."
     )
     has_kvstoremesh: bool | None = None
     expected_peers: tuple[str, ...] | None = None

@@ -14,7 +14,8 @@ from atoll.federation.resources.base import (
     NonNegative,
     Resource,
 )
-from atoll.federation.resources.policyset_proof import PolicyProof
+from atoll.federation.resources.policyset_plan import PolicyPlan
+from atoll.federation.resources.policyset_proof import PolicyProof, PolicyTraffic
 from atoll.federation.resources.policyset_rollout import RolloutSpec, RolloutStatus
 
 RepositoryUrl = Annotated[
@@ -80,6 +81,16 @@ class PolicySetSpec(Model):
     mode: Literal["Enforce", "ObserveOnly"] = "Enforce"
 
 
+class PolicyDrift(Model):
+    """One change by hand to what the set holds."""
+
+    object: str = Field(description="Kind and name of what was changed.")
+    paths: tuple[str, ...] = Field(default=(), description="The fields that were changed; none: it was deleted.")
+    managers: tuple[str, ...] = Field(default=(), description="The field managers that changed them.")
+    at: datetime = Field(description="When it was changed, as far as the API server tells; else when it was seen.")
+    healed: bool = Field(description="Whether it was put back; a set or an agent that only observes leaves it.")
+
+
 class ClusterPolicyStatus(Model):
     """One cluster's state; `last_proven_at` dates it."""
 
@@ -91,6 +102,7 @@ class ClusterPolicyStatus(Model):
     drift_healed: NonNegative = 0
     last_drift: str = ""
     last_drift_at: datetime | None = None
+    drifts: tuple[PolicyDrift, ...] = Field(default=(), description="The newest changes by hand, at most 10.")
     last_proven_at: datetime | None = None
     widened_by: tuple[str, ...] = Field(
         default=(),
@@ -98,6 +110,9 @@ class ClusterPolicyStatus(Model):
     )
     proof: PolicyProof | None = Field(
         default=None, description="What is proven of the commit there; unset: the agent has proven nothing yet."
+    )
+    traffic: PolicyTraffic | None = Field(
+        default=None, description="What policies drop there; unset: no agent of Cilium has told it."
     )
 
 
@@ -108,6 +123,9 @@ class PolicySetStatus(Model):
     committed_at: datetime | None = None
     manifests: NonNegative = 0
     rollout: RolloutStatus | None = Field(default=None, description="How far the newest commit has come; unset: never.")
+    plan: PolicyPlan | None = Field(
+        default=None, description="What the newest commit does to what ran when it was new; unset: not known yet."
+    )
     clusters: tuple[ClusterPolicyStatus, ...] = ()
     uniform: bool = Field(
         default=False, description="Whether every cluster has proven the same rung of the same, newest commit."

@@ -10,6 +10,8 @@ from atoll.federation.resources.base import DnsLabel, Duration, LabelSelector, M
 # What a cluster must have proven to hold a commit, as far as waves may ask for it.
 WaveProof = Literal["Applied", "Valid", "Realized"]
 RolloutPhase = Literal["Rolling", "Waiting", "AwaitingApproval", "Halted", "RolledBack", "Complete"]
+# NotHeld: an agent or an API server refused it. Unenforceable: it cannot be compiled for a cluster.
+HaltReason = Literal["NotHeld", "Unenforceable", "RealizationStalled", "DropRateRose", "PolicyTestFailed"]
 # The commit that somebody lets into the next waves; `atoll policy approve` writes it.
 APPROVED_ANNOTATION = "atoll.dev/approved-commit"
 
@@ -33,6 +35,20 @@ class Wave(Model):
     )
 
 
+class HaltRules(Model):
+    """What else than a cluster that does not come to hold a commit speaks against it, while waves are under way."""
+
+    drops_per_second: Annotated[float, Field(gt=0)] | None = Field(
+        default=10.0,
+        description="By how many packets a second what policies drop may rise in a cluster that was given the commit, "
+        "by Cilium's counters of all its nodes; null: nobody looks.",
+    )
+    policy_tests: bool = Field(
+        default=True,
+        description="The commit's policy tests must hold for what runs now with the labels that they state, too.",
+    )
+
+
 class RolloutSpec(Model):
     """In which order clusters get a commit. Without waves all of them get it at once."""
 
@@ -46,6 +62,8 @@ class RolloutSpec(Model):
         default="Rollback",
         description="Rollback: all clusters go back to the last commit that was complete. Halt: everything stays.",
     )
+
+    halt_when: HaltRules = Field(default=HaltRules(), description="What halts a rollout beside clusters that fail.")
 
 
 class RolloutStatus(Model):
@@ -61,6 +79,7 @@ class RolloutStatus(Model):
     )
     wave_name: str = Field(default="", description="Its name; `rest` for clusters that no wave selects.")
     message: str = Field(default="", description="What is waited for, or why it has halted.")
+    reason: HaltReason | None = Field(default=None, description="Why it has halted, in a word; unset: it has not.")
     wave_began_at: datetime | None = Field(default=None, description="When the wave's clusters were given the commit.")
     wave_held_at: datetime | None = Field(
         default=None, description="Since when all of the wave that is heard holds it."

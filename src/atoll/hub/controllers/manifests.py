@@ -20,6 +20,17 @@ GPU_MEMORY_LABEL = "nvidia.com/gpu.memory"
 _MANAGED = {"app.kubernetes.io/managed-by": "atoll"}
 _SERVICE = {"app.kubernetes.io/name": "atoll-data", **_MANAGED}
 _CREDENTIALS_PATH = "/credentials"
+# What namespaces of the level `restricted` ask for (Kubernetes, Pod Security Standards); the user is the image's, and
+# the group lets it write a volume that was made for root.
+_USER = 65532
+_POD_SECURITY: Manifest = {
+    "runAsNonRoot": True,
+    "runAsUser": _USER,
+    "fsGroup": _USER,
+    "fsGroupChangePolicy": "OnRootMismatch",
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+_CONTAINER_SECURITY: Manifest = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 _MEBIBYTE = 1024 * 1024
 
 
@@ -77,6 +88,7 @@ def _deployment(cluster: str, namespace: str, service: DataService) -> Manifest:
             "name": role,
             "image": service.image,
             "command": [*service.command, role, *options],
+            "securityContext": _CONTAINER_SECURITY,
             "volumeMounts": mounts,
         }
 
@@ -92,6 +104,7 @@ def _deployment(cluster: str, namespace: str, service: DataService) -> Manifest:
             "template": {
                 "metadata": {"labels": dict(_SERVICE)},
                 "spec": {
+                    "securityContext": _POD_SECURITY,
                     "containers": [container("sink"), container("mover")],
                     "volumes": volumes,
                 },

@@ -9,11 +9,17 @@ from dataclasses import dataclass
 
 from atoll.federation.bus.messages import DriftRecord, PolicyOrder, PolicyReport
 from atoll.federation.resources import Cluster, ClusterPolicyStatus, PolicySet
-from atoll.federation.resources.policyset import PolicyPhase
-from atoll.federation.resources.policyset_proof import PolicyProof, RungTimes
+from atoll.federation.resources.policyset import PolicyDrift, PolicyPhase
+from atoll.federation.resources.policyset_proof import (
+    RUNGS,
+    TOP_OF_ENFORCEMENT,
+    PolicyProof,
+    PolicyRung,
+    RungTimes,
+)
 from atoll.policies.bundle import Bundle
 from atoll.policies.compile import Compiled
-from atoll.policies.stamp import ORIGIN_ANNOTATION, stamp
+from atoll.policies.stamp import StampMemory, file_of, stamp, standing_by_key
 
 _REFUSALS_SHOWN = 3
 
@@ -30,26 +36,25 @@ class ClusterView:
 
 
 def compile_order(
-    policyset: PolicySet, bundle: Bundle, *, compiled: Compiled, standing: PolicyOrder | None
+    policyset: PolicySet,
+    bundle: Bundle,
+    *,
+    compiled: Compiled,
+    standing: PolicyOrder | None,
+    stamps: StampMemory | None = None,
 ) -> PolicyOrder:
     """Give the order of one cluster: what compiles, and what stands of files that no longer do."""
     name = policyset.metadata.name
-    manifests = [dict(manifest.body) for manifest in stamp(compiled.manifests, name, bundle.commit)]
+    stands = standing.manifests if standing is not None else ()
+    stamped = stamp(compiled.manifests, name, bundle.commit, standing=standing_by_key(stands), memory=stamps)
     broken = {item.origin.path for item in compiled.unenforceable}
-    kept = [manifest for manifest in (standing.manifests if standing is not None else ()) if _file(manifest) in broken]
+    kept = [manifest for manifest in stands if file_of(manifest) in broken]
     return PolicyOrder(
         name=name,
         commit=bundle.commit,
-        manifests=(*manifests, *kept),
+        manifests=(*(dict(manifest.body) for manifest in stamped), *kept),
         observe_only=policyset.spec.mode == "ObserveOnly",
     )
-
-
-def _file(manifest: dict[str, object]) -> str:
-    """Give the file that an object was compiled from: its origin is `path:line`."""
-    metadata = manifest.get("metadata")
-    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
-    return str((annotations or {}).get(ORIGIN_ANNOTATION, "")).rpartition(":")[0]
 
 
 def plan_cluster(view: ClusterView) -> ClusterPolicyStatus:
@@ -69,8 +74,10 @@ def plan_cluster(view: ClusterView) -> ClusterPolicyStatus:
             "drift_healed": report.drift_healed,
             "last_drift": _drift(newest) if newest is not None else old.last_drift,
             "last_drift_at": newest.at if newest is not None else old.last_drift_at,
+            "drifts": tuple(map(_shown, report.drifts)),
             "last_proven_at": report.at,
             "proof": _proof(old, report),
+            "traffic": report.traffic,
             "widened_by": report.widened_by,
         }
     )
@@ -91,10 +98,19 @@ def widened(rows: Sequence[ClusterPolicyStatus]) -> str:
 
 
 def is_uniform(rows: Sequence[ClusterPolicyStatus], commit: str) -> bool:
-    """Tell whether every cluster has proven the same rung of the newest commit."""
-    rungs = {row.proof.rung if row.proof is not None else None for row in rows}
+    """Tell whether every cluster has proven the same rung of the newest commit.
+
+    What Hubble has shown does not count: it differs with what people do, not with what is enforced.
+    """
+    rungs = {_enforced(row.proof) for row in rows}
     is_held = all(row.phase == "Applied" and row.commit == commit for row in rows)
     return is_held and len(rungs) == 1 and None not in rungs
+
+
+def _enforced(proof: PolicyProof | None) -> PolicyRung | None:
+    if proof is None or proof.rung is None:
+        return None
+    return min(proof.rung, TOP_OF_ENFORCEMENT, key=RUNGS.index)
 
 
 def _phase(view: ClusterView) -> tuple[PolicyPhase, str]:
@@ -108,17 +124,27 @@ def _phase(view: ClusterView) -> tuple[PolicyPhase, str]:
         more = f" and {len(view.refused) - _REFUSALS_SHOWN} more" if len(view.refused) > _REFUSALS_SHOWN else ""
         return "Unenforceable", "; ".join(view.refused[:_REFUSALS_SHOWN]) + more
     if order is None:
-        reason = "the cluster's inventory is not known yet" if status.inventory is None else "nothing was read yet"
+        reason = "the cluster's inventory is not known yet" if status.inventory is None else "no commit is ordered yet"
         return "Pending", reason
     if report is None or report.commit != order.commit:
         return "Pending", f"commit {order.commit[:12]} is ordered and not yet reported"
     return report.phase, report.message
 
 
-def _drift(drift: DriftRecord) -> str:
+def _shown(drift: DriftRecord) -> PolicyDrift:
+    return PolicyDrift(
+        object=_object(drift), paths=drift.paths, managers=drift.managers, at=drift.at, healed=drift.healed
+    )
+
+
+def _object(drift: DriftRecord) -> str:
     name = f"{drift.namespace}/{drift.name}" if drift.namespace else drift.name
+    return f"{drift.kind} {name}"
+
+
+def _drift(drift: DriftRecord) -> str:
     who = f" by {', '.join(drift.managers)}" if drift.managers else ""
-    return f"{drift.kind} {name}: {', '.join(drift.paths) or 'deleted'}{who}"
+    return f"{_object(drift)}: {', '.join(drift.paths) or 'deleted'}{who}"
 
 
 def healed(old: Sequence[ClusterPolicyStatus], new: Sequence[ClusterPolicyStatus]) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """How far a commit of a policy set may go now: from what the clusters hold to the next step. Pure.
 
 Owns waves. A cluster that is silent or asleep never holds a rollout up: its order stands, and it follows when it comes
-back. A commit that fails in a wave goes no further, and is taken back unless the set says otherwise.
+back. A commit that fails in a wave goes no further, and is taken back unless the set says otherwise: since a cluster
+does not come to hold it, since policies drop more where it is, or since its tests do not hold for what runs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +11,7 @@ from datetime import datetime, timedelta
 
 from atoll.federation.capacity import parse_duration
 from atoll.federation.resources import ClusterPolicyStatus
-from atoll.federation.resources.policyset_rollout import RolloutSpec, RolloutStatus, WaveProof
+from atoll.federation.resources.policyset_rollout import HaltReason, RolloutSpec, RolloutStatus, WaveProof
 
 _REST = "rest"
 _SHOWN = 3
@@ -40,6 +41,12 @@ class Place:
         row = self.row
         return row is not None and (row.phase == "Unenforceable" or (row.phase == "Failed" and row.commit == commit))
 
+    def rise(self, commit: str) -> float | None:
+        """Give by how many packets a second policies drop more there since it holds a commit; None if not known."""
+        row = self.row
+        is_told = self.heard_since is not None and row is not None and row.commit == commit
+        return row.traffic.rise if is_told and row is not None and row.traffic is not None else None
+
 
 @dataclass(frozen=True)
 class Step:
@@ -53,23 +60,40 @@ class Step:
     due_seconds: float | None = None
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """The newest commit that may be rolled out.
+
+    Attributes:
+        commit: its id.
+        approved: the commit that somebody has let into waves that ask for it; perhaps another one.
+        failures: policy tests of it that do not hold for what runs.
+    """
+
+    commit: str
+    approved: str = ""
+    failures: tuple[str, ...] = ()
+
+
 def next_step(
-    spec: RolloutSpec, old: RolloutStatus | None, commit: str, places: Sequence[Place], *, approved: str, now: datetime
+    spec: RolloutSpec, old: RolloutStatus | None, candidate: Candidate, places: Sequence[Place], *, now: datetime
 ) -> Step:
     """Decide how far a commit goes.
 
     Args:
         spec: the waves.
         old: what was decided last; None if nothing was.
-        commit: the newest commit that may be rolled out.
+        candidate: the newest commit.
         places: the clusters that the set means.
-        approved: the commit that somebody has let into waves that ask for it.
         now: the time.
     """
-    status = _begun(old, commit, now)
+    status = _begun(old, candidate.commit, now)
     look: _Look | None = None
+    trouble = _trouble(spec, status, places, candidate.failures) if status.phase not in _RESTING else None
+    if trouble is not None:
+        status = _stopped(spec, _named(spec, status), *trouble)
     while status.phase not in _RESTING and (look is None or look.again):
-        look = _look(spec, status, places, approved=approved, now=now)
+        look = _look(spec, status, places, approved=candidate.approved, now=now)
         status = look.status
     return Step(status, _given(spec, status, places), look.due_seconds if look is not None else None)
 
@@ -99,9 +123,8 @@ class _Look:
 
 
 def _look(spec: RolloutSpec, status: RolloutStatus, places: Sequence[Place], *, approved: str, now: datetime) -> _Look:
-    index = status.wave
-    name = spec.waves[index].name if index < len(spec.waves) else _REST
-    status = status.model_copy(update={"wave_name": name})
+    status = _named(spec, status)
+    index, name = status.wave, status.wave_name
     if _awaits(spec, status, approved):
         message = f"wave {name} waits for 'atoll policy approve' of commit {status.commit[:12]}"
         return _Look(status.model_copy(update={"phase": "AwaitingApproval", "message": message}))
@@ -122,6 +145,36 @@ def _look(spec: RolloutSpec, status: RolloutStatus, places: Sequence[Place], *, 
     return _Look(status.model_copy(update=update), due)
 
 
+def _named(spec: RolloutSpec, status: RolloutStatus) -> RolloutStatus:
+    name = spec.waves[status.wave].name if status.wave < len(spec.waves) else _REST
+    return status.model_copy(update={"wave_name": name})
+
+
+def _trouble(
+    spec: RolloutSpec, status: RolloutStatus, places: Sequence[Place], failures: Sequence[str]
+) -> tuple[HaltReason, str] | None:
+    """Say what speaks against a commit although clusters may hold it; None if nothing does, or there are no waves."""
+    if not spec.waves:
+        return None
+    if failures and spec.halt_when.policy_tests:
+        more = f"; and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
+        return "PolicyTestFailed", f"for what runs now, {'; '.join(failures[:_SHOWN])}{more}"
+    most = spec.halt_when.drops_per_second
+    begun = [place for place in places if wave_of(spec, place.labels) <= status.wave]
+    risen = [place for place in begun if most is not None and (place.rise(status.commit) or 0.0) > most]
+    return ("DropRateRose", "; ".join(map(_drops, risen[:_SHOWN]))) if risen else None
+
+
+def _drops(place: Place) -> str:
+    traffic = place.row.traffic if place.row is not None else None
+    if traffic is None:
+        return place.cluster
+    return (
+        f"{place.cluster}: policies drop {traffic.drops_per_second:g} packets a second, "
+        f"{traffic.drops_per_second_before:g} before the commit"
+    )
+
+
 def _patience(spec: RolloutSpec, status: RolloutStatus, place: Place, now: datetime) -> float:
     """Give the seconds that a cluster has left to hold the commit: since the wave began, or since it came back."""
     since = max(filter(None, (status.wave_began_at, place.heard_since)), default=now)
@@ -139,7 +192,14 @@ def _held(spec: RolloutSpec, status: RolloutStatus, now: datetime) -> _Look:
     index, since = status.wave, status.wave_held_at or now
     if index >= len(spec.waves):
         previous = status.good if status.good != status.commit else status.previous
-        complete = {"phase": "Complete", "good": status.commit, "previous": previous, "refused": "", "message": ""}
+        complete = {
+            "phase": "Complete",
+            "good": status.commit,
+            "previous": previous,
+            "refused": "",
+            "message": "",
+            "reason": None,
+        }
         return _Look(status.model_copy(update={**complete, "wave_held_at": since}))
     left = (since + timedelta(seconds=parse_duration(spec.waves[index].wait)) - now).total_seconds()
     if left > 0:
@@ -150,8 +210,16 @@ def _held(spec: RolloutSpec, status: RolloutStatus, now: datetime) -> _Look:
 
 
 def _failed(spec: RolloutSpec, status: RolloutStatus, failed: Sequence[Place]) -> RolloutStatus:
-    why = "; ".join(_reason(place) for place in failed[:_SHOWN])
+    row = failed[0].row
+    reasons: Mapping[str, HaltReason] = {"Failed": "NotHeld", "Unenforceable": "Unenforceable"}
+    reason = reasons.get(row.phase, "RealizationStalled") if row is not None else "RealizationStalled"
+    return _stopped(spec, status, reason, "; ".join(_reason(spec, place) for place in failed[:_SHOWN]))
+
+
+def _stopped(spec: RolloutSpec, status: RolloutStatus, reason: HaltReason, why: str) -> RolloutStatus:
+    """Go no further with a commit, or back to the one before."""
     message = f"wave {status.wave_name}: {why}"
+    status = status.model_copy(update={"reason": reason})
     if spec.on_failure == "Halt" or not status.good:
         return status.model_copy(update={"phase": "Halted", "message": message})
     message = f"commit {status.commit[:12]} was taken back to {status.good[:12]}: {message}"
@@ -160,13 +228,13 @@ def _failed(spec: RolloutSpec, status: RolloutStatus, failed: Sequence[Place]) -
     )
 
 
-def _reason(place: Place) -> str:
+def _reason(spec: RolloutSpec, place: Place) -> str:
     row = place.row
     if row is not None and row.message:
         return f"{place.cluster} {row.phase}: {row.message}"
     proof = row.proof if row is not None and row.phase == "Applied" else None
     why = f": {proof.rung}: {proof.reason}" if proof is not None and proof.reason else ""
-    return f"{place.cluster} does not hold it in time{why}"
+    return f"{place.cluster} does not hold it within {spec.stall_after}{why}"
 
 
 def _given(spec: RolloutSpec, status: RolloutStatus, places: Iterable[Place]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from atoll.federation.errors import AtollError
 from atoll.federation.resources import PolicySet
 from atoll.hub.controllers.context import Context
 from atoll.policies.bundle import Bundle, GitSource, SignatureRefused, load_bundle
+from atoll.policies.features import DEFAULT_FEATURES, Features
 from atoll.policies.git import NOBODY, Signers
 
 log = structlog.get_logger(__name__)
@@ -46,6 +47,7 @@ class PolicyReader:
         self._context = context
         self._readings: dict[str, Reading] = {}
         self._by_commit: dict[str, dict[str, Bundle]] = {}
+        self._features = DEFAULT_FEATURES
 
     def forget(self, name: str) -> None:
         """Drop what was read for a set."""
@@ -57,15 +59,24 @@ class PolicyReader:
         interval = timedelta(seconds=max(_SHORTEST_POLL_SECONDS, parse_duration(policyset.spec.source.interval)))
         return max(_LEAST_SECONDS, (reading.read_at + interval - self._context.clock()).total_seconds())
 
-    async def read(self, policyset: PolicySet) -> Reading:
-        """Give the last reading while it is young enough, else read again."""
+    async def read(self, policyset: PolicySet, features: Features = DEFAULT_FEATURES) -> Reading:
+        """Give the last reading while it is young enough, else read again.
+
+        Args:
+            policyset: the set.
+            features: what the agents of some clusters have switched on: policies may say what only they enforce.
+        """
+        self._features = features
         source, name = source_of(policyset), policyset.metadata.name
         known = self._readings.get(name)
         if known is not None and known.source == source and self.due_seconds(policyset, known) > _LEAST_SECONDS:
             return known
         last = known.bundle if known is not None and known.source.repository == source.repository else None
-        reading = await self._read_again(source, last or await self.bundle(policyset, policyset.status.commit))
+        last = last or await self.bundle(policyset, policyset.status.commit)
+        reading = await self._read_again(source, last)
         self._readings[name] = reading
+        if last is not None and reading.bundle is not last:
+            self._by_commit.setdefault(name, {})[last.commit] = last
         return reading
 
     async def bundle(self, policyset: PolicySet, commit: str) -> Bundle | None:
@@ -82,20 +93,26 @@ class PolicyReader:
         if commit not in known:
             try:
                 source = replace(source_of(policyset), revision=commit, signers=NOBODY)
-                known[commit] = await load_bundle(source, self._context.policies_dir)
+                alike = reading.bundle if reading is not None else next(iter(known.values()), None)
+                known[commit] = await self._load(source, alike)
             except AtollError:
                 return None
         return known[commit]
 
+    async def _load(self, source: GitSource, last: Bundle | None) -> Bundle:
+        return await load_bundle(source, self._context.policies_dir, features=self._features, last=last)
+
     def keep(self, name: str, commits: frozenset[str]) -> None:
-        """Drop bundles of commits that are in force nowhere any more."""
+        """Drop bundles of commits that are in force nowhere any more, but for the newest: it is compared with."""
         known = self._by_commit.get(name, {})
-        self._by_commit[name] = {commit: bundle for commit, bundle in known.items() if commit in commits}
+        others = [commit for commit in known if commit not in commits]
+        for commit in others[:-1]:
+            del known[commit]
 
     async def _read_again(self, source: GitSource, last: Bundle | None) -> Reading:
         now = self._context.clock()
         try:
-            bundle = await load_bundle(source, self._context.policies_dir)
+            bundle = await self._load(source, last)
         except SignatureRefused as error:
             return Reading(source, last, now, error.reason, str(error))
         except AtollError as error:

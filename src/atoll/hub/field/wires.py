@@ -19,6 +19,8 @@ from atoll.hub.settings import HubSettings
 
 _KEY = "field/key"
 _KEY_BYTES = 32
+# A healthy server answers in milliseconds; what it is asked next is waited for as long as a change of leaders takes.
+_LEADER_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ async def connected(settings: HubSettings) -> AsyncIterator[Wires]:
             bus = await Bus.connect(settings.nats_url, name="hub")
             bus.replicas = settings.nats_replicas
             stack.push_async_callback(bus.close)
+            await _has_leader(bus)
             yield Wires.open_to_all(bus)
             return
         signer = Signer.load(settings.nats.keys, settings.nats.ca)
@@ -59,6 +62,7 @@ async def connected(settings: HubSettings) -> AsyncIterator[Wires]:
             stack.push_async_callback(bus.close)
             buses.append(bus)
         own, field, system = buses
+        await _has_leader(own)
         await own.ensure_table(ACCESS_STREAM, ACCESS_PREFIX)
         key = await _ensure_key(own.table(ACCESS_STREAM, ACCESS_PREFIX))
         yield Wires(own, field, Capabilities(key), signer, system)
@@ -74,6 +78,15 @@ async def own_bus(settings: HubSettings, *, name: str) -> Bus:
     bus = await Bus.connect(settings.nats_url, name=name, login=login)
     bus.replicas = settings.nats_replicas
     return bus
+
+
+async def _has_leader(bus: Bus) -> None:
+    """Ask what only a leader answers, and answers at once: servers that have none yet say nothing to anything.
+
+    Raises:
+        Unavailable: there is no leader.
+    """
+    await bus.api("INFO", timeout_seconds=_LEADER_SECONDS)
 
 
 async def _ensure_key(table: Table) -> bytes:

@@ -98,6 +98,11 @@ def _boundless_peers(manifest: Manifest) -> Iterator[Refusal]:
                         "only excludes, so it also means world and nodes; add k8s:io.kubernetes.pod.namespace Exists"
                     )
                     yield Refusal(f"{path}.{name}[{index}]", reason)
+        for name in ("fromCIDRSet", "toCIDRSet"):
+            for index, block in enumerate(item.get(name) or []):
+                if "cidrGroupSelector" in block and _is_negative(block["cidrGroupSelector"]):
+                    reason = "asks for no label, so it also means pods, nodes and all of the world; ask for one"
+                    yield Refusal(f"{path}.{name}[{index}].cidrGroupSelector", reason)
 
 
 def _only_excludes(selector: Mapping[str, Any]) -> bool:
@@ -107,6 +112,10 @@ def _only_excludes(selector: Mapping[str, Any]) -> bool:
     has_scope = names_cluster(selector) or any(key.startswith("reserved:") for key in keys)
     if not has_scope or (not has_namespace and not any(key.startswith("reserved:") for key in keys)):
         return False
+    return _is_negative(selector)
+
+
+def _is_negative(selector: Mapping[str, Any]) -> bool:
     terms = selector.get("matchExpressions") or []
     return not selector.get("matchLabels") and all(term["operator"] in ("NotIn", "DoesNotExist") for term in terms)
 

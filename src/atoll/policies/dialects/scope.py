@@ -32,9 +32,12 @@ class Refusal:
     reason: str
 
 
+_CLUSTER_KEYS = frozenset({CLUSTER_KEY, f"k8s:{CLUSTER_KEY}", f"any:{CLUSTER_KEY}"})
+
+
 def names_cluster(selector: Mapping[str, object]) -> bool:
     """Say whether a selector already says which clusters it means."""
-    return any(bare_key(key) == CLUSTER_KEY for key in selector_keys(selector))
+    return not _CLUSTER_KEYS.isdisjoint(selector_keys(selector))
 
 
 def selector_keys(selector: Mapping[str, object]) -> tuple[str, ...]:

@@ -1,1 +1,4 @@
-"""Ready-made policies as plain files; the header of each says what it does and what to change."""
+"""Ready-made policies: plain manifests with a header that says what they do and what to change, and their tests.
+
+`catalogue.py` reads them. They must stay valid for kubectl as they are.
+"""

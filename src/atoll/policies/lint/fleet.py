@@ -9,7 +9,7 @@ from atoll.policies.identity import Endpoint, Party, identity_of
 from atoll.policies.lint.finding import LintFinding, Places
 from atoll.policies.manifest import Manifest
 from atoll.policies.reading import read_rules
-from atoll.policies.rules import Action, Identity, Labelled, Network, Ports, Range, Rule, Source, Traffic
+from atoll.policies.rules import Action, Grouped, Identity, Labelled, Network, Ports, Range, Rule, Source, Traffic
 from atoll.policies.trials.fleet import Fleet
 from atoll.policies.verdict import Flow, Side
 
@@ -51,13 +51,12 @@ def lint_on(
 
 
 def _addresses_of_pods(rule: Rule, networks: Mapping[str, Sequence[Network]], places: Places) -> Iterator[LintFinding]:
-    for peer in rule.peers or ():
-        if not isinstance(peer, Range) or peer.network.prefixlen == 0:
-            continue
+    addressed = (peer for peer in rule.peers or () if isinstance(peer, Range | Grouped))
+    for named in (network for peer in addressed for network in peer.networks if network.prefixlen):
         for cluster, ranges in networks.items():
-            if any(_overlap(peer.network, network) for network in ranges):
+            if any(_overlap(named, network) for network in ranges):
                 message = (
-                    f"names {peer.network}, where pods of {cluster} have their addresses: "
+                    f"names {named}, where pods of {cluster} have their addresses: "
                     "a CIDR never means pods on Cilium; select them by labels"
                 )
                 yield places.finding(rule.source, "CidrMeansPods", message)
@@ -76,7 +75,8 @@ def _map_entries(rule: Rule, peers: Sequence[Identity]) -> int:
     if rule.peers is None or rule.action is Action.PASS:
         return 0
     ranges = sum(_prefixes(traffic) for traffic in rule.traffic) if rule.traffic is not None else 1
-    networks = sum(1 + len(peer.exceptions) for peer in rule.peers if isinstance(peer, Range))
+    addressed = (peer for peer in rule.peers if isinstance(peer, Range | Grouped))
+    networks = sum(len(peer.networks) + len(peer.exceptions) for peer in addressed)
     return (len(peers) + networks) * ranges
 
 

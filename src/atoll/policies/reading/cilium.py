@@ -19,12 +19,14 @@ from atoll.policies.reading.context import (
     exists,
     has_key,
     is_reserved,
+    network,
     terms_of,
 )
 from atoll.policies.rules import (
     Action,
     Direction,
     Domain,
+    Grouped,
     Icmp,
     Labelled,
     NamedPort,
@@ -161,13 +163,22 @@ def _cidr_set(block: Mapping[str, Any], place: _Place) -> Iterator[Peer]:
     exceptions = block.get("except") or []
     if "cidr" in block:
         yield address_range(block["cidr"], exceptions, place.field)
-        return
-    selector = selector_of(block["cidrGroupSelector"]) if "cidrGroupSelector" in block else None
-    for group in place.reader.cidr_groups:
-        labels = group.body["metadata"].get("labels") or {}
-        if selector.matches(labels) if selector else group.name == block.get("cidrGroupRef"):
-            for text in group.body["spec"]["externalCIDRs"]:
+    elif "cidrGroupSelector" in block:
+        yield _grouped(block["cidrGroupSelector"], exceptions, place)
+    else:
+        for group in place.reader.cidr_groups:
+            for text in group.body["spec"]["externalCIDRs"] if group.name == block.get("cidrGroupRef") else ():
                 yield address_range(text, exceptions, place.field)
+
+
+def _grouped(selector: Mapping[str, Any], exceptions: list[str], place: _Place) -> Grouped:
+    """Read a selector over CIDR groups (newCIDRRuleSelector, pkg/policy/types/selector.go)."""
+    found = []
+    for group in place.reader.cidr_groups:
+        labels = tuple(sorted((group.body["metadata"].get("labels") or {}).items()))
+        found += [(network(text, place.field), labels) for text in group.body["spec"]["externalCIDRs"]]
+    terms = (Term("cidrgroup", term.key, term.operator, frozenset(term.values)) for term in selector_of(selector).terms)
+    return Grouped(tuple(terms), tuple(found), tuple(network(part, place.field) for part in exceptions))
 
 
 def _entity(name: str, place: _Place) -> Iterator[Peer]:

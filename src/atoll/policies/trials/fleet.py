@@ -1,14 +1,15 @@
 """A fleet on paper: what each of its clusters holds after compiling, and what that means, each by its own CNI. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from atoll.policies.compile import Target, Unenforceable, compile_for
+from atoll.policies.compile import Compiled, Target, Unenforceable, compile_for
+from atoll.policies.features import Features
 from atoll.policies.identity import Endpoint, Party
 from atoll.policies.manifest import Manifest
-from atoll.policies.rules import Direction, Source
+from atoll.policies.rules import Direction, Rule, Source
 from atoll.policies.trials.scenario import ClusterText
-from atoll.policies.verdict import Flow, Options, Protocol, Verdict, World, verdict
+from atoll.policies.verdict import Flow, Options, Protocol, Stance, Verdict, World, verdict
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Fleet:
         manifests: Iterable[Manifest],
         targets: Mapping[str, Target],
         namespaces: Mapping[str, Mapping[str, str]] | None = None,
+        *,
+        compiled: Mapping[str, Compiled] | None = None,
     ) -> None:
         """Compile for every cluster.
 
@@ -34,12 +37,14 @@ class Fleet:
             manifests: the policies of a bundle.
             targets: the clusters by their names in the mesh.
             namespaces: labels by namespace name; `cluster/name` stands before `name`.
+            compiled: what comes of the policies in each cluster, where that is known already.
 
         Raises:
             Unsupported: a construct that the rule model cannot say.
         """
         policies = tuple(manifests)
-        compiled = {name: compile_for(policies, target) for name, target in targets.items()}
+        if compiled is None:
+            compiled = {name: compile_for(policies, target) for name, target in targets.items()}
         self.refused = tuple(Refused(name, item) for name, one in compiled.items() for item in one.unenforceable)
         self._held = {name: one.manifests for name, one in compiled.items()}
         self._options = {name: _options(target) for name, target in targets.items()}
@@ -67,6 +72,23 @@ class Fleet:
         own = (edge for port in named if port.protocol == protocol for edge in (port.port, port.port + 1))
         return {*leaving, *arriving, *own}
 
+    def rules(self) -> Iterator[Rule]:
+        """Give every rule that some cluster holds."""
+        for world in self._worlds.values():
+            yield from world.rules()
+
+    def stance(self, party: Party, direction: Direction) -> Stance | None:
+        """Give what policies make of a party in a direction; None if no policy can apply to it."""
+        return self._world_of(party).stance(party, direction)
+
+    def options_of(self, party: Party) -> Options:
+        """Give what enforces policies where a party is."""
+        return self._world_of(party).options
+
+    def selects(self, rule: Rule, subject: Party, peer: Party) -> bool:
+        """Say whether a rule, of those that select a subject, has a party among its peers."""
+        return self._world_of(subject).selects(rule, peer)
+
     def where(self, cluster: str, source: Source) -> str:
         """Say where a deciding rule is written: file, line and field."""
         key = (source.kind, source.namespace or "", source.name)
@@ -90,6 +112,7 @@ def targets_of(clusters: Mapping[str, ClusterText]) -> dict[str, Target]:
             kinds_served=frozenset(cluster.kinds_served) if cluster.kinds_served is not None else None,
             peers={other: text.labels for other, text in clusters.items() if other != name},
             default_local_cluster=cluster.default_local_cluster,
+            features=Features(cluster.node_selector_labels, cluster.extended_ip_protocols, cluster.host_firewall),
         )
         for name, cluster in clusters.items()
     }

@@ -1,13 +1,23 @@
-"""What a change of policies would do: objects per cluster, and connections whose verdict changes. Pure."""
+"""What a change of policies would do: objects per cluster, and connections whose verdict changes. Pure.
+
+Connections are compared among workloads that policy tests state, and among those that run now, as far as they are told.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from atoll.federation.resources.labelsets import ClusterWorkloads
 from atoll.policies.compile import Compiled, Memory, Target, compile_for
 from atoll.policies.identity import Endpoint, Party
 from atoll.policies.manifest import Manifest
 from atoll.policies.trials.fleet import Fleet
-from atoll.policies.trials.reach import Reach, Span, find_reaches
+from atoll.policies.trials.live import Changes, find_changes
+from atoll.policies.trials.parties import namespaces_of
+from atoll.policies.trials.reach import Reach, find_reaches
+from atoll.policies.trials.wording import side, words
+
+# Rows of connections that a person reads in a pull request.
+MOST_SHOWN = 50
 
 
 @dataclass(frozen=True)
@@ -35,16 +45,28 @@ class FlowChange:
     @property
     def opens(self) -> bool:
         """Say whether something is open that was closed: what a reviewer looks at first."""
-        return any(not any(_is_within(span, old) for old in self.before.spans) for span in self.after.spans)
+        return any(not any(span.is_within(old) for old in self.before.spans) for span in self.after.spans)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a change does. `pairs` counts the pairs that were compared."""
+    """All that a change does.
+
+    Attributes:
+        pairs: of stated workloads, that were compared.
+        live: what changes among what runs; None if nobody has told what runs.
+        untold: clusters of which it is not known what runs.
+    """
 
     clusters: tuple[ClusterChange, ...]
     flows: tuple[FlowChange, ...]
     pairs: int
+    live: Changes | None = None
+    untold: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Say whether anything changes."""
+        return bool(self.clusters or self.flows or (self.live is not None and self.live.blocks))
 
 
 def make_plan(
@@ -53,6 +75,9 @@ def make_plan(
     targets: Mapping[str, Target],
     parties: Mapping[str, Party],
     namespaces: Mapping[str, Mapping[str, str]],
+    workloads: Mapping[str, ClusterWorkloads] | None = None,
+    *,
+    most_work: int | None = None,
 ) -> Plan:
     """Compare two states of a policy folder on clusters and workloads.
 
@@ -62,20 +87,41 @@ def make_plan(
         targets: the clusters by their names in the mesh.
         parties: pods and others among which verdicts are compared; may be empty.
         namespaces: labels by namespace name; `cluster/name` stands before `name`.
+        workloads: what runs now in clusters, by their names in the mesh; None if that is not asked for.
+        most_work: as for `live.find_changes`.
 
     Raises:
         Unsupported: a construct that the rule model cannot say.
     """
     old = tuple(before)
     new = _with_known(tuple(after), old)
-    changes = (_change(name, target, old, new) for name, target in targets.items())
+    compiled = {name: _compiled(target, old, new) for name, target in targets.items()}
+    changes = (_compare(name, *both) for name, both in compiled.items())
     # A verdict is that of the two clusters in which a connection begins and ends; all others need not be read.
     homes = {party.cluster for party in parties.values() if isinstance(party, Endpoint)}
     concerned = {name: target for name, target in targets.items() if name in homes}
     reaches = [find_reaches(Fleet(policies, concerned, namespaces), parties) for policies in (old, new)]
     flows = (FlowChange(was, is_) for was, is_ in zip(*reaches, strict=True) if was.spans != is_.spans)
     ordered = sorted(flows, key=lambda flow: (not flow.opens, flow.after.source, flow.after.destination))
-    return Plan(tuple(change for change in changes if change), tuple(ordered), len(reaches[0]))
+    live = _live(compiled, targets, workloads, most_work) if workloads is not None else None
+    untold = tuple(name for name in targets if workloads is not None and name not in workloads)
+    return Plan(tuple(change for change in changes if change), tuple(ordered), len(reaches[0]), live, untold)
+
+
+def _live(
+    compiled: Mapping[str, tuple[Compiled, Compiled]],
+    targets: Mapping[str, Target],
+    workloads: Mapping[str, ClusterWorkloads],
+    most_work: int | None,
+) -> Changes:
+    """Compare verdicts among what runs."""
+    known = {name: workloads[name] for name in targets if name in workloads}
+    homes = {name: targets[name] for name in known}
+    before, after = (
+        Fleet((), homes, namespaces_of(known), compiled={name: compiled[name][index] for name in homes})
+        for index in (0, 1)
+    )
+    return find_changes(before, after, known, most_work=most_work)
 
 
 def to_markdown(plan: Plan) -> str:
@@ -95,9 +141,29 @@ def to_markdown(plan: Plan) -> str:
             sign = "opens" if flow.opens else "closes"
             row = (sign, flow.after.source, flow.after.destination, flow.before.ports, flow.after.ports)
             lines.append(f"| {' | '.join(row)} |")
-    else:
-        lines += ["", f"No verdict changes among {plan.pairs} pairs of workloads."]
+    elif plan.pairs:
+        lines += ["", f"No verdict changes among {plan.pairs} pairs of stated workloads."]
+    if plan.live is not None:
+        lines += ["", *_live_markdown(plan.live, plan.untold)]
     return "\n".join(lines) + "\n"
+
+
+def _live_markdown(live: Changes, untold: tuple[str, ...]) -> list[str]:
+    lines = [f"#### Among the {live.sets} label sets that run now", ""]
+    if live.blocks:
+        lines += ["| | from | to | before | after | pods |", "|---|---|---|---|---|---|"]
+    for block in live.blocks[:MOST_SHOWN]:
+        sign = "**opens**" if block.opens else "closes"
+        row = (sign, side(block.sources), side(block.destinations), words(block.before), words(block.after))
+        lines.append(f"| {' | '.join(row)} | {block.pods} |")
+    more = len(live.blocks) - MOST_SHOWN
+    if more > 0:
+        lines += ["", f"… and {more} more."]
+    if not live.blocks:
+        lines.append(f"No verdict changes among {live.pairs} pairs of parties that policies tell apart.")
+    if untold:
+        lines += ["", f"Not known is what runs in {', '.join(untold)}."]
+    return lines
 
 
 def _with_known(after: tuple[Manifest, ...], before: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
@@ -107,9 +173,9 @@ def _with_known(after: tuple[Manifest, ...], before: tuple[Manifest, ...]) -> tu
     return tuple(t if t is not None and t.body == m.body else m for m, t in zip(after, twins, strict=True))
 
 
-def _change(name: str, target: Target, old: tuple[Manifest, ...], new: tuple[Manifest, ...]) -> ClusterChange:
+def _compiled(target: Target, old: tuple[Manifest, ...], new: tuple[Manifest, ...]) -> tuple[Compiled, Compiled]:
     memory: Memory = {}
-    return _compare(name, compile_for(old, target, memory), compile_for(new, target, memory))
+    return compile_for(old, target, memory), compile_for(new, target, memory)
 
 
 def _compare(name: str, before: Compiled, after: Compiled) -> ClusterChange:
@@ -135,7 +201,3 @@ def _name(key: tuple[str, str, str]) -> str:
 
 def _list(names: tuple[str, ...]) -> str:
     return "<br>".join(names) or "-"
-
-
-def _is_within(span: Span, other: Span) -> bool:
-    return span.protocol == other.protocol and other.first <= span.first <= span.last <= other.last

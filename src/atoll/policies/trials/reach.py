@@ -31,6 +31,10 @@ class Span:
         ports = str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
         return f"{ports}/{self.protocol}"
 
+    def is_within(self, other: "Span") -> bool:
+        """Say whether another one has all of its ports."""
+        return self.protocol == other.protocol and other.first <= self.first <= self.last <= other.last
+
 
 @dataclass(frozen=True)
 class Reach:
@@ -54,14 +58,15 @@ class Reach:
 def find_reaches(fleet: Fleet, parties: Mapping[str, Party]) -> tuple[Reach, ...]:
     """Find what each party may open to each other one. Two parties outside are left out: nobody judges them."""
     return tuple(
-        Reach(source, destination, tuple(_spans(fleet, parties[source], parties[destination])))
+        Reach(source, destination, tuple(find_spans(fleet, parties[source], parties[destination])))
         for source in parties
         for destination in parties
         if source != destination and any(isinstance(parties[name], Endpoint) for name in (source, destination))
     )
 
 
-def _spans(fleet: Fleet, source: Party, destination: Party) -> Iterator[Span]:
+def find_spans(fleet: Fleet, source: Party, destination: Party) -> Iterator[Span]:
+    """Find the ports that one party may open to another."""
     for protocol in _PROTOCOLS:
         edges = {0, _LAST_PORT + 1, *fleet.boundaries(source, destination, protocol)}
         first: int | None = None

@@ -38,6 +38,9 @@ class ClusterText(Model):
     default_local_cluster: bool = True
     kinds_served: tuple[str, ...] | None = None
     pod_networks: tuple[str, ...] = ()
+    node_selector_labels: bool = False
+    extended_ip_protocols: bool = False
+    host_firewall: bool = False
 
     @model_validator(mode="after")
     def _can_be(self) -> "ClusterText":

@@ -70,9 +70,11 @@ def _go_regex(value: object, path: str, out: Findings) -> None:
 
 
 def _icmp_field(value: object, path: str, out: Findings) -> None:
-    if not isinstance(value, Mapping) or value.get("family", "IPv4") not in TYPES:
+    if not isinstance(value, Mapping):
         return
     family, kind = value.get("family", "IPv4"), value.get("type")
+    if not isinstance(family, str) or family not in TYPES:
+        return
     if isinstance(kind, str) and not kind.isdigit():
         if kind not in TYPES[family]:
             out.add(f"{path}.type", NOT_SUPPORTED, f"{show(kind)} is no {family} ICMP type: {', '.join(TYPES[family])}")

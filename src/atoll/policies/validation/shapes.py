@@ -165,7 +165,7 @@ def struct(fields: Mapping[str, Shape], *, required: Sequence[str] = (), exactly
             if name in fields:
                 fields[name](member, join(path, str(name)), out)
             else:
-                out.add(join(path, str(name)), UNKNOWN, f"unknown field; {_suggest(str(name), fields)}")
+                out.add(join(path, str(name)), UNKNOWN, f"unknown field; {suggest(str(name), fields)}")
         for name in required:
             if name not in value:
                 out.add(join(path, name), REQUIRED, "is required")
@@ -174,7 +174,8 @@ def struct(fields: Mapping[str, Shape], *, required: Sequence[str] = (), exactly
     return check
 
 
-def _suggest(name: str, fields: Iterable[str]) -> str:
+def suggest(name: str, fields: Iterable[str]) -> str:
+    """Say which known field a name may be meant for, or which there are."""
     folded = {known.lower(): known for known in fields}
     close = difflib.get_close_matches(name[:_SHOWN_LENGTH].lower(), folded, n=1)
     return f"did you mean {folded[close[0]]}?" if close else f"known are {', '.join(fields)}"

@@ -24,8 +24,9 @@ from atoll.kubeapi.store import Store
 from atoll.sandbox.cilium import answers, health
 from atoll.sandbox.cilium.links import Link, Links
 from atoll.sandbox.cilium.policies import PolicyEngine, endpoint_policy, repository, selectors
+from atoll.sandbox.cilium.traffic import Connection, Traffic
 from atoll.sandbox.kinds.catalog import NAMESPACE, POD
-from atoll.sandbox.spec import ClusterSpec
+from atoll.sandbox.spec import ClusterSpec, NodeSpec
 
 _FIRST_CLIENT = 1
 
@@ -56,6 +57,7 @@ class CiliumAgent:
         self._links = links
         self._store = store
         self._clients: dict[int, tuple[str, ...]] = {}  # which nodes a client has been told
+        self.traffic = Traffic(spec, store, self.policies, clock)
         self.forbidden: set[str] = set()
         """Paths below /v1 or /v1beta that answer 403, as with --enable-cilium-api-server-access."""
 
@@ -165,7 +167,8 @@ class CiliumAgent:
     async def endpoints(self, node: str) -> list[dict[str, Any]]:
         """Return the Endpoints of one node; of all nodes if it is empty."""
         await self.policies.refresh()
-        namespaces, found = await self._namespace_labels(), []
+        namespaces = await self._namespace_labels()
+        found = [self._host(each) for each in self._spec.nodes if each.name == node or not node]
         for pod in await self._pods():
             place = pod["spec"].get("nodeName", "")
             if place == node or not node:
@@ -173,6 +176,16 @@ class CiliumAgent:
                 policy = endpoint_policy(self.policies.realized(place), labels)
                 found.append(answers.endpoint(self._spec, pod, labels, policy))
         return found
+
+    def _host(self, node: NodeSpec) -> dict[str, Any]:
+        """Return the endpoint that a node is to its own agent."""
+        labels = answers.host_labels(node)
+        policy = endpoint_policy(self.policies.realized(node.name), labels, is_host=True)
+        return answers.host(self._spec, node, labels, policy)
+
+    async def connect(self, connection: Connection) -> bool:
+        """Have connections opened; tell whether they are let through. Raises NotFound."""
+        return await self.traffic.open(connection, await self._namespace_labels())
 
     async def held(self, _node: str) -> dict[str, Any]:
         """Return the Policy that the agents hold."""

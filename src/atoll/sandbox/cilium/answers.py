@@ -12,7 +12,7 @@ from typing import Any
 
 from atoll.kubeapi.resource import Object
 from atoll.sandbox.cilium.links import Link
-from atoll.sandbox.spec import ClusterSpec
+from atoll.sandbox.spec import ClusterSpec, NodeSpec
 
 _NEVER = "0001-01-01T00:00:00.000Z"  # Go's zero time: the agent sends it for "has never failed"
 _NEAR_IDENTITIES = 256  # the first identity that is not reserved
@@ -147,6 +147,25 @@ def endpoint(spec: ClusterSpec, pod: Object, labels: Iterable[str], policy: Mapp
                 "pod-name": f"{metadata['namespace']}/{metadata['name']}",
             },
             "networking": {"addressing": [{"ipv4": pod["status"].get("podIP", "")}]},
+            "policy": {"realized": policy, "spec": policy},
+        },
+    }
+
+
+def host_labels(node: NodeSpec) -> list[str]:
+    """Return the labels of a node as an endpoint: the node's own, and that it is the host."""
+    return sorted(["reserved:host", *(f"k8s:{key}={value}" for key, value in node.node_labels().items())])
+
+
+def host(spec: ClusterSpec, node: NodeSpec, labels: Iterable[str], policy: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the Endpoint that a node is to its own agent: it has the reserved identity 1 and no pod."""
+    return {
+        "id": _number(f"{spec.name}/{node.name}"),
+        "status": {
+            "state": "ready",
+            "identity": {"id": 1, "labels": list(labels)},
+            "external-identifiers": {},
+            "networking": {"addressing": [{}], "host-addressing": {}},
             "policy": {"realized": policy, "spec": policy},
         },
     }

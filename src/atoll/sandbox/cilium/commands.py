@@ -14,7 +14,9 @@ from atoll.sandbox.cilium.agent import CiliumAgent
 from atoll.sandbox.kubelet.stand_ins import Place, StandIns
 
 _JSON = ("-o", "json")
+_VERDICTS = ("hubble", "observe", "--type", "policy-verdict", "--last", "100", "-o", "jsonpb")
 _Answer = Callable[[str], Awaitable[Any]]
+_Text = Callable[[str], Awaitable[bytes | None]]
 
 
 def play(stand_ins: StandIns, agent: CiliumAgent) -> None:
@@ -29,7 +31,11 @@ def play(stand_ins: StandIns, agent: CiliumAgent) -> None:
                 ("cilium-agent", "cilium", "policy", "get", *_JSON): agent.held,
                 ("cilium-agent", "cilium", "policy", "selectors", *_JSON): agent.selectors,
                 ("cilium-agent", "cilium", "endpoint", "list", *_JSON): agent.endpoints,
-            }
+            },
+            {
+                ("cilium-agent", "cilium", "bpf", "metrics", "list", *_JSON): agent.traffic.counted,
+                ("cilium-agent", *_VERDICTS): agent.traffic.observed,
+            },
         ),
     )
     kvstoremesh = ("kvstoremesh", "/usr/bin/clustermesh-apiserver", "kvstoremesh-dbg", "status", *_JSON)
@@ -37,12 +43,17 @@ def play(stand_ins: StandIns, agent: CiliumAgent) -> None:
 
 
 class _Program:
-    """Command lines by container and words; each answers for the node of its pod."""
+    """Command lines by container and words; each answers for the node of its pod, with a value or with a text."""
 
-    def __init__(self, answers: Mapping[tuple[str, ...], _Answer]) -> None:
-        self._answers = answers
+    def __init__(
+        self, answers: Mapping[tuple[str, ...], _Answer], texts: Mapping[tuple[str, ...], _Text] | None = None
+    ) -> None:
+        self._answers, self._texts = answers, texts or {}
 
     async def answer(self, place: Place, command: Sequence[str]) -> bytes | None:
         """Return what the command prints; None if there is no such command there."""
-        found = self._answers.get((place.container, *command))
-        return None if found is None else orjson.dumps(await found(str(place.pod["spec"]["nodeName"])))
+        words, node = (place.container, *command), str(place.pod["spec"]["nodeName"])
+        if words in self._texts:
+            return await self._texts[words](node)
+        found = self._answers.get(words)
+        return None if found is None else orjson.dumps(await found(node))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -34,10 +34,15 @@ _MODES = {(True, True): "both", (True, False): "ingress", (False, True): "egress
 
 @dataclass(frozen=True)
 class Held:
-    """One policy that an agent holds: its rules, and the labels by which they tell where they came from."""
+    """One policy that an agent holds: its rules, and the labels by which they tell where they came from.
 
+    `host_rules` are those for the node itself.
+    """
+
+    manifest: Manifest
     labels: tuple[Mapping[str, str], ...]
     rules: tuple[Rule, ...]
+    host_rules: tuple[Rule, ...] = ()
 
     @property
     def texts(self) -> list[str]:
@@ -51,6 +56,11 @@ class Realized:
 
     revision: int = 1  # of an agent that has just started (pkg/policy/repository.go)
     policies: tuple[Held, ...] = ()
+
+    @property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """The policies as they were written."""
+        return tuple(held.manifest for held in self.policies)
 
 
 class PolicyEngine:
@@ -86,11 +96,23 @@ class PolicyEngine:
         manifest, problems = read(rt, obj)
         if manifest is None or problems:
             return None
+        hosts = _of_hosts(manifest)
         try:
             rules = read_rules([manifest], self._spec.name, default_local_cluster=True)
+            host_rules = read_rules([hosts], self._spec.name, default_local_cluster=True) if hosts is not None else ()
         except Unsupported:
-            rules = ()
-        return Held(tuple(_labels(rt, obj)), rules)
+            rules = host_rules = ()
+        return Held(manifest, tuple(_labels(rt, obj)), rules, host_rules if self._spec.has_host_firewall else ())
+
+
+def _of_hosts(manifest: Manifest) -> Manifest | None:
+    """Give what a policy says of nodes as if it were of endpoints, which the host is to its agent; None if nothing."""
+    bodies = [body for _, body in rules_of(manifest.body)] if manifest.kind in CILIUM_POLICIES else []
+    specs = [{**body, "endpointSelector": body["nodeSelector"]} for body in bodies if "nodeSelector" in body]
+    for spec in specs:
+        del spec["nodeSelector"]
+    rest = {name: value for name, value in manifest.body.items() if name not in ("spec", "specs")}
+    return replace(manifest, body={**rest, "specs": specs}) if specs else None
 
 
 def read(rt: ResourceType, obj: Object) -> tuple[Manifest | None, tuple[str, ...]]:
@@ -119,13 +141,13 @@ def _labels(rt: ResourceType, obj: Object) -> Iterator[Mapping[str, str]]:
             yield {"key": f"{_PREFIX}.{key}", "value": value, "source": "k8s"}
 
 
-def endpoint_policy(realized: Realized, labels: Iterable[str]) -> dict[str, Any]:
+def endpoint_policy(realized: Realized, labels: Iterable[str], *, is_host: bool = False) -> dict[str, Any]:
     """Return the EndpointPolicy of an endpoint with these identity labels, as far as Atoll reads it."""
     identity = Identity(dict(_split(label) for label in labels))
     filters: dict[Direction, list[dict[str, Any]]] = defaultdict(list)
     closed: set[Direction] = set()
     for held in realized.policies:
-        for rule in held.rules:
+        for rule in held.host_rules if is_host else held.rules:
             if rule.subject.matches(identity):
                 closed.add(rule.direction)
                 filters[rule.direction] += _filters(rule, held)

@@ -43,6 +43,7 @@ class ClusterFacts:
     volcano_queues: Mapping[str, BatchQueue] = field(default_factory=dict)
     cilium_nodes: Mapping[str, CiliumNodeFacts] = field(default_factory=dict)
     events: Mapping[str, OwnedEvent] = field(default_factory=dict)
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     runs: frozenset[str] = frozenset()
     stale_kinds: tuple[str, ...] = ()
     version: str = ""

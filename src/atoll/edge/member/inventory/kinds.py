@@ -33,23 +33,30 @@ _CORE_WORK = frozenset({"Pod"})
 
 @dataclass(frozen=True)
 class Served:
-    """What an API server serves: the kinds of work, and the names of all groups."""
+    """What an API server serves: the kinds of work, the names of all groups, and the kinds of network policies.
+
+    `policies` is None where it was not asked for.
+    """
 
     kinds: tuple[ServedKind, ...]
     groups: frozenset[str]
+    policies: tuple[str, ...] | None = None
 
 
-def served(kinds: Iterable[Kind], *, first: frozenset[Kind] = frozenset()) -> Served:
+def served(
+    kinds: Iterable[Kind], *, first: frozenset[Kind] = frozenset(), policies: tuple[str, ...] | None = None
+) -> Served:
     """Give what is told of the kinds that can be made in namespaces.
 
     Args:
         kinds: all of them.
         first: those that are told even where they are too many to be told all.
+        policies: the kinds of network policies that are served; None if that was not asked for.
     """
     found = set(kinds)
     work = sorted((kind for kind in found if _is_work(kind)), key=lambda kind: (kind not in first, kind))
     told = tuple(ServedKind(api_version=kind.api_version, kind=kind.kind) for kind in sorted(work[:MAX_KINDS]))
-    return Served(told, frozenset(_group(kind) for kind in found))
+    return Served(told, frozenset(_group(kind) for kind in found), policies)
 
 
 def _is_work(kind: Kind) -> bool:

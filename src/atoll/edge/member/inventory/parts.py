@@ -11,6 +11,7 @@ from atoll.edge.member.inventory.dra import device_pools
 from atoll.edge.member.inventory.events import owned_events
 from atoll.edge.member.inventory.facts import ClusterFacts
 from atoll.edge.member.inventory.groups import node_groups
+from atoll.edge.member.inventory.labelsets import chunks
 from atoll.edge.member.inventory.network import node_cidrs, pod_cidrs
 from atoll.edge.member.inventory.storage import storage_details
 from atoll.edge.member.inventory.summary import build_inventory
@@ -21,6 +22,7 @@ from atoll.federation.bus.inventory_messages import (
     NodesReport,
     QueuesReport,
     StorageReport,
+    WorkloadsReport,
 )
 from atoll.federation.bus.messages import InventoryReport, Message
 
@@ -29,10 +31,11 @@ Reports = Mapping[str, Message]
 
 @dataclass(frozen=True)
 class Part:
-    """Reports that are made together. `build` gives them by their observed key."""
+    """Reports that are made together, at most once in `interval_seconds`. `build` gives them by their observed key."""
 
     name: str
     build: Callable[[ClusterFacts, datetime], Reports]
+    interval_seconds: float = 1.0
 
 
 def _nodes(facts: ClusterFacts, at: datetime) -> Reports:
@@ -73,6 +76,19 @@ def _network(facts: ClusterFacts, at: datetime) -> Reports:
     return {"inventory/network": report}
 
 
+def _workloads(facts: ClusterFacts, at: datetime) -> Reports:
+    return {
+        f"inventory/workloads/{number}": WorkloadsReport(
+            namespaces={name: dict(labels) for name, labels in chunk.namespaces.items()},
+            sets=chunk.sets,
+            omitted_sets=chunk.omitted_sets,
+            omitted_pods=chunk.omitted_pods,
+            at=at,
+        )
+        for number, chunk in enumerate(chunks(facts.pods.labels, facts.namespaces))
+    }
+
+
 def _events(facts: ClusterFacts, at: datetime) -> Reports:
     return {"events": EventsReport(events=owned_events(facts.events.values()), at=at)}
 
@@ -83,4 +99,6 @@ STORAGE = Part("storage", _storage)
 QUEUES = Part("queues", _queues)
 NETWORK = Part("network", _network)
 EVENTS = Part("events", _events)
-PARTS = (NODES, DEVICES, STORAGE, QUEUES, NETWORK, EVENTS)
+# Whoever reads it plans policies: some seconds late is as good, and pods of jobs come and go all the time.
+WORKLOADS = Part("workloads", _workloads, interval_seconds=10.0)
+PARTS = (NODES, DEVICES, STORAGE, QUEUES, NETWORK, EVENTS, WORKLOADS)

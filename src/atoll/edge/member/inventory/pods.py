@@ -13,6 +13,7 @@ from typing import Any, Self
 import orjson
 
 from atoll.edge.member.inventory.engines import engine_of_pod
+from atoll.edge.member.inventory.labelsets import PodLabels, project_labels
 from atoll.edge.member.objects import RUN_LABEL, labels_of
 from atoll.edge.member.run_status import Spent, spent_when_ended
 from atoll.federation.capacity import requests_of_pod
@@ -32,7 +33,7 @@ class PodFacts:
     """One pod: what it takes from which node, and of which run (`namespace/name`) it is.
 
     `cilium_version` is set on the pods of Cilium's agent only, `engine` on those of a batch engine, `spent` on those
-    of runs that have ended. `is_ending`: somebody has stopped it.
+    of runs that have ended. `is_ending`: somebody has stopped it. `labels`: what policies see of it, if anything.
     """
 
     node: str
@@ -43,6 +44,7 @@ class PodFacts:
     engine: str = ""
     spent: Spent | None = None
     is_ending: bool = False
+    labels: PodLabels | None = None
 
 
 def project_pod(pod: Json) -> PodFacts:
@@ -58,6 +60,7 @@ def project_pod(pod: Json) -> PodFacts:
         engine=engine_of_pod(pod),
         spent=spent_when_ended(pod) if run and not is_live else None,
         is_ending=bool(run) and "deletionTimestamp" in pod["metadata"],
+        labels=project_labels(pod) if is_live else None,
     )
 
 
@@ -80,6 +83,7 @@ class PodTally:
         self._runs: Counter[str] = Counter()
         self._cilium_versions: Counter[str] = Counter()
         self._engines: Counter[str] = Counter()
+        self._labels: Counter[PodLabels] = Counter()
 
     @classmethod
     def of(cls, pods: Mapping[str, PodFacts]) -> Self:
@@ -116,6 +120,11 @@ class PodTally:
         return self._engines.keys()
 
     @property
+    def labels(self) -> Mapping[PodLabels, int]:
+        """How many live pods on nodes bear each set of labels."""
+        return self._labels
+
+    @property
     def cilium_versions(self) -> Set[str]:
         """Which versions of Cilium's agent run."""
         return self._cilium_versions.keys()
@@ -132,6 +141,10 @@ class PodTally:
                 counter[name] += times
                 if not counter[name]:
                     del counter[name]
+        if pod.labels is not None:
+            self._labels[pod.labels] += times
+            if not self._labels[pod.labels]:
+                del self._labels[pod.labels]
 
 
 def _requests(spec: Json, status: Json) -> Amounts:

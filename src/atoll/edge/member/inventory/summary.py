@@ -61,6 +61,7 @@ def build_inventory(facts: ClusterFacts) -> Inventory:
         devices=_devices(facts),
         troubled_nodes=_troubled(facts),
         workload_kinds=facts.served.kinds if facts.served is not None else None,
+        policy_kinds=facts.served.policies if facts.served is not None else None,
         batch_engines=_engines(facts),
         stale_kinds=facts.stale_kinds,
     )

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from atoll.edge.member.informer import Informer, Source
-from atoll.edge.member.inventory import dra, engines, network, nodes, parts, pods, queues, storage
+from atoll.edge.member.inventory import dra, engines, labelsets, network, nodes, parts, pods, queues, storage
 from atoll.edge.member.inventory.events import WARNINGS, HasOrder, owner_of, project_event
 from atoll.edge.member.inventory.facts import ClusterFacts
 from atoll.edge.member.inventory.kinds import Served
@@ -44,7 +44,8 @@ class ClusterView:
         about_nodes = (parts.NODES, parts.NETWORK, parts.DEVICES)
         about_storage, about_devices = (parts.NODES, parts.STORAGE), (parts.NODES, parts.DEVICES)
         self.nodes = self._follow(nodes.project_node, "Node", nodes_of, tell=about_nodes)
-        self.pods = self._follow(pods.project_pod, "Pod", "v1", tell=(parts.NODES,))
+        self.pods = self._follow(pods.project_pod, "Pod", "v1", tell=(parts.NODES, parts.WORKLOADS))
+        self._namespaces = self._follow(labelsets.project_namespace, "Namespace", "v1", tell=(parts.WORKLOADS,))
         self._tally = pods.PodTally()
         self.pods.on_news(lambda key: self._tally.put(key, self.pods.items.get(key)))
         self._classes = self._follow(storage.project_storage_class, "StorageClass", storage_of, tell=about_storage)
@@ -167,6 +168,7 @@ class ClusterView:
             volcano_queues=self._volcano_queues.items,
             cilium_nodes=self._cilium_nodes.items,
             events=self._events.items,
+            namespaces=self._namespaces.items,
             runs=frozenset(runs),
             stale_kinds=tuple(sorted({informer.kind.kind for informer in self._informers if informer.problem})),
             version=self.version,

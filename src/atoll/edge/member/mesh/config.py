@@ -11,7 +11,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from atoll.federation.resources.mesh import MeshCertificate, MeshFacts
+from atoll.federation.resources.mesh import MeshCertificate, MeshFacts, PolicyFeatures
 
 # Since 1.19 policies mean the own cluster by default; the option exists since 1.18 (cilium/cilium #40609, #39338).
 _LOCAL_BY_DEFAULT_SINCE = (1, 19)
@@ -32,6 +32,12 @@ def read_config(data: Mapping[str, Any], version: str) -> MeshFacts:
         native_routing_cidr=str(data.get("ipv4-native-routing-cidr") or "") if routing != _TUNNEL else "",
         default_local_cluster=_default_local_cluster(data.get("policy-default-local-cluster"), version),
         label_filters=" ".join(sorted(str(data.get("labels") or "").split())),
+        policy_features=PolicyFeatures(
+            node_selector_labels=data.get("enable-node-selector-labels") == "true",
+            extended_ip_protocols=data.get("enable-extended-ip-protocols") == "true",
+            host_firewall=data.get("enable-host-firewall") == "true",
+            cluster_network_policies=data.get("enable-k8s-cluster-network-policy") == "true",
+        ),
     )
 
 

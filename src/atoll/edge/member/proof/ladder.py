@@ -7,6 +7,9 @@ Rules:
    direction in which a policy only closes leaves no filter behind that could show it: there the agent must hold the
    object, and the endpoint have realized all that the agent holds (which is what `cilium policy wait` waits for).
 3. A policy is resolved if each cluster that its peers name, or any if they mean every cluster, is met by an identity.
+4. A policy is observed if Hubble has shown a connection that it decided about. Whether there is one is up to whoever
+   opens connections, so that nobody waits for this rung.
+5. A policy for nodes is proven like any other, by the endpoint that every node is to its own agent.
 """
 
 from collections import defaultdict
@@ -14,16 +17,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from atoll.edge.member.proof.meaning import Meaning
 from atoll.edge.member.proof.reading import EndpointView, Mark, Repository
+from atoll.edge.member.proof.verdicts import Verdict
 from atoll.federation.resources.policyset_proof import PolicyRung
 from atoll.policies.manifest import CILIUM_POLICIES, Manifest
-from atoll.policies.reading import read_rules
 from atoll.policies.reading.context import CLUSTER, NAMESPACE
-from atoll.policies.rules import Direction, Identity, Labelled, Rule, Unsupported
-from atoll.policies.stamp import content_of
-from atoll.policies.validation.cilium_rules import rules_of
+from atoll.policies.rules import Direction, Identity, Labelled, Rule
 
 _HOST = "reserved:host"
+_FIREWALL = "a nodeSelector needs Cilium's host firewall (hostFirewall.enabled)"
 _SHOWN = 3
 
 
@@ -38,32 +41,20 @@ class Live:
 
 
 @dataclass(frozen=True)
-class Meaning:
-    """What an engine makes of a policy.
-
-    Attributes:
-        rules: None where it cannot be said which endpoints it selects; then `why_not` says why.
-        content: which its rules bear as a label; empty if its kind bears none.
-    """
-
-    rules: tuple[Rule, ...] | None
-    content: str = ""
-    why_not: str = ""
-
-
-@dataclass(frozen=True)
 class Claim:
     """One object of which more is to be proven than that it was applied.
 
     Attributes:
         live: what the API server says of it; None if it is not there as ordered.
         since: answers of nodes from before this time are of what the object was before.
+        observed_at: the newest connection that it is known to have decided about; None: none.
     """
 
     policy: Manifest
     meaning: Meaning
     live: Live | None
     since: datetime
+    observed_at: datetime | None = None
 
     @property
     def mark(self) -> Mark:
@@ -73,12 +64,17 @@ class Claim:
 
 @dataclass(frozen=True)
 class NodeLook:
-    """What the agent of one node has said. `began_at` is before it was asked; a node has only its newest look."""
+    """What the agent of one node has said. `began_at` is before it was asked; a node has only its newest look.
+
+    `drops` counts packets that policies have denied there; None if it was not told. `verdicts` are Hubble's newest.
+    """
 
     began_at: datetime
     endpoints: tuple[EndpointView, ...]
     repository: Repository | None = None
     selectors: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    drops: int | None = None
+    verdicts: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,16 +106,7 @@ class Judgement:
     reason: str = ""
     nodes: frozenset[str] = frozenset()
     realized_at: datetime | None = None
-
-
-def meaning_of(policy: Manifest, cluster: str) -> Meaning:
-    """Read which endpoints of a cluster a policy selects, and for what."""
-    if policy.kind in CILIUM_POLICIES and any("nodeSelector" in body for _, body in rules_of(policy.body)):
-        return Meaning(None, why_not="it is for nodes (nodeSelector), of whose policies the agents say nothing")
-    try:
-        return Meaning(read_rules([policy], cluster, default_local_cluster=True), content_of(policy))
-    except Unsupported as error:
-        return Meaning(None, why_not=f"what it selects cannot be told: {error}")
+    observed_at: datetime | None = None
 
 
 # By node: its look, the policies and marks it was compared with, and what did not show. Only what is new is compared.
@@ -156,7 +143,8 @@ def _failures(claims: Sequence[Claim], look: NodeLook) -> dict[int, str]:
     for index, claim in enumerate(claims):
         by_namespace[claim.policy.namespace].append(index)
     for endpoint in look.endpoints:
-        if _HOST in endpoint.labels:  # only policies with a nodeSelector are for it
+        if _HOST in endpoint.labels:
+            _look_at_host(claims, endpoint, look.repository, found)
             continue
         identity = Identity(endpoint.labels)
         namespaces = {endpoint.labels.get(f"k8s:{NAMESPACE}"), None}
@@ -167,6 +155,19 @@ def _failures(claims: Sequence[Claim], look: NodeLook) -> dict[int, str]:
             if why:
                 found.setdefault(index, f"{endpoint.name} {why}")
     return found
+
+
+def _look_at_host(
+    claims: Sequence[Claim], host: EndpointView, repository: Repository | None, found: dict[int, str]
+) -> None:
+    """Note the claims for nodes that a node's own endpoint does not show."""
+    identity = Identity(host.labels)
+    for index, claim in enumerate(claims):
+        chosen = [rule for rule in claim.meaning.host_rules if rule.subject.matches(identity)]
+        why = _why_unrealized(claim.mark, chosen, host, repository) if chosen else ""
+        if why:
+            is_off = f"; {_FIREWALL}" if not host.enforced else ""
+            found.setdefault(index, f"the host {why}{is_off}")
 
 
 def _why_unrealized(mark: Mark, rules: Iterable[Rule], endpoint: EndpointView, repository: Repository | None) -> str:
@@ -203,6 +204,7 @@ def _judged(claim: Claim, looks: Mapping[str, NodeLook], failures: Mapping[str, 
     if claim.meaning.rules is None:
         return Judgement("Valid", claim.meaning.why_not)
     asked = {node: look.began_at for node, look in looks.items() if look.began_at >= claim.since}
+    failures = {**_hostless(claim, looks), **failures}
     nodes = frozenset(asked.keys() - failures.keys())
     if nodes != scene.nodes or not scene.nodes:
         return Judgement("Valid", _why_not_everywhere(nodes, asked.keys(), failures, scene), nodes)
@@ -210,7 +212,17 @@ def _judged(claim: Claim, looks: Mapping[str, NodeLook], failures: Mapping[str, 
     missing = _unresolved(claim, looks.values(), scene)
     if missing:
         return Judgement("Realized", f"no endpoint of {missing} is known to its selectors", nodes, realized_at)
-    return Judgement("Resolved", "", nodes, realized_at)
+    if claim.observed_at is None:
+        return Judgement("Resolved", "", nodes, realized_at)
+    return Judgement("Observed", "", nodes, realized_at, claim.observed_at)
+
+
+def _hostless(claim: Claim, looks: Mapping[str, NodeLook]) -> dict[str, str]:
+    """Name the nodes that show no endpoint of their own to a policy that is for nodes."""
+    if not claim.meaning.host_rules:
+        return {}
+    shown = {node for node, look in looks.items() if any(_HOST in each.labels for each in look.endpoints)}
+    return dict.fromkeys(looks.keys() - shown, f"shows no endpoint of the host; {_FIREWALL}")
 
 
 def _why_not_everywhere(
@@ -226,7 +238,8 @@ def _why_not_everywhere(
 
 def _unresolved(claim: Claim, looks: Iterable[NodeLook], scene: Scene) -> str:
     """Name the clusters that the policy's peers mean and no identity is of; empty if there are none."""
-    named, means_any = _remote_clusters(claim.meaning.rules or (), scene.cluster)
+    rules = (*(claim.meaning.rules or ()), *claim.meaning.host_rules)
+    named, means_any = _remote_clusters(rules, scene.cluster)
     if not named and not means_any:
         return ""
     identities = {number for look in looks for number in look.selectors.get(claim.mark.uid, ())}

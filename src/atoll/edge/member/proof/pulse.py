@@ -5,18 +5,22 @@ Owns when nodes are asked and how long an answer counts. Asked is nobody while n
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from atoll.edge.member.cilium import SHORTEST_POLL_SECONDS
 from atoll.edge.member.objects import ObjectRef
-from atoll.edge.member.proof.ladder import Claim, Live, Meaning, Memory, NodeLook, Scene, judge, meaning_of
+from atoll.edge.member.proof.drops import DropMeter
+from atoll.edge.member.proof.ladder import Claim, Live, Memory, NodeLook, Scene, judge
+from atoll.edge.member.proof.meaning import Meaning, meaning_of
+from atoll.edge.member.proof.observing import Applied, Observed
+from atoll.edge.member.proof.reading import Mark
 from atoll.edge.member.proof.reports import ProvenReports
 from atoll.edge.member.proof.sources import Answers, ProofSource
 from atoll.edge.member.proof.standing import Standing, Writes
 from atoll.edge.member.proof.summary import is_at_top, lowered, summed_up
-from atoll.federation.resources.policyset_proof import PolicyProof
+from atoll.federation.resources.policyset_proof import PolicyProof, PolicyTraffic
 from atoll.policies.manifest import Manifest
 
 # Between looks once everything is proven: what is enforced then is looked after, not waited for.
@@ -25,6 +29,8 @@ _RESTING_SECONDS = 30.0
 _BREATH_SECONDS = 0.5
 # A node whose answer is older proves nothing: three turns in which it could have answered anew, and no less than this.
 _TURNS, _SHORTEST_TRUST_SECONDS = 3, 90.0
+# A rate over less is that of one burst.
+LEAST_MEASURED = timedelta(seconds=10)
 BLIND = "the agent was given neither a Cilium socket nor leave to run commands in Cilium's pods"
 
 
@@ -50,6 +56,8 @@ class PolicyProofs:
         self._problems: tuple[str, ...] = ()
         self._meanings: dict[int, tuple[Manifest, str, Meaning]] = {}
         self._memories: dict[str, Memory] = {}
+        self._hubble, self._observed = "", Observed()
+        self._drops, self._applied = DropMeter(), Applied()
         self._news = asyncio.Event()
 
     def wake(self) -> None:
@@ -88,7 +96,11 @@ class PolicyProofs:
 
     def _take(self, answers: Answers) -> None:
         self._looks.update(answers.looks)
-        self._problems = answers.problems
+        self._problems, self._hubble = answers.problems, answers.hubble
+        self._observed.take(verdict for look in answers.looks.values() for verdict in look.verdicts)
+        for node, look in answers.looks.items():
+            if look.drops is not None:
+                self._drops.take(node, look.drops, self._now())
 
     def _pause_seconds(self, scene: Scene, *, is_done: bool) -> float:
         """Rest once all is proven, unless there are so many nodes that each would be asked too seldom."""
@@ -109,20 +121,32 @@ class PolicyProofs:
         manifests = {id(policy) for standing in standings.values() for policy in standing.policies}
         self._meanings = {key: known for key, known in self._meanings.items() if key in manifests}
         self._memories = {key: self._memories[key] for key in standings.keys() & self._memories.keys()}
-        proofs = []
+        self._drops.keep(scene.nodes)
+        proofs, marks = [], set[Mark]()
         for key, standing in standings.items():
-            proof = await self._proof(key, standing, scene, now)
+            claims = [self._claim(policy, scene) for policy in standing.policies]
+            marks |= {claim.mark for claim in claims}
+            proof = await self._proof(key, standing, claims, scene)
             proofs.append(proof)
-            self._reports.prove(key, standing.commit, proof, now)
+            self._reports.prove(key, standing.commit, proof, now, traffic=self._traffic(key, standing, scene))
+        self._observed.keep(marks)
         return is_at_top(proofs)
 
-    async def _proof(self, key: str, standing: Standing, scene: Scene, now: datetime) -> PolicyProof:
-        claims = [self._claim(policy, scene) for policy in standing.policies]
-        memory = self._memories.setdefault(key, {})
+    def _traffic(self, key: str, standing: Standing, scene: Scene) -> PolicyTraffic | None:
+        """Compare what is dropped with what was before the commit; None where no node tells."""
+        now = self._now()
+        applied_at = self._applied.since(key, standing, now)
+        traffic = self._drops.compare(applied_at, now, window=self._trust(scene), least=LEAST_MEASURED)
+        return traffic if traffic.nodes else None
+
+    async def _proof(self, key: str, standing: Standing, claims: Sequence[Claim], scene: Scene) -> PolicyProof:
+        memory, now = self._memories.setdefault(key, {}), self._now()
         # Thousands of policies on hundreds of nodes take seconds, in which the agent has other things to hear.
         judgements = await asyncio.to_thread(judge, claims, dict(self._looks), scene, memory)
         before = self._reports.proven_at(key, standing.commit)
         proof = summed_up(claims, judgements, nodes=len(scene.nodes), before=before, now=now)
+        if scene.engine == "cilium":
+            proof = proof.model_copy(update={"hubble": self._hubble if self._source is not None else BLIND})
         if standing.why_not:
             return lowered(proof.model_copy(update={"proven_at": before}), standing.why_not)
         if proof.rung == "Valid" and scene.engine == "cilium":
@@ -143,4 +167,5 @@ class PolicyProofs:
         live = self._cluster.live(ref)
         if live is not None and not writes.is_checked(ref, live.checked_at):
             live = Live(live.uid)
-        return Claim(policy, known[2], live, writes.since(ref))
+        claim = Claim(policy, known[2], live, writes.since(ref))
+        return replace(claim, observed_at=self._observed.at(claim))

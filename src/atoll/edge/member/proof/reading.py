@@ -86,7 +86,7 @@ def read_repository(answer: Any) -> Repository | None:
         return None
     try:
         rules = orjson.loads(answer.get("policy") or "[]") or ()
-        marks = (_mark(map(_text, rule.get("labels") or ())) for rule in rules)
+        marks = (mark_of(map(_text, rule.get("labels") or ())) for rule in rules)
         return Repository(int(answer.get("revision", 0)), frozenset(mark for mark in marks if mark is not None))
     except _MALFORMED as error:
         raise Internal("the Cilium agent answered with something that is no policy") from error
@@ -102,7 +102,7 @@ def read_selectors(answer: Any) -> dict[str, frozenset[int]]:
     try:
         for selector in answer or ():
             for labels in _label_lists(selector.get("labels") or []):
-                mark = _mark(map(_text, labels))
+                mark = mark_of(map(_text, labels))
                 if mark is not None:
                     found[mark.uid].update(map(int, selector.get("identities") or ()))
     except _MALFORMED as error:
@@ -141,12 +141,12 @@ def _endpoint(endpoint: Mapping[str, Any]) -> EndpointView:
 def _marks(filters: Iterable[Mapping[str, Any]]) -> Iterator[Mark]:
     for each in filters:
         for labels in each.get("derived-from-rules") or ():
-            mark = _mark(labels)
+            mark = mark_of(labels)
             if mark is not None:
                 yield mark
 
 
-def _mark(labels: Iterable[str]) -> Mark | None:
+def mark_of(labels: Iterable[str]) -> Mark | None:
     """Read the labels of a rule, each `source:key=value`; None if it came from no object."""
     known = {label.partition(":")[2]: value for label, value in map(_split, labels)}
     return Mark(known[_UID], known.get(CONTENT_LABEL, "")) if _UID in known else None

@@ -6,9 +6,10 @@ Owns that a proof is told only of the commit that it is of, and only while the s
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from atoll.edge.member.proof.drops import gist_of
 from atoll.edge.member.proof.summary import lowered
 from atoll.federation.bus.messages import Message, PolicyReport
-from atoll.federation.resources.policyset_proof import PolicyProof, RungTimes
+from atoll.federation.resources.policyset_proof import PolicyProof, PolicyTraffic, RungTimes
 
 # How old the ages that the hub knows may be. Sooner, and a thousand clusters write as often as they look.
 _PATIENCE = timedelta(seconds=60)
@@ -33,6 +34,7 @@ class ProvenReports:
         self._outlet = outlet
         self._held: dict[str, PolicyReport] = {}
         self._proofs: dict[str, tuple[str, PolicyProof]] = {}
+        self._traffic: dict[str, PolicyTraffic | None] = {}
         self._widened: dict[str, tuple[str, ...]] = {}
         self._told: dict[str, tuple[object, datetime]] = {}
 
@@ -46,13 +48,15 @@ class ProvenReports:
 
     def forget(self, key: str) -> None:
         """Withdraw what was told of a set."""
-        for known in (self._held, self._proofs, self._widened, self._told):
+        for known in (self._held, self._proofs, self._traffic, self._widened, self._told):
             known.pop(key, None)
         self._outlet.forget(key)
 
-    def prove(self, key: str, commit: str, proof: PolicyProof, at: datetime) -> None:
-        """Take what is proven of a set."""
-        self._proofs[key] = (commit, proof)
+    def prove(
+        self, key: str, commit: str, proof: PolicyProof, at: datetime, *, traffic: PolicyTraffic | None = None
+    ) -> None:
+        """Take what is proven of a set, and what policies drop since its commit is there."""
+        self._proofs[key], self._traffic[key] = (commit, proof), traffic
         self._tell(key, at, is_urgent=False)
 
     def widen(self, key: str, widened_by: tuple[str, ...], at: datetime) -> None:
@@ -71,12 +75,16 @@ class ProvenReports:
         if held is None:
             return
         proof = self._proof(key, held)
-        gist = proof.model_dump(exclude={"proven_at"}) if proof is not None else None
+        traffic = self._traffic.get(key) if proof is not None else None
+        gist = (
+            proof.model_dump(exclude={"proven_at", "last_observed_at"}) if proof is not None else None,
+            gist_of(traffic),
+        )
         told = self._told.get(key)
         if not is_urgent and told is not None and told[0] == gist and at - told[1] < _PATIENCE:
             return
         self._told[key] = (gist, at)
-        news = {"proof": proof, "widened_by": self._widened.get(key, ()), "at": at}
+        news = {"proof": proof, "traffic": traffic, "widened_by": self._widened.get(key, ()), "at": at}
         self._outlet.report(key, held.model_copy(update=news))
 
     def _proof(self, key: str, held: PolicyReport) -> PolicyProof | None:

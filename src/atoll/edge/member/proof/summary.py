@@ -4,9 +4,16 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from atoll.edge.member.proof.ladder import Claim, Judgement
-from atoll.federation.resources.policyset_proof import RUNGS, ObjectProof, PolicyProof, RungTimes
+from atoll.federation.resources.policyset_proof import (
+    RUNGS,
+    TOP_OF_ENFORCEMENT,
+    ObjectProof,
+    PolicyProof,
+    RungTimes,
+)
 
 _TOLD_OBJECTS = 20
+_TOP = RUNGS.index(TOP_OF_ENFORCEMENT)
 
 
 def summed_up(
@@ -20,19 +27,22 @@ def summed_up(
         before: when each rung was proven of this commit until now.
         now: the time.
     """
-    lowest = min(judgements, key=_height, default=Judgement(RUNGS[-1]))
+    lowest = min(judgements, key=_height, default=Judgement(TOP_OF_ENFORCEMENT))
     height = _height(lowest)
     everywhere = frozenset.intersection(*(each.nodes for each in judgements)) if judgements else frozenset()
     asked_at = min((each.realized_at for each in judgements if each.realized_at is not None), default=now)
-    times = dict(zip(RUNGS, (now, now, asked_at, asked_at), strict=True))
+    seen = [each.observed_at for each in judgements if each.observed_at is not None]
+    times = dict(zip(RUNGS, (now, now, asked_at, asked_at, min(seen, default=now)), strict=True))
     proven = {rung.lower(): times[rung] for rung in RUNGS[: height + 1]}
-    low = sorted((height, index) for index, height in enumerate(map(_height, judgements)) if height < len(RUNGS) - 1)
+    low = sorted((height, index) for index, height in enumerate(map(_height, judgements)) if height < _TOP)
     return PolicyProof(
         rung=lowest.rung,
         reason=_reason(claims, judgements, height) if lowest.reason else "",
         nodes=nodes,
         realized_nodes=len(everywhere) if judgements else nodes,
         proven_at=before.model_copy(update=proven),
+        observed_objects=len(seen),
+        last_observed_at=max(seen, default=None),
         objects=tuple(_object(claims[index], judgements[index]) for _, index in low[:_TOLD_OBJECTS]),
     )
 
@@ -67,10 +77,12 @@ def _object(claim: Claim, judgement: Judgement) -> ObjectProof:
 
 
 def is_at_top(proofs: Iterable[PolicyProof]) -> bool:
-    """Say whether nothing more can be proven of any."""
-    return all(proof.is_at_least("Resolved") for proof in proofs)
+    """Say whether nothing more can be proven of any but by those who open connections."""
+    return all(proof.is_at_least(TOP_OF_ENFORCEMENT) for proof in proofs)
 
 
 def lowered(proof: PolicyProof, reason: str) -> PolicyProof:
     """Take a proof back that no longer holds: no rung, and the times at which the rungs were proven."""
-    return proof.model_copy(update={"rung": None, "reason": reason, "realized_nodes": 0, "objects": ()})
+    return proof.model_copy(
+        update={"rung": None, "reason": reason, "realized_nodes": 0, "observed_objects": 0, "objects": ()}
+    )
