@@ -16,9 +16,7 @@ from atoll.cli.choosing import HubChoice
 from atoll.cli.patience import USUAL_SECONDS, Patience
 from atoll.federation.errors import AtollError, InvalidInput, NotFound, Unavailable
 from atoll.local.credentials import Credentials
-from atoll.local.detach import running_state
 from atoll.local.home import HOME_VARIABLE, Home, default_home, running_homes
-from atoll.local.hub import context_of
 from atoll.local.kubeconfig import Context, Kubeconfig
 from atoll.local.kubeconfig_file import user_files
 
@@ -60,6 +58,14 @@ def find(choice: HubChoice) -> Context:
     return _unnamed()
 
 
+def is_named(choice: HubChoice) -> bool:
+    """Tell whether anybody said which hub is meant: an option, the environment, or a current context of ours."""
+    if choice.server or choice.home or choice.context or os.environ.get(SERVER_VARIABLE):
+        return True
+    found = Kubeconfig.read(user_files())
+    return not os.environ.get(HOME_VARIABLE) and bool(found.current) and found.is_atoll(found.current)
+
+
 def finds(home: Home) -> bool:
     """Tell whether a command that names no hub would find the one of this home."""
     try:
@@ -95,6 +101,9 @@ def _unnamed() -> Context:
 
 def _running(root: Path, where: str) -> Context:
     """Give the context of the one hub that runs under a folder."""
+    from atoll.local.detach import running_state  # these load all models: whom a kubeconfig tells needs none
+    from atoll.local.hub import context_of
+
     homes = running_homes(root)
     if not homes:
         raise Unavailable(
@@ -147,6 +156,8 @@ def trusted_ca(address: str, ca_file: Path | None) -> bytes:
 
 def _known(address: str) -> Iterator[Context]:
     """Find what is known of a server: in the kubeconfig, and in the homes of this machine."""
+    from atoll.local.hub import context_of
+
     found = Kubeconfig.read(user_files())
     contexts = chain(
         (found.context(name) for name in found.names),

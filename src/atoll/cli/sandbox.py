@@ -1,7 +1,7 @@
 """`atoll sandbox`: a federation of simulated clusters on this machine."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,6 +16,10 @@ Clusters = Annotated[
     int | None,
     typer.Option("--clusters", min=1, max=50, help="How many; default: as many as last time, at first 4."),
 ]
+Provider = Annotated[
+    Literal["simulated", "k3d"] | None,
+    typer.Option("--provider", help="simulated, or k3d: K3s in Docker with Cilium; default: as last time."),
+]
 Kinds = Annotated[
     str | None,
     typer.Option("--kinds", help="Kinds of workloads that simulated operators run, with commas; '' for none."),
@@ -27,6 +31,7 @@ def up(
     home: HomeFolder = None,
     clusters: Clusters = None,
     kinds: Kinds = None,
+    provider: Provider = None,
     foreground: Foreground = False,
     no_context: NoContext = False,
 ) -> None:
@@ -40,21 +45,27 @@ def up(
     KubeEdge clusters with a node that is offline, in turn. After `down` it grows by an `up` with more, and it does not
     shrink. Each agent is a process of some 90 MB.
 
-    Beside Jobs the clusters run JobSets, MPIJobs, PyTorchJobs and RayJobs; --kinds chooses others.
+    With --provider k3d the clusters are real: K3s in Docker, with Cilium instead of flannel and one Cluster Mesh. It
+    needs docker, k3d, helm and cilium, downloads some gigabytes, and makes 2 clusters unless told otherwise; hub, NATS
+    and agents run on this machine. Jobs run there as containers; datasets do not, because NATS is out of their reach
+    (docs/install.md puts a hub where it is not). Atoll's tests drive programs that stand in for k3d, helm and cilium.
+
+    Beside Jobs the simulated clusters run JobSets, MPIJobs, PyTorchJobs and RayJobs; --kinds chooses others.
 
     \b
     Examples:
       atoll sandbox up && atoll get clusters
       atoll sandbox up --clusters 8
       atoll sandbox up --kinds PyTorchJob,LeaderWorkerSet
+      atoll sandbox up --provider k3d --clusters 3 --home ~/real-clusters
     """
     from atoll.cli import sandboxes
 
     place = sandboxes.home_of(home)
     if foreground:
-        sandboxes.run_here(place, clusters, kinds=kinds, with_context=not no_context)
+        sandboxes.run_here(place, clusters, kinds=kinds, provider=provider, with_context=not no_context)
     else:
-        sandboxes.start(place, clusters, kinds=kinds, with_context=not no_context)
+        sandboxes.start(place, clusters, kinds=kinds, provider=provider, with_context=not no_context)
 
 
 @app.command()
@@ -62,7 +73,8 @@ def down(home: HomeFolder = None) -> None:
     """Stop the sandbox; its data stay for the next `up`.
 
     Faults end with it, and so do clusters that `sandbox cluster start` has started, with their contexts. If the hub is
-    the current context of your kubeconfig still, the one before becomes current again.
+    the current context of your kubeconfig still, the one before becomes current again. Clusters of k3d are stopped, not
+    deleted.
 
     \b
     Example:

@@ -10,11 +10,23 @@ app = typer.Typer(no_args_is_help=True, help="More simulated clusters, for joini
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="Its name; cloud-…, onprem-…, lab-… and edge-… choose its form.")
 ]
+PodNetwork = Annotated[
+    str,
+    typer.Option(
+        metavar="127.N.0.0/16", help="Addresses of this machine for its pods; Services then have names. Linux only."
+    ),
+]
 Meshed = Annotated[bool, typer.Option("--mesh", help="Connect it with the simulated Cluster Mesh.")]
 
 
 @app.command()
-def start(name: Name, mesh: Meshed = False, home: HomeFolder = None, no_context: NoContext = False) -> None:
+def start(
+    name: Name,
+    mesh: Meshed = False,
+    pod_network: PodNetwork = "",
+    home: HomeFolder = None,
+    no_context: NoContext = False,
+) -> None:
     """Start a cluster without an agent: an API server and kubelets, as somebody's cluster is before it joins.
 
     Your kubeconfig gets a context of its name, which does not become the current one. What runs in the cluster reaches
@@ -25,10 +37,11 @@ def start(name: Name, mesh: Meshed = False, home: HomeFolder = None, no_context:
     Examples:
       atoll sandbox cluster start lab-9 && atoll cluster join lab-9 --context lab-9
       kubectl --context lab-9 get nodes
+      atoll sandbox cluster start onprem-9 --pod-network 127.77.0.0/16
     """
     from atoll.cli import sandbox_clusters
 
-    sandbox_clusters.start(home, name, is_meshed=mesh, with_context=not no_context)
+    sandbox_clusters.start(home, name, is_meshed=mesh, pod_network=pod_network, with_context=not no_context)
 
 
 @app.command()

@@ -10,10 +10,10 @@ from atoll.sandbox.control import Control
 from atoll.sandbox.state import read_state
 
 
-def start(folder: str | None, name: str, *, is_meshed: bool, with_context: bool) -> None:
+def start(folder: str | None, name: str, *, is_meshed: bool, pod_network: str, with_context: bool) -> None:
     """Start a cluster and tell how it is reached and joined."""
     home = running_home(folder)
-    started = Control.of(home).start_cluster(name, is_meshed=is_meshed)
+    started = Control.of(home).start_cluster(name, is_meshed=is_meshed, pod_network=pod_network)
     say(f"cluster {name} started")
     kubeconfig = started["kubeconfig"]
     try:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli import completing
 from atoll.cli.options import HomeFolder, Output, RecordFormat, RecordOutput
 from atoll.sandbox.faults.fault import FaultKind
 
@@ -14,8 +15,13 @@ OneWay = Annotated[bool, typer.Option("--one-way", help="Only the first cluster 
 
 @app.command()
 def cut(
-    first: Annotated[str, typer.Argument(metavar="A|hub", help="A cluster, or the word hub.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="The other cluster.")],
+    first: Annotated[
+        str,
+        typer.Argument(metavar="A|hub", help="A cluster, or the word hub.", autocompletion=completing.of("clusters")),
+    ],
+    second: Annotated[
+        str, typer.Argument(metavar="B", help="The other cluster.", autocompletion=completing.of("clusters"))
+    ],
     one_way: OneWay = False,
     home: HomeFolder = None,
 ) -> None:
@@ -43,7 +49,7 @@ def cut(
 @app.command()
 def kill(
     what: Annotated[str, typer.Argument(metavar="agent|apiserver", help="What to kill.")],
-    cluster: Annotated[str, typer.Argument(metavar="CLUSTER", help="Whose.")],
+    cluster: Annotated[str, typer.Argument(metavar="CLUSTER", help="Whose.", autocompletion=completing.of("clusters"))],
     once: Once = False,
     home: HomeFolder = None,
 ) -> None:
@@ -88,7 +94,12 @@ def slow(
 
 @app.command()
 def heal(
-    cluster: Annotated[str, typer.Argument(metavar="[CLUSTER]", help="Only what concerns this cluster.")] = "",
+    cluster: Annotated[
+        str,
+        typer.Argument(
+            metavar="[CLUSTER]", help="Only what concerns this cluster.", autocompletion=completing.of("clusters")
+        ),
+    ] = "",
     home: HomeFolder = None,
 ) -> None:
     """End all faults, or those that concern a cluster; everything returns by itself.

@@ -13,7 +13,7 @@ from atoll.cli.joining import introduce, take_leave
 from atoll.cli.options import Output
 from atoll.cli.output import hint, plural, say, tell_interrupted, to_yaml
 from atoll.cli.tables import print_table
-from atoll.federation.errors import Conflict, NotFound, Unavailable
+from atoll.federation.errors import Conflict, InvalidInput, NotFound, Unavailable
 from atoll.local import detach
 from atoll.local.home import Home, default_home, running_homes
 from atoll.local.signals import signals_raise
@@ -21,6 +21,10 @@ from atoll.local.stack import Stack
 from atoll.local.state import State
 from atoll.sandbox.control import Control
 from atoll.sandbox.federation import compose, sandbox, seconds_to_start, supervisor_command
+from atoll.sandbox.k3d import clusters as k3d_clusters
+from atoll.sandbox.k3d import federation as k3d_federation
+from atoll.sandbox.k3d import plan as k3d_plan
+from atoll.sandbox.k3d import tools
 from atoll.sandbox.kinds.operated import USUAL, check_kinds
 from atoll.sandbox.state import ClusterState, read_state
 
@@ -33,17 +37,20 @@ def home_of(folder: str | None) -> Home:
     return Home.at(folder) if folder else Home(default_home() / "sandbox")
 
 
-def run_here(home: Home, clusters: int | None, *, kinds: str | None, with_context: bool) -> None:
+def run_here(home: Home, clusters: int | None, *, kinds: str | None, provider: str | None, with_context: bool) -> None:
     """Run the federation in this process until told to end.
 
     Raises:
         InvalidInput: this home cannot have so many clusters, or no operator of a kind is simulated.
     """
+    if _provider(home, provider, kinds) == "k3d":
+        foreground.run(Stack(home, "sandbox"), k3d_federation.compose(clusters), with_context=with_context)
+        return
     federation = sandbox(home, clusters, kinds=_kinds(kinds))
     foreground.run(Stack(home, "sandbox"), compose(federation), with_context=with_context)
 
 
-def start(home: Home, clusters: int | None, *, kinds: str | None, with_context: bool) -> State:
+def start(home: Home, clusters: int | None, *, kinds: str | None, provider: str | None, with_context: bool) -> State:
     """Start the federation in the background and wait until it is ready; interrupted, it is stopped again.
 
     One that runs or starts already is waited for and told of instead.
@@ -53,6 +60,8 @@ def start(home: Home, clusters: int | None, *, kinds: str | None, with_context: 
         Conflict: it runs with fewer.
     """
     running = home.read_state() if home.is_running() else None
+    if _provider(home, provider, kinds) == "k3d":
+        return _start_k3d(home, clusters, with_context=with_context)
     if running is not None and running.kind == "sandbox" and running.phase in ("Starting", "Ready"):
         return _greet(home, running, clusters, with_context=with_context)
     wanted = _kinds(kinds)
@@ -62,6 +71,29 @@ def start(home: Home, clusters: int | None, *, kinds: str | None, with_context: 
         seconds = seconds_to_start(count) + _START_SECONDS
         state = detach.wait_ready(supervisor, home, on_step=hint, seconds=seconds)
     _tell_ready(home, state, with_context=with_context)
+    return state
+
+
+def _provider(home: Home, asked: str | None, kinds: str | None) -> str:
+    found = k3d_clusters.choose_provider(home, asked, is_simulated=(home.root / "clusters").exists())
+    if found == "k3d" and kinds is not None:
+        raise InvalidInput("--kinds is of simulated clusters: install the operators in those of k3d yourself")
+    return found
+
+
+def _start_k3d(home: Home, clusters: int | None, *, with_context: bool) -> State:
+    if not home.is_running():
+        tools.check()  # before anything is started in the background
+    count = len(k3d_plan.clusters_of(clusters or len(k3d_clusters.clusters_in(home)) or k3d_clusters.USUAL_CLUSTERS))
+    seconds = count * k3d_federation.SECONDS_EACH + _START_SECONDS
+    if (state := home.read_state()) is not None and home.is_running():
+        state = detach.wait_other(home, on_step=hint, told=len(state.steps), seconds=seconds)
+    else:
+        command = (*supervisor_command(home), "--provider", "k3d", "--clusters", str(count))
+        with signals_raise(tell_interrupted), detach.launched(command, home, outlives_us=True) as supervisor:
+            state = detach.wait_ready(supervisor, home, on_step=hint, seconds=seconds)
+    hint(f"ready: the hub is at {state.hub_url}, with {plural(len(state.clusters), 'cluster')} of k3d")
+    introduce(home, with_context=with_context)
     return state
 
 
@@ -100,10 +132,21 @@ def stop(folder: str | None) -> None:
     if not candidates:
         hint("no sandbox runs on this machine")
         return
+    if len(candidates) == 1 and k3d_clusters.is_home_of_k3d(candidates[0]):
+        _stop_k3d(candidates[0])
+        return
     home, state = detach.running_state(candidates, what="sandbox")
     by_hand = {one.name for one in _clusters(home)} - {one.name for one in state.clusters}
     hint(f"stopped {home.root}" if detach.stop(home) else f"nothing runs in {home.root}")
     take_leave(home, by_hand)
+
+
+def _stop_k3d(home: Home) -> None:
+    hint(f"stopped {home.root}" if home.is_running() and detach.stop(home) else f"nothing runs in {home.root}")
+    take_leave(home, set())
+    made = k3d_clusters.stop_all(home)
+    names = " ".join(each.k3d_name for each in made)
+    hint(f"its clusters are stopped and kept; 'k3d cluster delete {names}' removes them")
 
 
 def show(folder: str | None, output: Output) -> bool:
@@ -164,11 +207,17 @@ def _print(home: Home, state: State) -> None:
     say("")
     print_table(("PROCESS", "PID", "RESTARTS"), _processes(state))
     say("")
-    clusters = _clusters(home)
-    print_table(("CLUSTER", "API", "KUBECONFIG"), [(one.name, one.server, one.kubeconfig) for one in clusters])
-    if state.phase == "Ready" and (standing := Control.of(home).faults()):
+    print_table(("CLUSTER", "API", "KUBECONFIG"), _places(home, state))
+    is_simulated = not k3d_clusters.is_home_of_k3d(home)
+    if is_simulated and state.phase == "Ready" and (standing := Control.of(home).faults()):
         say("")
         print_faults(standing)
+
+
+def _places(home: Home, state: State) -> list[tuple[object, ...]]:
+    if k3d_clusters.is_home_of_k3d(home):
+        return [(one.name, one.url, one.kubeconfig) for one in state.clusters]
+    return [(one.name, one.server, one.kubeconfig) for one in _clusters(home)]
 
 
 def _clusters(home: Home) -> tuple[ClusterState, ...]:

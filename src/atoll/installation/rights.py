@@ -54,7 +54,7 @@ CLUSTER_RIGHTS: tuple[Right, ...] = (
     Right("services shared in the mesh", "", ("services",), _FOLLOW),
     Right("services shared in the mesh", "multicluster.x-k8s.io", ("serviceexports",), _FOLLOW),
     Right("their endpoints", "discovery.k8s.io", ("endpointslices",), ("list",)),
-    Right("the namespace of a run, a data service or a policy", "", ("namespaces",), ("get", "list", *_HOLD)),
+    Right("the namespace of a run, a data service or a policy", "", ("namespaces",), ("get", *_FOLLOW, *_HOLD)),
     *(
         Right("runs, each kind by its adapter", group, resources, ("get", *_FOLLOW, *_HOLD, "delete"))
         for group, resources in _adapted()

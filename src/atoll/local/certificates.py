@@ -64,11 +64,12 @@ def issue_ca(key: bytes, *, now: datetime) -> bytes:
 
 def issue_server(ca: Pair, key: bytes, *, names: Iterable[str], now: datetime) -> bytes:
     """Sign the certificate of a server that clients reach by these DNS names and addresses."""
-    ordered = sorted(names)
-    subject = _name(common="atoll-hub", organizations=())
-    builder = _leaf(ca, key, subject, ExtendedKeyUsageOID.SERVER_AUTH, now=now)
-    alternatives = x509.SubjectAlternativeName([_general_name(name) for name in ordered])
-    return _pem(builder.add_extension(alternatives, critical=False).sign(_private(ca.key), hashes.SHA256()))
+    return _issue_named(ca, key, names, (ExtendedKeyUsageOID.SERVER_AUTH,), now=now)
+
+
+def issue_peer(ca: Pair, key: bytes, *, names: Iterable[str], now: datetime) -> bytes:
+    """Sign the certificate of a server that is also a client of its peers, as one of a NATS cluster is."""
+    return _issue_named(ca, key, names, (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH), now=now)
 
 
 def issue_client(ca: Pair, key: bytes, *, user: str, groups: Sequence[str], now: datetime) -> bytes:
@@ -131,8 +132,16 @@ def fingerprint(certificate: bytes) -> str:
     return _certificate(certificate).fingerprint(hashes.SHA256()).hex(":").upper()
 
 
+def _issue_named(
+    ca: Pair, key: bytes, names: Iterable[str], usages: Sequence[x509.ObjectIdentifier], *, now: datetime
+) -> bytes:
+    builder = _leaf(ca, key, _name(common="atoll-hub", organizations=()), *usages, now=now)
+    alternatives = x509.SubjectAlternativeName([_general_name(name) for name in sorted(names)])
+    return _pem(builder.add_extension(alternatives, critical=False).sign(_private(ca.key), hashes.SHA256()))
+
+
 def _leaf(
-    ca: Pair, key: bytes, subject: x509.Name, usage: x509.ObjectIdentifier, *, now: datetime
+    ca: Pair, key: bytes, subject: x509.Name, *usages: x509.ObjectIdentifier, now: datetime
 ) -> x509.CertificateBuilder:
     """Begin a certificate that is no CA; it ends with its CA at the latest."""
     issuer, public = _certificate(ca.certificate), _private(key).public_key()
@@ -142,7 +151,7 @@ def _leaf(
         _builder(subject, issuer.subject, public, (now - CLOCK_SKEW, until))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(list(usages)), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id), critical=False)
     )

@@ -65,19 +65,19 @@ def ensure(home: Home, *, now: datetime) -> Pki:
     """
     pki = Pki.of(home)
     home.folder("pki").chmod(0o700)
-    ca = _ensure_ca(pki.ca, now)
+    ca = ensure_ca(pki.ca, now)
     names, user = server_names(), f"admin-{_login_name()}"[:_LONGEST_NAME]
 
     def issue_server(key: bytes) -> bytes:
-        return certificates.issue_server(_signing(ca, pki.ca), key, names=names, now=now)
+        return certificates.issue_server(signing(ca, pki.ca), key, names=names, now=now)
 
     def issue_admin(key: bytes) -> bytes:
-        return certificates.issue_client(_signing(ca, pki.ca), key, user=user, groups=(ADMIN_GROUP,), now=now)
+        return certificates.issue_client(signing(ca, pki.ca), key, user=user, groups=(ADMIN_GROUP,), now=now)
 
-    if not (_is_good(pki.server, ca, now) and _facts(pki.server).names >= names):
-        _renew(pki.server, issue_server)
-    if not (_is_good(pki.admin, ca, now) and _facts(pki.admin).groups == (ADMIN_GROUP,)):
-        _renew(pki.admin, issue_admin)
+    if not (is_good(pki.server, ca, now) and _facts(pki.server).names >= names):
+        renew(pki.server, issue_server)
+    if not (is_good(pki.admin, ca, now) and _facts(pki.admin).groups == (ADMIN_GROUP,)):
+        renew(pki.admin, issue_admin)
     return pki
 
 
@@ -87,8 +87,12 @@ def server_names() -> frozenset[str]:
     return _LOOPBACK_NAMES | ({host} if _DNS_NAME.fullmatch(host) else set())
 
 
-def _ensure_ca(files: Files, now: datetime) -> Pair:
-    """Load the CA, or make it where none was ever finished."""
+def ensure_ca(files: Files, now: datetime) -> Pair:
+    """Load a CA, or make it where none was ever finished; only its owner may be at it meanwhile.
+
+    Raises:
+        InvalidInput: it cannot be used and must not be replaced unasked. Unavailable: it cannot be written.
+    """
     found = files.read()
     if not found.certificate:
         # Without a certificate the key has signed nothing: a start was killed between the two, or this is the first.
@@ -113,7 +117,7 @@ def _check_ca(ca: Pair, files: Files, now: datetime) -> None:
         raise InvalidInput(f"{files.key} is not the key of {files.certificate.name}: {_remedy(files)}")
 
 
-def _signing(ca: Pair, files: Files) -> Pair:
+def signing(ca: Pair, files: Files) -> Pair:
     """Give the CA where it must sign; its key may be kept elsewhere for as long as it need not."""
     if not ca.key:
         raise InvalidInput(f"{files.key} is missing, and a certificate must be signed with it: {_remedy(files)}")
@@ -125,7 +129,7 @@ def _remedy(files: Files) -> str:
     return f"put the right file back; or remove {folder} for a new CA, which every client has to be told of"
 
 
-def _is_good(files: Files, ca: Pair, now: datetime) -> bool:
+def is_good(files: Files, ca: Pair, now: datetime) -> bool:
     """Tell whether a certificate is whole, of this CA, valid now and for a while yet."""
     found = files.read()
     if not certificates.belong_together(found) or not certificates.is_issued_by(found.certificate, ca.certificate):
@@ -138,7 +142,8 @@ def _facts(files: Files) -> Facts:
     return certificates.read(files.read().certificate)
 
 
-def _renew(files: Files, issue: Callable[[bytes], bytes]) -> None:
+def renew(files: Files, issue: Callable[[bytes], bytes]) -> None:
+    """Make a new key, and the certificate that `issue` signs for it. Raises Unavailable."""
     key = certificates.new_key()
     _write(files, Pair(issue(key), key))
 

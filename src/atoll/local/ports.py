@@ -40,6 +40,11 @@ def is_free(port: int) -> bool:
     return True
 
 
+def free_port() -> int:
+    """Give a port that is free now, for a server that lives for a moment."""
+    return _free_ports(1)[0]
+
+
 def _free_ports(count: int) -> list[int]:
     """Ask the kernel for free ports, all held at once so that they differ."""
     probes = [socket.socket() for _ in range(count)]

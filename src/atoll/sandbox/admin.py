@@ -10,6 +10,7 @@ Owns the routes; each changes one thing that the simulation reads. JSON in, JSON
     PUT /clusters/{name}/cilium     {"forbidden": ["/endpoint", …]}  paths of its agent that answer 403
                                     {"stuck": ["node-1", …]}  nodes that realize no more policies than by now
     PUT /clusters/{name}            {"meshed": bool = false}  start one more; its form follows from its name
+                                    {"podNetwork": "127.N.0.0/16"}  on whose addresses its pods really are
     DELETE /clusters/{name}                                end one
     GET /faults                                            those that stand: what, since when
     POST /faults                    {"kind", "cluster", "peer", "oneWay", "delaySeconds", "once"}, see faults/fault.py
@@ -34,10 +35,12 @@ from atoll.federation.resources.base import Model
 from atoll.kubeapi import errors as api_errors
 from atoll.sandbox.cilium.answers import instant
 from atoll.sandbox.cilium.links import UnknownLink
+from atoll.sandbox.cilium.traffic import Connection
 from atoll.sandbox.faults.fault import Fault, FaultKind, Standing
 from atoll.sandbox.forms import generated
 from atoll.sandbox.hosting import Site
 from atoll.sandbox.running import Sandbox
+from atoll.sandbox.spec import check_pod_network
 
 
 class Admin:
@@ -107,18 +110,21 @@ class Admin:
 
     async def _set_cilium(self, request: Request) -> Response:
         agent = self._site(request).cilium
-        body = await _body(request, {}, {"forbidden": list, "stuck": list})
+        body = await _body(request, {}, {"forbidden": list, "stuck": list, "hubble": bool, "connections": list})
         if "forbidden" in body:
             agent.forbidden = {str(path) for path in body["forbidden"]}
         if "stuck" in body:
             await agent.policies.stick(str(node) for node in body["stuck"])
-        return _json(body)
+        agent.traffic.has_hubble = body.get("hubble", agent.traffic.has_hubble)
+        opened = [await agent.connect(Connection.read(each)) for each in body.get("connections", ())]
+        return _json({**body, "opened": opened})
 
     async def _start_cluster(self, request: Request) -> Response:
-        body = await _body(request, {}, {"meshed": bool})
+        body = await _body(request, {}, {"meshed": bool, "podNetwork": str})
         taken = {spec.mesh_id for spec in self._sandbox.settings.clusters}
         kinds = self._sandbox.settings.clusters[0].kinds
-        spec = replace(generated(request.path_params["name"], taken), kinds=kinds)
+        network = check_pod_network(body.get("podNetwork", ""))
+        spec = replace(generated(request.path_params["name"], taken), kinds=kinds, pod_network=network)
         site = await self._sandbox.start_cluster(spec, is_meshed=body.get("meshed", False))
         return _json(asdict(site.state))
 

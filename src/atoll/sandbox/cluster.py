@@ -32,12 +32,14 @@ from atoll.sandbox.controllers.namespaces import NamespaceController
 from atoll.sandbox.controllers.nodes import Heartbeats
 from atoll.sandbox.controllers.operator import Operator
 from atoll.sandbox.controllers.scheduler import Scheduler
+from atoll.sandbox.controllers.stateful import StatefulSetController
 from atoll.sandbox.controllers.volumes import VolumeController
 from atoll.sandbox.events import Recorder, expire
 from atoll.sandbox.kinds.catalog import EXTENSIONS, registry
 from atoll.sandbox.kinds.operated import adapters_of, operated
 from atoll.sandbox.kubelet.account import Surroundings
 from atoll.sandbox.kubelet.kubelet import Kubelet
+from atoll.sandbox.kubelet.names import Names
 from atoll.sandbox.kubelet.pod import Machinery
 from atoll.sandbox.kubelet.process import Launcher
 from atoll.sandbox.kubelet.starting import Starter
@@ -92,12 +94,14 @@ async def simulated(
     machinery = Machinery(store, Recorder(store, "kubelet", clock), Volumes(store), starter, clock)
     kubelet = Kubelet(machinery, _made(pods))
     heartbeats = Heartbeats(store, clock, silent=[node.name for node in spec.nodes if node.is_offline])
+    names = Names(store, folder / "hosts") if spec.pod_network else None
+    starter.shared_mounts = (names.mount,) if names is not None else ()
     await store.start()
     try:
         await seed(store, spec, clock, isolation=f"{isolation}: {reason}" if reason else isolation)
         apps = _apps(spec, store, kubelet, access=Access(accounts, Rbac(store)), clock=clock)
         cluster = SimulatedCluster(spec, store, kubelet, capacity, heartbeats, starter, served, *apps)
-        async with _running(cluster, clock):
+        async with _running(cluster, clock, names):
             yield cluster
     finally:
         launcher.close()
@@ -117,7 +121,7 @@ def _apps(
 
 
 @contextlib.asynccontextmanager
-async def _running(cluster: SimulatedCluster, clock: Clock) -> AsyncIterator[None]:
+async def _running(cluster: SimulatedCluster, clock: Clock, names: Names | None) -> AsyncIterator[None]:
     store, name = cluster.store, cluster.spec.name
     controllers = (
         NamespaceController(store).controller(),
@@ -125,6 +129,7 @@ async def _running(cluster: SimulatedCluster, clock: Clock) -> AsyncIterator[Non
         Scheduler(store, clock).controller(),
         JobController(store, clock).controller(),
         DeploymentController(store, clock).controller(),
+        StatefulSetController(store).controller(),
         *PolicyChecks(store, clock).controllers(),
     )
     adapters = adapters_of(cluster.spec.kinds)
@@ -134,6 +139,7 @@ async def _running(cluster: SimulatedCluster, clock: Clock) -> AsyncIterator[Non
     loops = [runtime.run(controller, store) for controller in (*controllers, *operators)]
     loops += [cluster.kubelet.run(), cluster.heartbeats.run(), GarbageCollector(store).run(), expire(store, clock)]
     loops.append(cluster.capacity.report(store, cluster.spec.storage.class_name))
+    loops += [names.run()] if names is not None else []
     loops.append(CustomResources(store, stand_ins=(*EXTENSIONS, *cluster.operated)).run())
     async with asyncio.TaskGroup() as group:  # a loop that fails takes the whole cluster down, loudly
         tasks = [group.create_task(loop, name=f"{name}-loop") for loop in loops]

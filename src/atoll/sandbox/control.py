@@ -45,9 +45,11 @@ class Control:
         healed: list[dict[str, Any]] = self._call("DELETE", "/faults", query={"cluster": cluster} if cluster else {})
         return healed
 
-    def start_cluster(self, name: str, *, is_meshed: bool) -> dict[str, Any]:
+    def start_cluster(self, name: str, *, is_meshed: bool, pod_network: str = "") -> dict[str, Any]:
         """Start one more cluster; give where it is. Raises InvalidInput, Conflict."""
-        started: dict[str, Any] = self._call("PUT", f"/clusters/{name}", body={"meshed": is_meshed})
+        started: dict[str, Any] = self._call(
+            "PUT", f"/clusters/{name}", body={"meshed": is_meshed, "podNetwork": pod_network}
+        )
         return started
 
     def stop_cluster(self, name: str) -> None:

@@ -115,14 +115,15 @@ async def _compose(federation: Federation, stack: Stack) -> None:
     stack.note(clusters=tuple(_access(cluster) for cluster in clusters))
     for cluster in clusters:
         add_context((stack.home.kubeconfig,), cluster.name, cluster.server)
-    found = await asyncio.to_thread(_create_objects, hub, federation)
+    found = await asyncio.to_thread(create_objects, hub, objects(federation))
     stack.step(f"starting the agents{' and the gateway' if federation.gateway else ''}")
-    await asyncio.to_thread(_invite, stack.home, hub, found)
-    agents = [_agent_process(stack.home, cluster, hub, federation.heartbeat_seconds) for cluster in clusters]
+    await asyncio.to_thread(invite_members, stack.home, hub, found)
+    agents = [run_agent(stack.home, cluster, hub, federation.heartbeat_seconds) for cluster in clusters]
     gateways = [_gateway_process(stack.home, hub, broker_url)] if federation.gateway else []
     await stack.supervisor.start(*agents, *gateways)
     stack.step("waiting until every cluster is Ready")
-    await _wait_ready(stack, hub, federation)
+    names = tuple(spec.name for spec in federation.specs)
+    await wait_ready(stack, hub, names, gateway=federation.gateway)
 
 
 async def _start_hub(federation: Federation, stack: Stack) -> tuple[LocalHub, str]:
@@ -143,13 +144,13 @@ async def _start_hub(federation: Federation, stack: Stack) -> tuple[LocalHub, st
 
 def objects(federation: Federation) -> list[dict[str, Any]]:
     """Give what the platform engineer of this federation would write: its clusters and its gateway."""
-    gateways = [_object("Gateway", federation.gateway, {"site": "lab"}, {})] if federation.gateway else []
+    gateways = [manifest("Gateway", federation.gateway, {"site": "lab"}, {})] if federation.gateway else []
     return [*(_cluster_object(spec) for spec in federation.specs), *gateways]
 
 
 def _cluster_object(spec: ClusterSpec) -> dict[str, Any]:
     uplink, prices = spec.uplink, spec.prices
-    return _object(
+    return manifest(
         "Cluster",
         spec.name,
         {
@@ -166,18 +167,16 @@ def _cluster_object(spec: ClusterSpec) -> dict[str, Any]:
     )
 
 
-def _object(kind: str, name: str, spec: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
+def manifest(kind: str, name: str, spec: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
+    """Give an object as a person would write it."""
     metadata = {"name": name, **({"labels": labels} if labels else {})}
     return {"apiVersion": GROUP_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
 
 
-def _create_objects(hub: LocalHub, federation: Federation) -> list[Json]:
+def create_objects(hub: LocalHub, manifests: Iterable[dict[str, Any]]) -> list[Json]:
     """Apply the objects and give them; on a home that was used before they are there already and stay as they were."""
     with Api(hub.context.server, hub.context.credentials) as api:
-        return [
-            api.apply(kinds.atoll(manifest["kind"]).path(None, manifest["metadata"]["name"]), manifest)
-            for manifest in objects(federation)
-        ]
+        return [api.apply(kinds.atoll(each["kind"]).path(None, each["metadata"]["name"]), each) for each in manifests]
 
 
 def _port_names(federation: Federation, spec: ClusterSpec) -> tuple[str, ...]:
@@ -211,7 +210,7 @@ def _clusters_process(stack_home: Home, federation: Federation, ports: Mapping[s
     )
 
 
-def _invite(home: Home, hub: LocalHub, found: Sequence[Json]) -> None:
+def invite_members(home: Home, hub: LocalHub, found: Sequence[Json]) -> None:
     """Enrol what is no member yet, as a person would by `atoll cluster join`; who has come in once stays a member.
 
     Whose object was deleted meanwhile has left: its credentials are revoked, and it comes in anew.
@@ -240,12 +239,13 @@ def _agent_folder(home: Home, cluster: str) -> Path:
     return home.folder(f"agents/{cluster}")
 
 
-def _agent_process(home: Home, cluster: ClusterState, hub: LocalHub, heartbeat_seconds: float) -> ProcessSpec:
+def run_agent(home: Home, cluster: ClusterState, hub: LocalHub, heartbeat_seconds: float) -> ProcessSpec:
+    """Describe the agent of a cluster, as a process beside the hub."""
     arguments = {
         "--cluster": cluster.name,
         **_enrolment(hub, _agent_folder(home, cluster.name)),
         "--kubeconfig": cluster.kubeconfig,
-        "--cilium-socket": cluster.cilium_socket,
+        **({"--cilium-socket": cluster.cilium_socket} if cluster.cilium_socket else {}),
         "--heartbeat-seconds": f"{heartbeat_seconds:g}",
     }
     name, ways = agent_process(cluster.name), chain(*(("--connect-to", way) for way in cluster.connect_to))
@@ -273,12 +273,11 @@ def _access(cluster: ClusterState) -> ClusterAccess:
     )
 
 
-async def _wait_ready(stack: Stack, hub: LocalHub, federation: Federation) -> None:
-    """Wait until every cluster and the gateway have proven to the hub that they are there."""
-    seconds = seconds_to_start(len(federation.specs))
+async def wait_ready(stack: Stack, hub: LocalHub, names: tuple[str, ...], *, gateway: str = "") -> None:
+    """Wait until every cluster and the gateway have proven to the hub that they are there. Raises Unavailable."""
+    seconds = seconds_to_start(len(names))
     deadline = time.monotonic() + seconds
-    names = tuple(spec.name for spec in federation.specs)
-    awaited = Awaited(names, federation.gateway, since=stack.state.started_at)
+    awaited = Awaited(names, gateway, since=stack.state.started_at)
     with Api(hub.context.server, hub.context.credentials) as api:
         while not await asyncio.to_thread(awaited.is_met, api):
             if time.monotonic() > deadline:

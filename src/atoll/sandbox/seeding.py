@@ -65,6 +65,7 @@ def _objects(spec: ClusterSpec, isolation: str) -> Iterator[tuple[ResourceType, 
 def _cilium_config(spec: ClusterSpec) -> dict[str, str]:
     config = {
         "cluster-name": spec.name,
+        "enable-host-firewall": "true" if spec.has_host_firewall else "false",
         "cluster-id": str(spec.mesh_id),
         "max-connected-clusters": "255",
         "identity-allocation-mode": "crd",

@@ -6,8 +6,12 @@ Values are made up but plausible; nothing here is measured.
 
 from __future__ import annotations
 
+import ipaddress
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from atoll.federation.errors import InvalidInput
 
 GIB = 1 << 30
 _ROLE = "node-role.kubernetes.io/"
@@ -86,6 +90,25 @@ class Storage:
     capacity_bytes: int
 
 
+def check_pod_network(text: str) -> str:
+    """Give the network of a cluster whose pods have addresses of this machine; empty means made-up ones.
+
+    Raises:
+        InvalidInput: no pod could listen on its addresses, or they are those of everybody.
+    """
+    if not text:
+        return ""
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise InvalidInput(f"podNetwork: {text!r} is no network such as 127.77.0.0/16: {error}") from None
+    if sys.platform != "linux":
+        raise InvalidInput("podNetwork: only Linux lets programs listen on all of 127.0.0.0/8")
+    if not network.is_loopback or network.prefixlen != 16 or network.network_address.packed[1] == 0:
+        raise InvalidInput(f"podNetwork: {text} must be 127.N.0.0/16 with N from 1 to 255")
+    return str(network)
+
+
 @dataclass(frozen=True)
 class ClusterSpec:
     """One simulated cluster, and what its Cluster object in the hub says."""
@@ -105,8 +128,17 @@ class ClusterSpec:
     has_kvstoremesh: bool = False
     """Whether its agents read other clusters through a cache, which outlives the link that fills it."""
 
+    pod_network: str = ""
+    """A /16 of 127.0.0.0/8 whose addresses the pods really have, each its own (Linux only); else they are made up."""
+
+    has_host_firewall: bool = True
+    """Whether its Cilium enforces policies with a nodeSelector."""
+
     def pod_cidr(self, index: int) -> str:
         """The pod addresses of the node at `index`; no two clusters of a mesh may share any."""
+        if self.pod_network:
+            first, second, *_ = self.pod_network.split(".")
+            return f"{first}.{second}.{index}.0/24"
         return f"10.{self.mesh_id}.{index}.0/24"
 
     def node_address(self, index: int) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from atoll.kubeapi.resource import Registry, ResourceType
 from atoll.sandbox.kinds.core import CONFIG_MAP, EVENT, LEASE, NAMESPACE, NODE, SECRET, SERVICE, SERVICE_ACCOUNT
+from atoll.sandbox.kinds.keeping import DISRUPTION_BUDGET, STATEFUL_SET
 from atoll.sandbox.kinds.mesh import ENDPOINT_SLICE, SERVICE_EXPORT
 from atoll.sandbox.kinds.metrics import POD_METRICS
 from atoll.sandbox.kinds.network import (
@@ -38,7 +39,7 @@ the objects too, as in a real cluster. When it is gone, these are served again.
 
 KINDS: tuple[ResourceType, ...] = (
     *(NAMESPACE, NODE, POD, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, SERVICE, EVENT, CLAIM, VOLUME),
-    *(DEPLOYMENT, JOB, LEASE, ENDPOINT_SLICE),
+    *(DEPLOYMENT, STATEFUL_SET, DISRUPTION_BUDGET, JOB, LEASE, ENDPOINT_SLICE),
     *(STORAGE_CLASS, CSI_DRIVER, CSI_CAPACITY),
     *(ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING),
     *(NETWORK_POLICY, POD_METRICS, *EXTENSIONS),
@@ -68,6 +69,7 @@ __all__ = [
     "CSI_CAPACITY",
     "CSI_DRIVER",
     "DEPLOYMENT",
+    "DISRUPTION_BUDGET",
     "ENDPOINT_SLICE",
     "EVENT",
     "EXTENSIONS",
@@ -85,6 +87,7 @@ __all__ = [
     "SERVICE",
     "SERVICE_ACCOUNT",
     "SERVICE_EXPORT",
+    "STATEFUL_SET",
     "STORAGE_CLASS",
     "VOLUME",
     "registry",

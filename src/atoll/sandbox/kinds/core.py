@@ -136,6 +136,9 @@ CONFIG_MAP = native(
 )
 
 
+_NO_BREAKS = str.maketrans("", "", "\r\n")  # which Go's decoder passes over; `kubectl kustomize` breaks long lines
+
+
 def _default_secret(obj: Object) -> None:
     obj.setdefault("type", "Opaque")
     written = obj.pop("stringData", None) or {}
@@ -147,7 +150,7 @@ def _default_secret(obj: Object) -> None:
 def _secret_rule(new: Object, old: Object | None) -> Iterable[Cause]:
     for key, value in (new.get("data") or {}).items():
         try:
-            base64.b64decode(value, validate=True)
+            base64.b64decode(value.translate(_NO_BREAKS), validate=True)
         except ValueError:
             yield Cause(f"data[{key}]", "Invalid value: must be base64; write plain text into stringData")
     yield from _immutable(new, old)

@@ -29,6 +29,7 @@ KINDS: Mapping[str, str] = {
     "PersistentVolume": "A volume of the cluster; here it is a folder of this machine.",
     "PersistentVolumeClaim": "A pod's wish for a volume.",
     "Pod": "Containers that run together on a node; here they are processes of this machine.",
+    "PodDisruptionBudget": "How many pods of a kind may be away on purpose at once; here nobody asks it.",
     "PodMetrics": "What the containers of a pod use, measured when it is asked for.",
     "Role": "What those who are bound to it may do in one namespace.",
     "RoleBinding": "Who has a Role, or a ClusterRole, in one namespace.",
@@ -36,6 +37,7 @@ KINDS: Mapping[str, str] = {
     "Service": "A name for pods. It is stored; nothing forwards traffic for it here.",
     "ServiceAccount": "A name that pods act under.",
     "ServiceExport": "A Service that other clusters of the mesh may use.",
+    "StatefulSet": "Pods with a number, a name and a volume each, which stay theirs.",
     "StorageClass": "A sort of volumes, and who makes them.",
 }
 PARTS: Mapping[str, str] = {

@@ -75,6 +75,8 @@ class Starter:
         self._surroundings = surroundings
         self.why_held: Callable[[Object], str] = lambda _pod: ""
         """Says why containers of a pod may not start now, empty if they may: the place of a fault on purpose."""
+        self.shared_mounts: tuple[Mount, ...] = ()
+        """What every container of the cluster has."""
 
     async def start(self, pod: Object, container: Mapping[str, Any], place: Place, *, restarts: int) -> Started:
         """Start one container. Raises ConfigurationError (retry), MountRefused or CannotStart (give up)."""
@@ -84,7 +86,11 @@ class Starter:
         base = {"HOSTNAME": pod["metadata"]["name"], **self._surroundings.environment()}
         env = environment(container, pod, sources, base=base)
         env.update(visible(place.devices.get(container["name"], ())))
-        mounts = (*mounts_of(container, place.volumes, env), *self._surroundings.account_mount(pod, place.folder))
+        mounts = (
+            *mounts_of(container, place.volumes, env),
+            *self._surroundings.account_mount(pod, place.folder),
+            *self.shared_mounts,
+        )
         argv = command(container, env)
         folder = place.folder / container["name"]
         folder.mkdir(parents=True, exist_ok=True)
