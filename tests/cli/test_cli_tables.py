@@ -59,6 +59,18 @@ def test_at_80_columns_a_wide_table_has_rows_of_two_lines() -> None:
     assert third.split() == ["B"]
 
 
+@pytest.mark.parametrize("width", range(40, 140, 7))
+def test_however_wide_a_row_is_no_line_is_longer_than_the_terminal(width: int) -> None:
+    """Rows take as many lines as they need, and no cell is lost."""
+    headers = (*(f"COLUMN-{number:02}" for number in range(11)), "MESSAGE")
+    rows = (headers, (*(f"cell-{number:02}-of-it" for number in range(11)), LONG))
+    for count in range(2, len(headers) + 1):
+        chosen = tuple((*row[: count - 1], row[-1]) for row in rows)
+        lines = written(chosen[0], chosen, width)
+        assert max(map(len, lines)) <= width
+        assert " ".join(lines).split() == " ".join(cell for row in chosen for cell in row).split()
+
+
 def test_a_pipe_gets_one_line_per_row() -> None:
     """However long they are: what reads them counts lines."""
     lines = written(HEADERS, ROWS, None)

@@ -8,6 +8,8 @@ Internal. TLS is verified always, and a token goes over nothing else unless it s
 import contextlib
 import ssl
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -23,6 +25,7 @@ from atoll.local.credentials import Credentials, tls_context
 
 Json = dict[str, Any]
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 FIELD_MANAGER = "atoll-cli"
 # What a hub asks for that has not loaded its store yet, or has lost it (kubeapi, hub/store).
 _SOON_SECONDS = 2
@@ -78,6 +81,18 @@ class Api:
             NotFound: it is not there.
         """
         return self._json("GET", path, query=query or {}, headers={"Accept": TABLE} if as_table else {})
+
+    def metadata(self, path: str, query: Mapping[str, str]) -> Json:
+        """Read of the objects of a list nothing but their metadata."""
+        return self._json("GET", path, query=query, headers={"Accept": METADATA})
+
+    def date(self, path: str) -> tuple[datetime, datetime, datetime]:
+        """Ask anything; give when the server says it answered, to a second, between two instants of our own clock."""
+        request = self._client.build_request("GET", path)
+        with self._reaching():
+            began = datetime.now(UTC)
+            response = self._answer(request, is_repeatable=False)
+        return parsedate_to_datetime(response.headers.get("Date", "")), began, datetime.now(UTC)
 
     def find(self, path: str) -> Json | None:
         """Read an object, or give None if it is not there."""

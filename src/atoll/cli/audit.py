@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli import completing
 from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.options import LogFormat, LogOutput, Output
 
@@ -19,7 +20,10 @@ def audit(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
     user: Annotated[str, typer.Option("--user", help="Only what this user asked for.")] = "",
     verb: Annotated[str, typer.Option("--verb", help="Only create, update, patch, delete, …")] = "",
     kind: Annotated[str, typer.Option("--kind", help="Only objects of this kind, such as job.")] = "",
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Only in this namespace.")] = "",
+    namespace: Annotated[
+        str,
+        typer.Option("--namespace", "-n", help="Only in this namespace.", autocompletion=completing.of("namespaces")),
+    ] = "",
     failed: Annotated[bool, typer.Option("--failed", help="Only what was refused, failed or never ended.")] = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the newest so many.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes until Ctrl-C.")] = False,

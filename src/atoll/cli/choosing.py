@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from atoll.cli import completing
+
 
 @dataclass(frozen=True)
 class HubChoice:
@@ -22,7 +24,12 @@ class HubChoice:
         str | None, typer.Option(metavar="FOLDER", help="The hub that runs in this home folder, instead of --server.")
     ] = None
     context: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The hub of this context of the kubeconfig, instead of --server.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The hub of this context of the kubeconfig, instead of --server.",
+            autocompletion=completing.contexts,
+        ),
     ] = None
     certificate_authority: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CA to trust with --server; default: $ATOLL_CA.")

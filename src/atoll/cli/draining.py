@@ -11,6 +11,7 @@ from atoll.cli import kinds
 from atoll.cli.api import Api
 from atoll.cli.jobs import UNMET
 from atoll.cli.output import hint, plural, say
+from atoll.cli.progress import waiting
 from atoll.federation.resources import FINISHED_RUN_PHASES, Job, Run
 from atoll.federation.resources.run import DISPLACED_REASONS
 
@@ -46,7 +47,9 @@ def drain(api: Api, name: str, *, force: bool, timeout_seconds: float | None, dr
                 say(f"{leaving.name} evicted{suffix}")
         return 0
     try:
-        return _wait(api, name, _announced(api, name, force=force), timeout_seconds=timeout_seconds)
+        there = _announced(api, name, force=force)
+        with waiting(f"cluster/{name} is draining"):
+            return _wait(api, name, there, timeout_seconds=timeout_seconds)
     except KeyboardInterrupt:
         hint(f"cluster/{name} is still draining; atoll cluster uncordon {name} ends that")
         raise

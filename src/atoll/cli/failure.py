@@ -1,5 +1,9 @@
-"""Turns what went wrong into lines on stderr and an exit code; a traceback goes to a file, never to the terminal."""
+"""Turns what went wrong into lines on stderr and an exit code.
 
+A traceback goes to a file; to the terminal only for who sets $ATOLL_DEBUG to 1.
+"""
+
+import os
 import platform
 import sys
 import tempfile
@@ -9,9 +13,13 @@ from pathlib import Path
 from atoll import __version__
 from atoll.federation.errors import AtollError, InvalidInput
 
+DEBUG_VARIABLE = "ATOLL_DEBUG"
+
 
 def report(error: Exception) -> int:
     """Tell a person what went wrong and what to do; give the exit code."""
+    if os.environ.get(DEBUG_VARIABLE) == "1":
+        _say("".join(traceback.format_exception(error)).rstrip())
     error = _cause(error)
     if isinstance(error, InvalidInput):
         _say(f"error: {error}", *(f"  {problem}" for problem in error.problems))
@@ -37,6 +45,7 @@ def _bug(error: Exception) -> tuple[str, ...]:
     return (
         f"error: this is a bug in Atoll: {type(error).__name__}: {error}",
         f"  Please report it with the file {path}" if path else "  Please report it.",
+        "  atoll support-bundle collects what helps to find it, without secrets.",
     )
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli import completing
 from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.options import (
     AllNamespaces,
@@ -16,8 +17,18 @@ from atoll.cli.options import (
     Watch,
 )
 
-Kind = Annotated[str, typer.Argument(metavar="KIND", help="cluster, queue, job, run, dataset, stream, … or KIND/NAME.")]
-Name = Annotated[str | None, typer.Argument(metavar="NAME", help="One object; all of them without it.")]
+Kind = Annotated[
+    str,
+    typer.Argument(
+        metavar="KIND",
+        help="cluster, queue, job, run, dataset, stream, … or KIND/NAME.",
+        autocompletion=completing.kinds,
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Argument(metavar="NAME", help="One object; all of them without it.", autocompletion=completing.of_kind),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -77,6 +88,7 @@ def delete(
     kind: Kind,
     name: Name = None,
     namespace: Namespace = "default",
+    force: Annotated[bool, typer.Option("--force", help="A gateway, though streams name it.")] = False,
     dry_run: DryRun = False,
     *,
     hub: HubChoice,
@@ -87,11 +99,15 @@ def delete(
     Example:
       atoll delete job picks-2026-11-22 -n seismology
     """
-    from atoll.cli import listing
+    from atoll.cli import enrolling, kinds, listing
     from atoll.cli.hub import connect
     from atoll.cli.output import say
 
     query = listing.Query.of(kind, name, namespace=namespace)
     with connect(hub) as api:
-        api.delete(query.object_path, dry_run=dry_run)
+        if query.ref == kinds.atoll("Gateway") and query.name:
+            enrolling.check_unused(api, query.name, force=force)
+            enrolling.delete_gateway(api, query.name, force=force, dry_run=dry_run)
+        else:
+            api.delete(query.object_path, dry_run=dry_run)
     say(f"{query.ref.qualified}/{query.name} deleted{' (dry run)' if dry_run else ''}")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from atoll.cli import job_changing
+from atoll.cli import completing, job_changing
 from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.job_choosing import Wanted, wants_jobs
 from atoll.cli.job_run import run
@@ -132,7 +132,10 @@ def logs(  # noqa: PLR0913 - an option of a command line is a parameter to typer
 @app.command()
 @chooses_hub
 def top(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The job; default: all that run.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="The job; default: all that run.", autocompletion=completing.of("jobs")),
+    ] = None,
     namespace: Namespace = "default",
     all_namespaces: AllNamespaces = False,
     output: RecordFormat = RecordOutput.TABLE,
@@ -191,13 +194,14 @@ def wait(name: JobName, namespace: Namespace = "default", timeout: Timeout = "1h
     Example:
       atoll job wait picks -n seismology --timeout 10m
     """
-    from atoll.cli import jobs
+    from atoll.cli import jobs, progress
     from atoll.cli.hub import connect
     from atoll.federation.capacity import parse_duration
 
     seconds = parse_duration(timeout)
-    with connect(hub) as api:
-        raise typer.Exit(jobs.wait(api, namespace, name, timeout_seconds=seconds))
+    with connect(hub) as api, progress.waiting(f"job/{name} has not ended"):
+        code = jobs.wait(api, namespace, name, timeout_seconds=seconds)
+    raise typer.Exit(code)
 
 
 for changing in (job_changing.cancel, job_changing.requeue, job_changing.hold, job_changing.release):

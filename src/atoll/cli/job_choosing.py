@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli import completing
 from atoll.cli.choosing import gathering
 from atoll.cli.options import AllNamespaces, Namespace, Selector
 from atoll.federation.errors import InvalidInput
@@ -31,7 +32,12 @@ class Wanted:
     """By what jobs are chosen; all that is given has to hold."""
 
     selector: Selector = ""
-    queue: Annotated[str, typer.Option("--queue", metavar="QUEUE", help="Only jobs of this queue.")] = ""
+    queue: Annotated[
+        str,
+        typer.Option(
+            "--queue", metavar="QUEUE", help="Only jobs of this queue.", autocompletion=completing.of("queues")
+        ),
+    ] = ""
     user: Annotated[str, typer.Option("--user", metavar="me|NAME", help="Only jobs that this user submitted.")] = ""
     phase: Annotated[
         list[PhaseChoice],
@@ -54,7 +60,9 @@ class Wanted:
 class Choice(Wanted):
     """Which jobs are to be changed: by their names, or by what they are."""
 
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="The jobs.")] = field(default_factory=list)
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME", help="The jobs.", autocompletion=completing.of("jobs"))
+    ] = field(default_factory=list)
     namespace: Namespace = "default"
     all_namespaces: AllNamespaces = False
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing, however many jobs match.")] = False

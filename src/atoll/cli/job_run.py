@@ -5,12 +5,18 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli import completing
 from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.options import Command, DryRun, LossPolicy, Namespace
 
-Queue = Annotated[str, typer.Option("--queue", help="Queue to wait in.")]
+Queue = Annotated[str, typer.Option("--queue", help="Queue to wait in.", autocompletion=completing.of("queues"))]
 Name = Annotated[str | None, typer.Option("--name", help="Name of the job; default: run- and what the hub adds.")]
-Inputs = Annotated[list[str], typer.Option("--input", metavar="DATASET:PATH", help="Mount a dataset, read-only.")]
+Inputs = Annotated[
+    list[str],
+    typer.Option(
+        "--input", metavar="DATASET:PATH", help="Mount a dataset, read-only.", autocompletion=completing.mounts
+    ),
+]
 Outputs = Annotated[list[str], typer.Option("--output", metavar="DATASET:PATH", help="Keep PATH as a dataset.")]
 Gpus = Annotated[int, typer.Option("--gpus", min=0, help="GPUs.")]
 GpuModels = Annotated[

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli import completing
 from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.options import (
     AllNamespaces,
@@ -19,7 +20,9 @@ gateway = typer.Typer(no_args_is_help=True, help="Lab gateways: their brokers, o
 stream = typer.Typer(no_args_is_help=True, help="Streams: which topics become which dataset.")
 
 
-GatewayName = Annotated[str, typer.Argument(metavar="NAME", help="The gateway.")]
+GatewayName = Annotated[
+    str, typer.Argument(metavar="NAME", help="The gateway.", autocompletion=completing.of("gateways"))
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -46,18 +49,24 @@ def enroll(name: GatewayName, *, hub: HubChoice) -> None:
 
 @gateway.command()
 @chooses_hub
-def leave(name: GatewayName, *, hub: HubChoice) -> None:
+def leave(
+    name: GatewayName,
+    force: Annotated[bool, typer.Option("--force", help="Though streams name it: they get nothing any more.")] = False,
+    *,
+    hub: HubChoice,
+) -> None:
     """Send a lab gateway away: its credentials are worthless at once, and the Gateway is deleted.
 
     \b
-    Example:
+    Examples:
       atoll gateway leave lab-a
+      atoll gateway leave lab-a --force
     """
     from atoll.cli.enrolling import remove_gateway
     from atoll.cli.hub import connect
 
     with connect(hub) as api:
-        remove_gateway(api, name)
+        remove_gateway(api, name, force=force)
 
 
 @gateway.command("list")
@@ -75,7 +84,10 @@ def gateway_list(output: OutputFormat = Output.TABLE, watch: Watch = False, *, h
 @gateway.command()
 @chooses_hub
 def status(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this gateway.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Only this gateway.", autocompletion=completing.of("gateways")),
+    ] = None,
     output: RecordFormat = RecordOutput.TABLE,
     *,
     hub: HubChoice,

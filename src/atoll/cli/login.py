@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli import completing
 from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.options import DryRun, ObjectFormat, ObjectOutput, Output, RecordFormat, RecordOutput
 
 context = typer.Typer(no_args_is_help=True, help="Contexts: the hubs that this machine knows, in your kubeconfig.")
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The context.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The context.", autocompletion=completing.contexts)]
 
 
 def register(app: typer.Typer) -> None:

@@ -11,9 +11,11 @@ import typer
 from atoll.cli import (
     apply,
     audit,
+    backup,
     cluster,
     dataset,
     demo,
+    doctor,
     get,
     job,
     listings,
@@ -25,7 +27,9 @@ from atoll.cli import (
     queue,
     sandbox,
     sbatch,
+    support,
     token,
+    version,
     whatif,
 )
 from atoll.cli.mistyped import Root
@@ -43,7 +47,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        processes.print_version()
+        version.print_own()
         raise typer.Exit
 
 
@@ -63,7 +67,7 @@ def root(
     """
 
 
-for commands in (demo, local, apply, get, login, audit, sbatch):
+for commands in (demo, local, apply, get, login, audit, sbatch, doctor, backup, support, version):
     commands.register(app)
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(cluster.app, name="cluster")

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli import completing
+
 
 class Output(StrEnum):
     """What `-o` takes."""
@@ -76,7 +78,12 @@ class LossPolicy(StrEnum):
     DUPLICATE = "Duplicate"
 
 
-Namespace = Annotated[str, typer.Option("--namespace", "-n", envvar="ATOLL_NAMESPACE", help="Namespace.")]
+Namespace = Annotated[
+    str,
+    typer.Option(
+        "--namespace", "-n", envvar="ATOLL_NAMESPACE", help="Namespace.", autocompletion=completing.of("namespaces")
+    ),
+]
 AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Every namespace.")]
 Selector = Annotated[str, typer.Option("--selector", "-l", metavar="LABELS", help="Label selector, as kubectl's.")]
 OutputFormat = Annotated[Output, typer.Option("--output", "-o", help="Form of the output.")]
@@ -93,5 +100,5 @@ NoContext = Annotated[
     bool, typer.Option("--no-context", help="Leave the kubeconfig alone: add no context, make none current.")
 ]
 
-JobName = Annotated[str, typer.Argument(metavar="NAME", help="The job.")]
+JobName = Annotated[str, typer.Argument(metavar="NAME", help="The job.", autocompletion=completing.of("jobs"))]
 Command = Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What the container runs.")]

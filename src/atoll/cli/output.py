@@ -3,12 +3,14 @@
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from atoll.cli.kinds import KindRef
 from atoll.cli.options import Output
+
+if TYPE_CHECKING:
+    from atoll.cli.kinds import KindRef  # loads all models, of which most commands need none
 
 _COMMIT = re.compile(r"^[0-9a-f]{40,64}$")
 _COMMIT_SHOWN = 12
@@ -36,6 +38,15 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun.removesuffix('y')}ies" if noun.endswith("y") else f"{count} {noun}s"
 
 
+def bytes_shown(count: float) -> str:
+    """Write an amount of bytes as it is read: 512 B, 1.5 GiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
 def table_rows(table: Mapping[str, Any], *, wide: bool, with_namespace: bool) -> tuple[list[str], list[list[object]]]:
     """Take headers and cells out of a meta/v1 Table; columns of priority above 0 are for wide output only."""
     columns = [
@@ -52,7 +63,7 @@ def table_rows(table: Mapping[str, Any], *, wide: bool, with_namespace: bool) ->
 
 
 def print_objects(
-    answer: Mapping[str, Any], output: Output, ref: KindRef, *, show_managed_fields: bool = False
+    answer: Mapping[str, Any], output: Output, ref: "KindRef", *, show_managed_fields: bool = False
 ) -> None:
     """Print an object or a list as JSON, YAML or names; who manages which field is noise unless asked for."""
     if not show_managed_fields:

@@ -1,4 +1,4 @@
-"""Atoll's long-lived processes: `hub serve`, `agent`, `gateway run`, `sink`, `mover`, `sandbox serve`; and `version`.
+"""Atoll's long-lived processes: `hub serve`, `agent`, `gateway run`, `sink`, `mover`, `sandbox serve`.
 
 Each command turns options into that room's settings, sets up logs and signals, and runs the room's main.
 """
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from atoll import __version__
+from atoll.cli import hub_credentials
 from atoll.cli.listings import gateway
 
 if TYPE_CHECKING:
@@ -81,32 +83,28 @@ RunLease = Annotated[
 QueueHalfLife = Annotated[
     float, typer.Option(metavar="SECONDS", min=1, help="After which what a queue held counts half against it.")
 ]
+DataImage = Annotated[str, typer.Option(metavar="IMAGE", help="Image of the sink and mover containers.")]
 AccountsKeep = Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long it is kept what runs took.")]
+FinishedKeep = Annotated[
+    float, typer.Option(metavar="SECONDS", min=0, help="How long finished Jobs and Transfers stay; 0: for ever.")
+]
+FinishedCount = Annotated[
+    int, typer.Option(metavar="N", min=0, help="How many finished ones of each kind stay; 0: all.")
+]
 NatsReplicas = Annotated[
     int, typer.Option(min=1, max=5, help="Servers of a NATS cluster that keep each stream: 3 of three or more.")
 ]
 
+NatsWait = Annotated[float, typer.Option(metavar="SECONDS", min=0, help="How long to wait for NATS at the start.")]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
+    hub.command()(hub_credentials.credentials)
     app.add_typer(hub, name="hub")
     app.command()(agent)
     app.command()(sink)
     app.command()(mover)
-    app.command("version")(print_version)
-
-
-def print_version() -> None:
-    """Print the version.
-
-    \b
-    Example:
-      atoll version
-    """
-    from atoll import __version__
-    from atoll.cli.output import say
-
-    say(f"atoll {__version__}")
 
 
 @hub.command()
@@ -121,7 +119,9 @@ def serve(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
     ] = None,
     nats_ca: Annotated[Path | None, typer.Option(metavar="FILE", help="CA of NATS's certificate.")] = None,
     nats_replicas: NatsReplicas = 1,
+    nats_wait: NatsWait = 300.0,
     data_command: Annotated[str, typer.Option(help="Program of the sink and mover containers.")] = "atoll",
+    data_image: DataImage = f"atoll:{__version__}",
     tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate of the API, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key, PEM.")] = None,
     client_ca: Annotated[Path | None, typer.Option(metavar="FILE", help="CA of the clients' certificates.")] = None,
@@ -138,12 +138,8 @@ def serve(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
     run_lease: RunLease = 60.0,
     queue_half_life: QueueHalfLife = 86_400.0,
     accounts_keep: AccountsKeep = 400 * 86_400.0,
-    finished_keep: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="How long finished Jobs and Transfers stay; 0: for ever.")
-    ] = 30 * 86_400.0,
-    finished_count: Annotated[
-        int, typer.Option(metavar="N", min=0, help="How many finished ones of each kind stay; 0: all.")
-    ] = 10_000,
+    finished_keep: FinishedKeep = 30 * 86_400.0,
+    finished_count: FinishedCount = 10_000,
     log_level: LogLevel = "info",
 ) -> None:
     """Serve the API, schedule, reconcile.
@@ -158,9 +154,10 @@ def serve(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
 
     settings = HubSettings(
         nats_url=nats, state_dir=state_dir, host=host, port=port, member_nats_url=member_nats,
-        data_command=tuple(shlex.split(data_command)), log_level=log_level,
+        data_command=tuple(shlex.split(data_command)), data_image=data_image, log_level=log_level,
         heartbeat_timeout_seconds=heartbeat_timeout, run_lease_seconds=run_lease, nats=nats_files(nats_keys, nats_ca),
         queue_half_life_seconds=queue_half_life, nats_replicas=nats_replicas, accounts_keep_seconds=accounts_keep,
+        nats_wait_seconds=nats_wait,
         finished_keep_seconds=finished_keep, finished_keep_count=finished_count,
         tls=tls_files(tls_cert, tls_key, client_ca=client_ca), insecure_http=insecure_http, no_auth=no_auth,
         oidc=oidc_settings(
@@ -187,6 +184,9 @@ def agent(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
     job_exec: Annotated[
         bool, typer.Option("--job-exec", help="Let people run commands in the pods of their runs (pods/exec).")
     ] = False,
+    observe_only: Annotated[
+        bool, typer.Option("--observe-only", help="Touch no network policy; report what differs from a set.")
+    ] = False,
     connect_to: ConnectTo = None,
     heartbeat_seconds: Annotated[float, typer.Option(min=0.1, help="How often the hub hears from it.")] = 10.0,
     log_level: LogLevel = "info",
@@ -210,6 +210,7 @@ def agent(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
     settings = MemberSettings(
         cluster=cluster, enrolment=enrolment, kubeconfig=kubeconfig, context=context, state_dir=state_dir,
         cilium_socket=cilium_socket, cilium_exec=cilium_exec, job_exec=job_exec, heartbeat_seconds=heartbeat_seconds,
+        observe_only=observe_only,
     )  # fmt: skip
     _run(main.run(settings), log_level)
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli import completing
 from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.listings import show_all
 from atoll.cli.options import AccountOutput, By, Output, OutputFormat, RecordFormat, RecordOutput, Watch
@@ -17,7 +18,12 @@ Examples:
   atoll queue accounts --by user --since 7d
 """
 app = typer.Typer(no_args_is_help=True, help=_HELP)
-QueueName = Annotated[str | None, typer.Argument(metavar="[QUEUE]", help="Only this queue and those below it.")]
+QueueName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[QUEUE]", help="Only this queue and those below it.", autocompletion=completing.of("queues")
+    ),
+]
 Since = Annotated[str, typer.Option("--since", metavar="TIME", help="How long back, or an instant.")]
 
 
@@ -75,7 +81,10 @@ def accounts(  # noqa: PLR0913 - an option of a command line is a parameter to t
     since: Since = "30d",
     until: Annotated[str, typer.Option("--until", metavar="TIME", help="How long ago it ends, or an instant.")] = "",
     user: Annotated[str, typer.Option("--user", metavar="me|NAME", help="Only what this user took.")] = "",
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Only in this namespace.")] = "",
+    namespace: Annotated[
+        str,
+        typer.Option("--namespace", "-n", help="Only in this namespace.", autocompletion=completing.of("namespaces")),
+    ] = "",
     output: Annotated[AccountOutput, typer.Option("--output", "-o", help="Form.")] = AccountOutput.TABLE,
     file: Annotated[Path | None, typer.Option("--file", metavar="FILE", help="Write there, not to stdout.")] = None,
     *,

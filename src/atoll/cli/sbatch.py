@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli import completing
 from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.slurm_options import META, SbatchCommand
 
@@ -15,7 +16,12 @@ Namespace = Annotated[str, typer.Option(envvar="ATOLL_NAMESPACE", help="Namespac
 Image = Annotated[
     str | None, typer.Option(help="Container image; default: --container-image, $ATOLL_IMAGE, python:3.13-slim.")
 ]
-Input = Annotated[list[str], typer.Option("--input", metavar="DATASET:PATH", help="Mount a dataset, read-only.")]
+Input = Annotated[
+    list[str],
+    typer.Option(
+        "--input", metavar="DATASET:PATH", help="Mount a dataset, read-only.", autocompletion=completing.mounts
+    ),
+]
 Output = Annotated[list[str], typer.Option("--output-dataset", metavar="DATASET:PATH", help="Keep PATH as a dataset.")]
 PartitionQueue = Annotated[
     list[str],

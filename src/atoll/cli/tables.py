@@ -25,14 +25,14 @@ _WORKING = frozenset(
         "Draining",
         "Leaving",
     }
-    | {"Connected", "sync", "FailedOver", "Partial"}
+    | {"Connected", "sync", "FailedOver", "Partial", "warning"}
 )
 _BAD = frozenset(
     {"Failed", "Unreachable", "Unenforceable", "Degraded", "Cancelled", "unreachable"}
-    | {"Down", "down", "Asymmetric", "Stale", "stale"}
+    | {"Down", "down", "Asymmetric", "Stale", "stale", "problem"}
 )
 # Columns that explain. They come last; where the terminal is too narrow they are written below their row.
-_EXPLAINING = frozenset({"MESSAGE", "REASON", "KUBECONFIG", "WHY", ""})
+_EXPLAINING = frozenset({"MESSAGE", "REASON", "KUBECONFIG", "WHY", "WHAT", "CONNECTIONS", ""})
 _WIDE_GAP, _NARROW_GAP, _LEAST_GAP, _INDENT = 3, 2, 1, "    "
 _LIST = re.compile(r"^[^\s,]+(,[^\s,]+)+$")
 
@@ -66,16 +66,18 @@ class Layout:
 
 @dataclass(frozen=True)
 class Folded:
-    """Rows of two lines, each with columns of its own: from column `at` on they stand below the first ones."""
+    """Rows of several lines, each with columns of its own: the first layout's, then those of the others below it."""
 
-    above: Layout
-    below: Layout
-    at: int
+    parts: tuple[Layout, ...]
 
     def lines(self, row: Sequence[str]) -> Iterator[list[str]]:
         """Give the lines of a row, each as its padded cells."""
-        yield from self.above.lines(row[: self.at])
-        yield from ([_INDENT, *pieces] for pieces in self.below.lines(row[self.at :]))
+        start = 0
+        for index, part in enumerate(self.parts):
+            is_last = index == len(self.parts) - 1
+            end = len(row) if is_last else start + len(part.widths)
+            yield from ([_INDENT, *line] if index else line for line in part.lines(row[start:end]))
+            start = end
 
 
 def lay_out(headers: Sequence[str], rows: Sequence[Sequence[str]], *, width: int | None = None) -> Layout | Folded:
@@ -104,16 +106,20 @@ def lay_out(headers: Sequence[str], rows: Sequence[Sequence[str]], *, width: int
 
 
 def _fold(layout: Layout, width: int) -> Layout | Folded:
-    """Give the first line as many columns as it can hold, and all others to the second."""
+    """Give the first line as many columns as it can hold, the next as many of the others, and so on."""
     if len(layout.widths) < 2:
         return layout
-    fitting = (at for at in range(len(layout.widths) - 1, 1, -1) if _total(_part(layout, 0, at)) <= width)
-    at = next(fitting, 1)
-    above = replace(_part(layout, 0, at), explains_below=None)
-    below = _part(layout, at, len(layout.widths))
-    if below.explains_below is not None:
-        below = replace(below, explains_below=width - len(_INDENT))
-    return Folded(above, below, at)
+    parts: list[Layout] = []
+    start, end = 0, len(layout.widths)
+    while start < end:
+        room = width - (len(_INDENT) if parts else 0)
+        fitting = (at for at in range(end, start + 1, -1) if _total(_part(layout, start, at)) <= room)
+        at = min(next(fitting, start + 1), end if parts else end - 1)
+        explains = layout.explains_below if at == end else None
+        below = explains - len(_INDENT) if explains is not None else None
+        parts.append(replace(_part(layout, start, at), explains_below=below))
+        start = at
+    return Folded(tuple(parts))
 
 
 def _part(layout: Layout, start: int, end: int) -> Layout:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli import completing
 from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.options import DryRun, Output, RecordFormat, RecordOutput
 
@@ -18,10 +19,23 @@ def issue(  # noqa: PLR0913 - an option of a command line is a parameter to type
         str, typer.Option("--role", help="Viewer, Submitter, Operator or Admin; without one, what RoleBindings grant.")
     ] = "",
     namespaces: Annotated[
-        list[str], typer.Option("--namespace", "-n", metavar="NAME", help="Where the role holds; default: everywhere.")
+        list[str],
+        typer.Option(
+            "--namespace",
+            "-n",
+            metavar="NAME",
+            help="Where the role holds; default: everywhere.",
+            autocompletion=completing.of("namespaces"),
+        ),
     ] = [],  # noqa: B006 - typer copies the default of a list option
     queues: Annotated[
-        list[str], typer.Option("--queue", metavar="NAME", help="Queues a Submitter may use, with those below them.")
+        list[str],
+        typer.Option(
+            "--queue",
+            metavar="NAME",
+            help="Queues a Submitter may use, with those below them.",
+            autocompletion=completing.of("queues"),
+        ),
     ] = [],  # noqa: B006 - as above
     groups: Annotated[list[str], typer.Option("--group", metavar="NAME", help="A group that the bearer is in.")] = [],  # noqa: B006 - as above
     lifetime: Annotated[str, typer.Option("--for", metavar="TIME", help="How long it is good; 365d at most.")] = "30d",

@@ -22,7 +22,7 @@ from atoll.federation.errors import AtollError, Conflict
 log = structlog.get_logger(__name__)
 
 LEASE_STREAM, LEASE_PREFIX = "LEASES", "lease"
-_KEY = "hub/leader"
+LEASE_KEY = "hub/leader"
 # Six renewals fit into a lease: four may fail in a row before it is lost.
 _RENEWALS = 6
 # The holder stops this much earlier than rivals may begin.
@@ -82,7 +82,7 @@ class Lease:
 
     async def _look(self) -> Change | None:
         """Read the lease, and note when it changed."""
-        current = await self._table.get(_KEY)
+        current = await self._table.get(LEASE_KEY)
         revision = current.revision if current else 0
         if revision != self._seen:
             self._seen, self._seen_since = revision, self._now()
@@ -110,13 +110,13 @@ class Lease:
         self._deadline = 0.0
         with contextlib.suppress(AtollError, TimeoutError):
             async with asyncio.timeout(1):
-                await self._table.delete(_KEY, expected=self._revision)
+                await self._table.delete(LEASE_KEY, expected=self._revision)
 
     async def _reread(self) -> None:
         """A renewal whose answer was lost may have happened: go on from what stands there, if it is still ours."""
         with contextlib.suppress(AtollError, TimeoutError):
             async with asyncio.timeout(max(0.01, self._deadline - self._now())):
-                current = await self._table.get(_KEY)
+                current = await self._table.get(LEASE_KEY)
             if current is not None and self._is_ours(current):
                 self._revision = current.revision
             else:
@@ -128,7 +128,7 @@ class Lease:
     async def _write(self, expected: int) -> None:
         before = self._now()
         body = orjson.dumps({"holder": self._holder, "renewal": secrets.token_hex(4)})
-        self._revision = await self._table.put(_KEY, body, expected=expected)
+        self._revision = await self._table.put(LEASE_KEY, body, expected=expected)
         self._deadline = before + self._seconds * _SAFE_PART
 
 

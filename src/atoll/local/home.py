@@ -11,14 +11,15 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import orjson
 from pydantic import ValidationError
 
 from atoll.federation.errors import Conflict, Unavailable
-from atoll.local.state import State
 
+if TYPE_CHECKING:
+    from atoll.local.state import State  # loads all models; most who have a home do not ask what runs in it
 HOME_VARIABLE = "ATOLL_HOME"
 
 
@@ -84,14 +85,16 @@ class Home:
                 return True
         return False
 
-    def read_state(self) -> State | None:
+    def read_state(self) -> "State | None":
         """Read what was last written; None if nothing (readable) is there."""
+        from atoll.local.state import State
+
         try:
             return State.model_validate_json(self.state_file.read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
 
-    def write_state(self, state: State) -> None:
+    def write_state(self, state: "State") -> None:
         """Replace the state in one step: a reader sees the old or the new one."""
         write_atomically(self.state_file, orjson.dumps(state.wire(), option=orjson.OPT_INDENT_2))
 

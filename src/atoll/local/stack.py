@@ -19,6 +19,7 @@ from atoll.federation.errors import AtollError, Unavailable
 from atoll.local import nats, pki
 from atoll.local.home import Home
 from atoll.local.leftovers import end_leftovers
+from atoll.local.restored import adopt
 from atoll.local.state import Phase, State
 from atoll.local.supervisor import ProcessSpec, Supervisor
 
@@ -49,6 +50,7 @@ class Stack:
         """
         with self.home.locked():
             await asyncio.to_thread(end_leftovers, self.home)
+            await asyncio.to_thread(adopt, self.home)
             try:
                 await compose(self)
                 self._set_phase("Ready")

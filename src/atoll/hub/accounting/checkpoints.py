@@ -70,6 +70,17 @@ class Checkpoints:
         head = {"stream": identity, "through": sums.through, "goingOn": going_on}
         await self._put(_HEAD, orjson.dumps(head))
 
+    async def rebind(self, identity: str) -> None:
+        """Say that the records that were summed are in another stream now under the same sequences: a restored one.
+
+        Raises:
+            Unavailable: NATS does not answer.
+        """
+        found = await self._table.get(_HEAD)
+        if found is not None and found.value is not None:
+            head = orjson.loads(found.value) | {"stream": identity}
+            await self._table.put(_HEAD, orjson.dumps(head), expected=found.revision)
+
     async def _put(self, key: str, value: bytes) -> None:
         self._revisions[key] = await self._table.put(key, value, expected=self._revisions.get(key, 0))
 
