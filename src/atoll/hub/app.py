@@ -12,8 +12,10 @@ from typing import NamedTuple, Protocol
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from atoll import __version__
+from atoll.federation.bus.messages import PolicyOrder
 from atoll.federation.bus.subjects import DESIRED_PREFIX, DESIRED_STREAM, OBSERVED_PREFIX, OBSERVED_STREAM
 from atoll.hub.access.service import AccessService
 from atoll.hub.accounting.accounts import Accounts
@@ -42,23 +44,28 @@ from atoll.hub.controllers.services import ServiceController
 from atoll.hub.controllers.streams import StreamController
 from atoll.hub.controllers.transfers import TransferController
 from atoll.hub.controllers.triggers import TriggerController
+from atoll.hub.dashboard.app import Dashboard
+from atoll.hub.dashboard.serving import Visitors
 from atoll.hub.estimates import Histories, Knowledge, RunTimeLearner
 from atoll.hub.events import Events
 from atoll.hub.field.desk import Desk
 from atoll.hub.field.wires import Wires
 from atoll.hub.http.accounts import AccountRoutes
 from atoll.hub.http.audit import AuditRecords
+from atoll.hub.http.backup import Backup
 from atoll.hub.http.commands import Commands
 from atoll.hub.http.datasets import Datasets
+from atoll.hub.http.diagnosis import Diagnosis
 from atoll.hub.http.enrolments import EnrolmentRoutes
 from atoll.hub.http.health import Health
 from atoll.hub.http.logs import Logs
 from atoll.hub.http.tokens import TokenRoutes
 from atoll.hub.http.top import Top
 from atoll.hub.http.whatif import WhatIf
+from atoll.hub.http.workloads import WorkloadRoutes
 from atoll.hub.kinds import build_registry
 from atoll.hub.leader import Claim, lead
-from atoll.hub.members import Desired, Observed
+from atoll.hub.members import Desired, Observed, Path
 from atoll.hub.metrics import Metrics
 from atoll.hub.reports import Inventories
 from atoll.hub.scheduler.loop import SchedulerLoop
@@ -131,11 +138,16 @@ class Hub:
     lease: Claim
     context: Context
     access: AccessService
-    app: Starlette
+    dashboard: Dashboard
     metrics: Metrics
     knowledge: Knowledge
     desk: Desk | None = None
     clock: Clock = field(default=utc_now)
+
+    @property
+    def app(self) -> ASGIApp:
+        """What it serves: the dashboard before the API."""
+        return self.dashboard.app
 
     async def run(self) -> None:
         """Keep what others write up to date in memory, and lead when it is this hub's turn; until cancelled."""
@@ -144,6 +156,7 @@ class Hub:
             group.create_task(self.context.desired.run(), name="hub-desired")
             group.create_task(self.access.run(), name="hub-access")
             group.create_task(self.knowledge.run(), name="hub-knowledge")
+            group.create_task(self.dashboard.run(), name="hub-dashboard")
             group.create_task(lead(self.lease, self._lead), name="hub-leader")
             if self.desk is not None:
                 group.create_task(self.desk.run(), name="hub-desk")
@@ -200,16 +213,30 @@ async def build(settings: HubSettings, wires: Wires, lease: Claim, *, clock: Clo
     store = Store(build_registry(existing), storage, clock=clock, require_namespaces=True)
     existing.store = store
     access = await AccessService.open(settings, bus, store, metrics)
-    await store.start()
-    await _ensure_namespace(store, "default")
-    client = Client(store)
+    try:
+        await store.start()
+        await _ensure_namespace(store, "default")
+        return await _assemble(settings, wires, lease, store=store, access=access, metrics=metrics)
+    except BaseException:
+        await store.close()
+        await access.close()
+        raise
+
+
+async def _assemble(
+    settings: HubSettings, wires: Wires, lease: Claim, *, store: Store, access: AccessService, metrics: Metrics
+) -> Hub:
+    """Put the parts around a store that has all objects together."""
+    bus, clock, client = wires.own, store.clock, Client(store)
     retention = Retention(settings.accounts_keep_seconds, settings.accounts_bytes)
     accounts = await Accounts.open(bus, clock=clock, retention=retention)
     context = _context(settings, wires, client, accounts, clock=clock)
     desk = _desk(settings, wires, context)
     knowledge = Knowledge(await Histories.open(bus), client, clock=clock)
     whatif = WhatIf(client, access.access, look=_scheduler(client, context, knowledge).look)
-    more: list[_Routed] = [whatif, AccountRoutes(accounts, access, clock=clock)]
+    more: list[_Routed] = [whatif, AccountRoutes(accounts, access, clock=clock), Backup(bus, clock=clock)]
+    more.append(Diagnosis(settings, wires, client, observed=context.observed, lease=lease))
+    more.append(WorkloadRoutes(client, context.observed))
     context.observed.on_forged = partial(metrics.forged, "report")
     if desk is not None:
         more.append(EnrolmentRoutes(desk))
@@ -222,7 +249,13 @@ async def build(settings: HubSettings, wires: Wires, lease: Claim, *, clock: Clo
         lease=lease,
         context=context,
         access=access,
-        app=_app(client, wires, metrics, access=access, more=more),
+        dashboard=Dashboard.before(
+            _app(client, wires, metrics, access=access, more=more),
+            client,
+            Visitors(access.access, access.flow),
+            clock=clock,
+            orders=partial(_policy_order, context.desired),
+        ),
         desk=desk,
         metrics=metrics,
         knowledge=knowledge,
@@ -291,6 +324,10 @@ def _app(
     git_version = f"v{KUBERNETES}.0+atoll-{__version__}"
     version = {"major": major, "minor": minor, "gitVersion": git_version, "platform": "atoll"}
     return create_app(store, store.registry, version=version, access=access.access, extra_routes=routes)
+
+
+def _policy_order(desired: Desired, cluster: str, policyset: str) -> PolicyOrder | None:
+    return desired.read(PolicyOrder, Path("cluster", cluster, f"policyset/{policyset}"))
 
 
 async def _ensure_namespace(store: Store, name: str) -> None:

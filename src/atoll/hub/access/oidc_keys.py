@@ -1,4 +1,6 @@
-"""The keys of an identity provider: a JWK set from a file, a URL, or where the issuer announces it. httpx's only door.
+"""The keys of an identity provider: a JWK set from a file, a URL, or where the issuer announces it.
+
+Together with `oidc_code`, which asks by what stands here, it is httpx's only door.
 
 Owns reading them, and how often. A provider that is away changes nothing: the keys that were read last stay good.
 It must not know what the keys are for.
@@ -32,7 +34,7 @@ ASK_AGAIN_SECONDS = 60.0
 _FIRST_AGAIN_SECONDS = 5.0
 # A key that the provider takes back is trusted this much longer.
 _REFRESH_SECONDS = 600.0
-_TIMEOUT_SECONDS = 5.0
+TIMEOUT_SECONDS = 5.0
 _LARGEST_ANSWER = 1024 * 1024
 _DISCOVERY = "/.well-known/openid-configuration"
 
@@ -110,7 +112,7 @@ def _fetch(settings: OidcSettings) -> Callable[[], Awaitable[Keys]]:
         return partial(_from_file, path)
     if settings.keys:
         checked_url(settings.keys, "--oidc-jwks")
-    return partial(_from_web, settings, _context(settings.ca))
+    return partial(_from_web, settings, tls_context(settings.ca))
 
 
 async def _from_file(path: Path) -> Keys:
@@ -125,30 +127,50 @@ def _from_content(path: Path) -> Keys:
 
 
 async def _from_web(settings: OidcSettings, tls: ssl.SSLContext) -> Keys:
-    async with httpx.AsyncClient(verify=tls, timeout=_TIMEOUT_SECONDS) as client:
-        url = settings.keys or await _announced(client, settings.issuer)
-        return _key_set(await _get(client, url), url)
+    async with httpx.AsyncClient(verify=tls, timeout=TIMEOUT_SECONDS) as client:
+        url = settings.keys or await _announced_keys(client, settings.issuer)
+        return _key_set(await read_url(client, url), url)
 
 
-async def _announced(client: httpx.AsyncClient, issuer: str) -> str:
-    """Ask an issuer where its keys are (OpenID Connect Discovery 1.0, section 4)."""
+async def announced(client: httpx.AsyncClient, issuer: str) -> dict[str, Any]:
+    """Ask an issuer for its configuration (OpenID Connect Discovery 1.0, section 4).
+
+    Raises:
+        Unavailable: it does not answer. Internal: it answers for somebody else.
+    """
     url = issuer.rstrip("/") + _DISCOVERY
-    found = _object(await _get(client, url), url)
+    found = json_object(await read_url(client, url), url)
     if found.get("issuer") != issuer:
         raise Internal(f"{url} announces another issuer than {issuer!r}")
-    return checked_url(str(found.get("jwks_uri", "")), f"jwks_uri of {url}")
+    return found
 
 
-def _context(ca: Path | None) -> ssl.SSLContext:
+async def _announced_keys(client: httpx.AsyncClient, issuer: str) -> str:
+    found = await announced(client, issuer)
+    return checked_url(str(found.get("jwks_uri", "")), f"jwks_uri of {issuer}")
+
+
+def tls_context(ca: Path | None) -> ssl.SSLContext:
+    """Trust a CA, or those of the system.
+
+    Raises:
+        InvalidInput: it is no certificate.
+    """
     try:
         return ssl.create_default_context(cafile=ca)
     except OSError as error:
         raise InvalidInput(f"--oidc-ca {ca} is no CA certificate in PEM form: {error.strerror or error}") from error
 
 
-async def _get(client: httpx.AsyncClient, url: str) -> bytes:
+async def read_url(client: httpx.AsyncClient, url: str, form: Mapping[str, str] | None = None) -> bytes:
+    """Read what a URL answers, to a POST if there is a form.
+
+    Raises:
+        Unavailable: it does not answer, or not with 200. Internal: it answers with too much.
+    """
     try:
-        async with asyncio.timeout(2 * _TIMEOUT_SECONDS), client.stream("GET", url) as answer:
+        method = "GET" if form is None else "POST"
+        async with asyncio.timeout(2 * TIMEOUT_SECONDS), client.stream(method, url, data=form) as answer:
             if answer.status_code != 200:
                 raise Away(f"{url} answered {answer.status_code}")
             body = b""
@@ -162,13 +184,18 @@ async def _get(client: httpx.AsyncClient, url: str) -> bytes:
 
 
 def _key_set(content: bytes, where: str) -> Keys:
-    keys = _object(content, where).get("keys")
+    keys = json_object(content, where).get("keys")
     if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
         raise InvalidInput(f"{where} is no JWK set: it has no list of keys")
     return tuple(keys)
 
 
-def _object(content: bytes, where: str) -> dict[str, Any]:
+def json_object(content: bytes, where: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        InvalidInput: it is none.
+    """
     try:
         value = orjson.loads(content)
     except orjson.JSONDecodeError:

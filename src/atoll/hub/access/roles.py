@@ -1,11 +1,12 @@
 """What a role allows. Owns the table of roles and the decision over one action; pure.
 
     Viewer      reads every kind of atoll.dev, events and namespaces, jobs' logs, datasets' files and proof, metrics;
-                asks what if a cluster were drained or a queue changed
+                asks what if a cluster were drained or a queue changed, and which labels run in a cluster
     Submitter   the same, and writes jobs, triggers, datasets and transfers; their queue is for `authorizer` to check;
                 runs commands in the pods of jobs, and asks what if a job were submitted
-    Operator    reads the same, and writes namespaces, events and every kind with its status, but not RoleBinding
-    Admin       may do everything: bindings, tokens, everybody's audit records, acting as somebody else
+    Operator    reads the same, and writes namespaces, events and every kind with its status, but not RoleBinding;
+                examines the hub, its NATS and its members (atoll doctor)
+    Admin       may do everything: bindings, tokens, everybody's audit records, backups, acting as somebody else
     (nobody)    whom no role was given may read discovery, ask what they may do, and read their own audit records
                 and accounts
 
@@ -72,12 +73,15 @@ _COMMANDS = Rule(("get", "create"), (API_GROUP,), ("jobs/exec",))
 _TRIAL = Rule(("create",), (API_GROUP,), ("jobs/whatif",))
 # What would become of jobs tells of all namespaces; it changes nothing.
 _REPLAY = Rule(("create",), (API_GROUP,), ("clusters/whatif", "queues/whatif"))
+# Labels of pods in all namespaces: what a plan of policies compares verdicts among.
+_RUNNING = Rule(("get",), (API_GROUP,), ("clusters/workloads",))
 _WRITE_CLUSTER: Mapping[Role, tuple[Rule, ...]] = {
     "Operator": (
         Rule(_WRITES, (API_GROUP,), _unguarded(_plurals(namespaced=False))),
         Rule(_WRITES, (_CORE,), ("namespaces",)),
         Rule(("post",), paths=("/access/enrolments",)),
         Rule(("delete",), paths=("/access/members/*",)),
+        Rule(("get",), paths=("/diagnosis",)),
     ),
 }
 _WRITE_INSIDE: Mapping[Role, tuple[Rule, ...]] = {
@@ -109,6 +113,7 @@ def _of(grant: Grant, namespace: str) -> Iterator[Rule]:
     yield from _READ_CLUSTER
     if not grant.namespaces:
         yield _REPLAY
+        yield _RUNNING
         yield from _WRITE_CLUSTER.get(grant.role, ())
     if holds_in(grant, namespace):
         yield from _READ_INSIDE
@@ -122,7 +127,7 @@ def holds_in(grant: Grant, namespace: str) -> bool:
 
 def allowed(grants: Sequence[Grant], action: Action) -> Decision:
     """Decide over one action; a refusal says what was granted instead."""
-    if any(_covers(rule, action) for rule in _rules(grants, _namespace(action))):
+    if any(covers(rule, action) for rule in _rules(grants, _namespace(action))):
         return Decision(True)
     return Decision(False, _why_not(grants, action))
 
@@ -131,7 +136,7 @@ def _namespace(action: Action) -> str:
     return (action.target.namespace if action.target else None) or ""
 
 
-def _covers(rule: Rule, action: Action) -> bool:
+def covers(rule: Rule, action: Action) -> bool:
     """Tell whether a rule allows an action. Source: k8s.io/kubernetes pkg/apis/rbac/v1 evaluation_helpers.go."""
     if not _has(rule.verbs, action.verb):
         return False

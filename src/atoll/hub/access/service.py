@@ -12,6 +12,7 @@ from atoll.hub.access.authenticator import HubAuthenticator
 from atoll.hub.access.authorizer import RoleAuthorizer
 from atoll.hub.access.grants import Grants
 from atoll.hub.access.oidc import Oidc
+from atoll.hub.access.oidc_code import CodeFlow
 from atoll.hub.access.submitters import QueueSubmitters, SubmitterStamp
 from atoll.hub.access.token_table import Tokens
 from atoll.hub.metrics import Metrics
@@ -32,6 +33,7 @@ class AccessService:
     tokens: Tokens | None = None
     oidc: Oidc | None = None
     authorizer: RoleAuthorizer | None = None
+    flow: CodeFlow | None = None
 
     @classmethod
     async def open(cls, settings: HubSettings, bus: Bus, store: Store, metrics: Metrics) -> "AccessService":
@@ -42,6 +44,7 @@ class AccessService:
         """
         clock = store.clock
         oidc = Oidc(settings.oidc) if settings.oidc is not None else None
+        flow = CodeFlow(settings.oidc) if settings.oidc is not None else None
         retention = Retention(settings.audit_keep_seconds, settings.audit_bytes)
         audit = await AuditLog.open(bus, clock=clock, retention=retention)
         if settings.no_auth:
@@ -50,7 +53,7 @@ class AccessService:
         authorizer = RoleAuthorizer(Grants(store), QueueSubmitters(store))
         authenticator = HubAuthenticator(tokens, oidc, metrics=metrics, clock=clock)
         access = Access(authenticator, authorizer, authorizer, audit, _OPEN, SubmitterStamp())
-        return cls(access, audit, tokens, oidc, authorizer)
+        return cls(access, audit, tokens, oidc, authorizer, flow)
 
     @property
     def is_synced(self) -> bool:

@@ -1,0 +1,1 @@
+"""The page of audit records: who asked for what, and what came of it."""

@@ -1,0 +1,1 @@
+"""Pages about data: gateways and what waits in them, datasets and their ledgers, copies under way."""
