@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 # Two more than two cores: the tests wait for processes as long as they compute.
 TEST_PROCESSES ?= 4
 
-.PHONY: demo test bench bench-compare lint format clean
+.PHONY: demo test bench bench-compare docs lint format clean deploy-check deploy-bases lock dist
 .DEFAULT_GOAL := demo
+LOCK := deploy/requirements.lock
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/atoll demo
@@ -27,6 +28,9 @@ bench: $(VENV)/.installed-dev
 bench-compare: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.suite $(ONLY) --size $(SIZE) --rounds $(ROUNDS) --against $(A) $(if $(B),--with $(B))
 
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -36,6 +40,37 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# What deploy/ holds, rendered and judged, and applied to a simulated cluster.
+deploy-check: $(VENV)/.installed-dev
+	$(BIN)/pytest -n 0 tests/deploy
+
+# Writes again what in deploy/ is made from code.
+deploy-bases: $(VENV)/.installed-dev
+	$(BIN)/python deploy/bases/agent/generate.py
+
+# What the image holds: every version with its hashes, for every platform. UPGRADE=--upgrade takes the newest of all.
+lock: $(VENV)/.installed-dev
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --no-annotate --custom-compile-command 'make lock' $(UPGRADE) \
+		--extra embedded --extra kustomize --extra parquet pyproject.toml --output-file $(LOCK)
+
+# A release: the same bytes for the same commit (reproducible-builds.org: SOURCE_DATE_EPOCH). What is told of the wheel,
+# its completions and its parts, is told by the wheel in an empty environment.
+RELEASE := build/release
+dist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
+dist: $(VENV)/.installed-dev
+	rm -rf dist $(RELEASE) && mkdir -p dist
+	$(BIN)/python -m hatchling build --directory dist
+	$(BIN)/uv venv --quiet --python $(BIN)/python $(RELEASE)
+	$(BIN)/uv pip install --quiet --python $(RELEASE) --require-hashes --requirement $(LOCK)
+	$(BIN)/uv pip install --quiet --python $(RELEASE) --no-deps dist/*.whl
+	@for shell in bash zsh fish; do _ATOLL_COMPLETE=source_$$shell $(RELEASE)/bin/atoll > dist/atoll-completion.$$shell; done
+	version=$$($(RELEASE)/bin/atoll --version) && sed "s/^dynamic = .*/version = \"$${version#atoll }\"/" pyproject.toml \
+		> build/pyproject.toml
+	$(BIN)/cyclonedx-py environment $(RELEASE)/bin/python --pyproject build/pyproject.toml --output-reproducible \
+		--output-file dist/atoll-sbom.cdx.json
+	cd dist && sha256sum -- * > SHA256SUMS
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -167,6 +167,18 @@ MEASURES: Sequence[Measure] = (
         "two disks and two hashes for each byte",
     ),
     Measure(
+        "ingest", "path", "benchmarks/ingest/path.py",
+        "--readings 240000 --rounds 1", "--readings 4000 --rounds 1 --latency 20",
+        (
+            Figure("fast ÷ mosquitto_sub > file", '"atoll, fast".ratio', "x", "higher", aim=2.5),
+            Figure("with paho ÷ mosquitto_sub > file", '"atoll, paho".ratio', "x", "higher", aim=0.3),
+            Figure("a Mosquitto bridge ÷ the same", "bridge.ratio", "x", "higher"),
+            Figure("CPU per reading, all processes", '"atoll, fast".cpu_us', "µs", "lower"),
+            Figure("one reading, idle, median", "latency.path_p50_ms", "ms", "lower", aim=20),
+        ),
+        "three processes in turn on two cores, and a sync in each",
+    ),
+    Measure(
         "sink", "formats", "benchmarks/ingest/sink.py", "--repeat 2", "--readings 20000 --repeat 1",
         (
             Figure("raw", "[?what=='raw'].readings_per_second | [0]", "1/s", "higher", aim=400_000),
@@ -185,6 +197,36 @@ MEASURES: Sequence[Measure] = (
             Figure("÷ asking every rule", "ratio", "x", "higher"),
         ),
         "memory: one object per policy and cluster",
+    ),
+    Measure(
+        "policy", "reach", "-m benchmarks.policy.reach", "",
+        "--cilium 60 --kubernetes 90 --clusters 3 --rounds 1",
+        (
+            Figure("a new policy is in all clusters", "running.last", "s", "lower", aim=5),
+            Figure("the same, hub just restarted", "restarted.last", "s", "lower", aim=5),
+            Figure("hub's CPU for it", "running.hub_cpu", "s", "lower"),
+            Figure("hub's cores at rest", "rest.hub_cpu", "cores", "lower"),
+        ),
+        "orders of megabytes: made, sent and read per cluster",
+    ),
+    Measure(
+        "policy", "drift", "-m benchmarks.policy.drift", "", "--policies 100 --changes 40",
+        (
+            Figure("a change by hand is undone, P99", "p99_seconds", "s", "lower", aim=2),
+            Figure("the same, P50", "p50_seconds", "s", "lower"),
+            Figure("one look without a watch ÷ a change", "look_divided_by_change", "x", "higher"),
+        ),
+        "the API server's answers; ten changes a second",
+    ),
+    Measure(
+        "dashboard", "pages", "-m benchmarks.dashboard.pages", "", "--clusters 100 --jobs 10000 --times 3",
+        (
+            Figure("page of jobs, CPU", "pages.jobs.ms", "ms", "lower", aim=1000),
+            Figure("map of the fleet, CPU", "pages.fleet.ms", "ms", "lower", aim=1000),
+            Figure("page of jobs ÷ `kubectl get jobs -A`", "jobs_to_list", "x", "lower"),
+            Figure("100 changed jobs are read in", "after_changes.ms", "ms", "lower"),
+        ),
+        "a test of each row in Python, where a filter is set",
     ),
 )  # fmt: skip
 
