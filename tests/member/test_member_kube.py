@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from atoll.edge.member import kube as kube_door
+from atoll.edge.member import requests
 from atoll.edge.member.errors import Expired, KindNotServed, error_of
 from atoll.edge.member.kube import Kube
 from atoll.edge.member.objects import Object, ObjectRef, Selection, was_applied_by
@@ -109,7 +110,7 @@ async def test_a_server_that_is_too_slow_is_unavailable(
     lab: Cluster, kube: Kube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request gives up in time instead of hanging."""
-    monkeypatch.setattr(kube_door, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(requests, "REQUEST_SECONDS", 0.2)
     lab.faults.delay_seconds = 2.0
     with pytest.raises(Unavailable, match="in time"):
         await kube.version()

@@ -1,43 +1,34 @@
-"""The cluster's API server: the only door to `kubernetes.aio` and to aiohttp, its transport.
+"""The verbs of the cluster's API server, on plain dicts by kind.
 
-Generic verbs on plain dicts by kind. No client type or exception leaves: failures are the errors of `errors.py`.
-It must not know what the objects mean. 429 and Retry-After are waited out here; other retries are the caller's.
+No client type or exception leaves: failures are the errors of `errors.py`. It must not know what the objects mean.
 """
 
-import asyncio
 import contextlib
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
-from urllib.request import getproxies_environment
+from typing import Generic, Literal, TypeVar
 
 import aiohttp
 import orjson
-import yaml
-from kubernetes.aio import client, config
 
 from atoll.edge.member.discovery import Discovery
-from atoll.edge.member.errors import Expired, KindNotServed, Throttled, error_of
-from atoll.edge.member.execution import Command, Remote, output_of, started
+from atoll.edge.member.errors import Expired, KindNotServed, error_of
+from atoll.edge.member.execution import Command, Remote, output_of
 from atoll.edge.member.objects import EVERYTHING, FIELD_MANAGER, Kind, Object, ObjectRef, Selection
-from atoll.federation.errors import Internal, InvalidInput, NotFound, Unavailable
+from atoll.edge.member.requests import CONNECT_SECONDS, REQUEST_SECONDS, ApiServer, Query, lines, object_of
+from atoll.federation.errors import Internal, NotFound
 
 T = TypeVar("T")
-Query = list[tuple[str, str]]
 Propagation = Literal["Background", "Foreground", "Orphan"]
 
-REQUEST_SECONDS = 30.0
-CONNECT_SECONDS = 5.0
 # client-go's pager uses the same page: a page of pods is then about 5 MB.
 PAGE_SIZE = 500
 # The server ends a watch after this; API servers send a bookmark every minute, so silence for longer means a dead link.
 WATCH_SECONDS = 240
 WATCH_SILENCE_SECONDS = 90.0
 _LIST_ATTEMPTS = 4
-# The client checks little of a kubeconfig: a malformed one surfaces as whatever it trips over.
-_UNUSABLE_CREDENTIALS = (config.ConfigException, OSError, ValueError, TypeError, AttributeError, yaml.YAMLError)
 _EVENTS = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK"})
 
 
@@ -60,8 +51,8 @@ class WatchEvent:
 class Kube:
     """One API server. Make it with `connect`; close it when done."""
 
-    def __init__(self, api: client.ApiClient) -> None:
-        self._api = api
+    def __init__(self, server: ApiServer) -> None:
+        self._server = server
         self._discovery = Discovery(self._document)
 
     @classmethod
@@ -75,29 +66,15 @@ class Kube:
         Raises:
             InvalidInput: the kubeconfig or the service account cannot be used.
         """
-        configuration = client.Configuration()
-        # For the sake of proxies aiohttp is told to trust the environment: it then looks for a netrc file, in a thread,
-        # before every request. That is a tenth of what a request costs, and no API server's credentials stand there.
-        configuration.client_session_kwargs = {"trust_env": bool(getproxies_environment())}
-        try:
-            if kubeconfig is None:
-                config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # generated client
-            else:
-                await config.load_kube_config(  # type: ignore[no-untyped-call]  # generated client
-                    str(kubeconfig), context, configuration, persist_config=False
-                )
-        except _UNUSABLE_CREDENTIALS as error:
-            where = kubeconfig or "the pod's service account (no kubeconfig was given)"
-            raise InvalidInput(f"cannot read cluster credentials from {where}: {error}") from error
-        return cls(client.ApiClient(configuration))
+        return cls(await ApiServer.connect(kubeconfig, context))
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._api.close()  # type: ignore[no-untyped-call]  # generated client
+        await self._server.close()
 
     async def version(self) -> str:
         """Ask the API server for its version, such as `v1.34.1`."""
-        return str((await self._call("GET", "/version")).get("gitVersion", ""))
+        return str((await self._server.call("GET", "/version")).get("gitVersion", ""))
 
     async def namespaced_kinds(self) -> Sequence[Kind]:
         """Name every kind of object that can stand in a namespace, each in the version that the server prefers."""
@@ -127,7 +104,7 @@ class Kube:
         """
         path = await self._path(ref)
         with contextlib.suppress(NotFound):
-            return await self._call("GET", path)
+            return await self._server.call("GET", path)
         return None
 
     async def list(
@@ -150,7 +127,7 @@ class Kube:
         while True:
             query = [*_selectors(selection), ("limit", str(PAGE_SIZE))]
             try:
-                page = await self._call("GET", path, query=[*query, ("continue", token)] if token else query)
+                page = await self._server.call("GET", path, query=[*query, ("continue", token)] if token else query)
             except NotFound:  # the kind's CRD is gone
                 self._discovery.forget(kind.api_version)
                 raise
@@ -179,8 +156,8 @@ class Kube:
             ("timeoutSeconds", str(WATCH_SECONDS)),
         ]
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=WATCH_SILENCE_SECONDS)
-        async with self._open("GET", path, query=query, timeout=timeout) as response:
-            async for line in _lines(response):
+        async with self._server.open("GET", path, query=query, timeout=timeout) as response:
+            async for line in lines(response):
                 yield _event(line, f"watch {kind}")
 
     async def create(self, manifest: Object, *, field_manager: str = FIELD_MANAGER) -> Object:
@@ -194,7 +171,7 @@ class Kube:
         path = (await self._discovery.endpoint(ref.kind)).path(ref.namespace)
         query = [("fieldManager", field_manager), ("fieldValidation", "Strict")]
         try:
-            return await self._call("POST", path, query=query, body=manifest)
+            return await self._server.call("POST", path, query=query, body=manifest)
         except NotFound:  # the kind's CRD is gone, or the namespace
             self._discovery.forget(ref.kind.api_version)
             raise
@@ -219,7 +196,7 @@ class Kube:
         if strict:
             query.append(("fieldValidation", "Strict"))
         try:
-            return await self._call(
+            return await self._server.call(
                 "PATCH", path, query=query, body=manifest, content_type="application/apply-patch+yaml"
             )
         except NotFound:  # the kind's CRD is gone, or the namespace
@@ -236,7 +213,9 @@ class Kube:
         """
         path, query = await self._path(ref), [("fieldManager", field_manager)]
         path = f"{path}/{subresource}" if subresource else path
-        return await self._call("PATCH", path, query=query, body=patch, content_type="application/merge-patch+json")
+        return await self._server.call(
+            "PATCH", path, query=query, body=patch, content_type="application/merge-patch+json"
+        )
 
     async def replace(self, obj: Object, *, field_manager: str = FIELD_MANAGER) -> Object:
         """Write a whole object; its metadata.resourceVersion guards the write.
@@ -245,7 +224,7 @@ class Kube:
             Conflict: it changed meanwhile. NotFound: it is gone.
         """
         path = await self._path(ObjectRef.of(obj))
-        return await self._call("PUT", path, query=[("fieldManager", field_manager)], body=obj)
+        return await self._server.call("PUT", path, query=[("fieldManager", field_manager)], body=obj)
 
     async def delete(
         self,
@@ -272,7 +251,7 @@ class Kube:
             options["gracePeriodSeconds"] = math.ceil(grace_seconds)
         path = await self._path(ref)
         with contextlib.suppress(NotFound):
-            await self._call("DELETE", path, body=options)
+            await self._server.call("DELETE", path, body=options)
             return True
         return False
 
@@ -295,7 +274,7 @@ class Kube:
         query += [(name, str(value)) for name, value in limits.items() if value is not None]
         # A job may be silent for hours: only the connection itself can tell that the server has gone.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
-        async with self._open("GET", f"{await self._path(pod)}/log", query=query, timeout=timeout) as response:
+        async with self._server.open("GET", f"{await self._path(pod)}/log", query=query, timeout=timeout) as response:
             async for chunk in response.content.iter_any():
                 yield chunk
 
@@ -305,11 +284,9 @@ class Kube:
         Raises:
             Refused: no right to `create pods/exec`. Unavailable: it failed, or did not end in time.
         """
-        with _translated(f"exec in {pod}"):
-            async with asyncio.timeout(REQUEST_SECONDS):
-                path = f"{await self._path(pod)}/exec"
-                async with started(self._api, path, Command(container, command)) as remote:
-                    return await output_of(remote, f"exec {path}")
+        path = f"{await self._path(pod)}/exec"
+        async with self._server.running(path, Command(container, command), within=REQUEST_SECONDS) as remote:
+            return await output_of(remote, f"exec {path}")
 
     @contextlib.asynccontextmanager
     async def running(self, pod: ObjectRef, command: Command) -> AsyncIterator[Remote]:
@@ -318,47 +295,14 @@ class Kube:
         Raises:
             Refused: no right to `create pods/exec`. NotFound: no such pod. InvalidInput: the container does not run.
         """
-        with _translated(f"exec in {pod}"):
-            async with started(self._api, f"{await self._path(pod)}/exec", command) as remote:
-                yield remote
+        async with self._server.running(f"{await self._path(pod)}/exec", command) as remote:
+            yield remote
 
     async def _path(self, ref: ObjectRef) -> str:
         return (await self._discovery.endpoint(ref.kind)).path(ref.namespace, ref.name)
 
     async def _document(self, path: str, accept: str = "", /) -> Object:
-        return await self._call("GET", path, accept=accept)
-
-    async def _call(
-        self, method: str, path: str, *, query: Query | None = None, body: Object | None = None, **how: str
-    ) -> Object:
-        """Send one request and read the whole answer, waiting while the server asks for patience."""
-        deadline = asyncio.get_running_loop().time() + REQUEST_SECONDS
-        while True:
-            try:
-                async with self._open(method, path, query=query or [], body=body, **how) as answer:
-                    return _json(await answer.read(), f"{method} {path}")
-            except Throttled as busy:
-                if asyncio.get_running_loop().time() + busy.retry_after_seconds > deadline:
-                    raise
-                await asyncio.sleep(busy.retry_after_seconds)
-
-    @contextlib.asynccontextmanager
-    async def _open(
-        self, method: str, path: str, *, query: Query, body: Object | None = None, **how: Any
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        what = f"{method} {path}"
-        timeout = how.get("timeout") or aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
-        with _translated(what):
-            accept = how.get("accept") or "application/json"
-            headers = {"Accept": accept, "Content-Type": how.get("content_type") or "application/json"}
-            request = await self._api.param_serialize(
-                method, path, query_params=query, header_params=headers, body=body, auth_settings=["BearerToken"]
-            )
-            response: aiohttp.ClientResponse = (await self._api.call_api(*request, _request_timeout=timeout)).response
-            async with response:
-                if response.status >= 300:
-                    raise error_of(response.status, await response.read(), what=what, headers=response.headers)
-                yield response
+        return await self._server.call("GET", path, accept=accept)
 
 
 def _selectors(selection: Selection) -> Query:
@@ -366,43 +310,11 @@ def _selectors(selection: Selection) -> Query:
     return [(name, value) for name, value in pairs if value]
 
 
-@contextlib.contextmanager
-def _translated(what: str) -> Iterator[None]:
-    try:
-        yield
-    except TimeoutError as error:
-        raise Unavailable(f"{what}: the API server did not answer in time") from error
-    except (aiohttp.ClientError, client.OpenApiException, config.ConfigException, OSError) as error:
-        raise Unavailable(f"{what}: the API server cannot be reached: {error}") from error
-
-
-async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Split a watch into lines; unlike the stream's own readline, without a bound on their length."""
-    pieces: list[bytes] = []
-    async for chunk in response.content.iter_any():
-        head, *rest = chunk.split(b"\n")
-        pieces.append(head)
-        for piece in rest:
-            if line := b"".join(pieces).strip():
-                yield line
-            pieces = [piece]
-
-
 def _event(line: bytes, what: str) -> WatchEvent:
-    event = _json(line, what)
+    event = object_of(line, what)
     kind, obj = event.get("type"), event.get("object")
     if kind == "ERROR" and isinstance(obj, dict):
         raise error_of(int(obj.get("code", 500)), orjson.dumps(obj), what=what, headers={})
     if kind not in _EVENTS or not isinstance(obj, dict):
         raise Internal(f"{what}: the API server sent an event of type {kind!r}")
     return WatchEvent(kind, obj)
-
-
-def _json(data: bytes, what: str) -> Object:
-    try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise Internal(f"{what}: the API server answered with something that is no JSON") from error
-    if not isinstance(value, dict):
-        raise Internal(f"{what}: the API server answered with something that is no object")
-    return value
