@@ -79,9 +79,15 @@ def test_a_disabled_path_answers_403(sandbox: Sandbox) -> None:
     assert sandbox.cilium("lab-k3s", "/config").status_code == 200
 
 
-def test_a_cluster_without_pods_has_no_endpoints_and_says_404(sandbox: Sandbox) -> None:
-    """The agent's lists answer 404 when they are empty."""
-    eventually(lambda: sandbox.cilium("cloud-eu", "/endpoint").status_code == 404, what="an empty endpoint list")
+def test_a_cluster_without_pods_has_its_nodes_as_endpoints_only(sandbox: Sandbox) -> None:
+    """Each node is an endpoint to its agent, with the reserved identity of a host; of pods there is neither."""
+    nodes = next(len(cluster.nodes) for cluster in DEFAULT_CLUSTERS if cluster.name == "cloud-eu")
+
+    def only_hosts() -> bool:
+        endpoints = sandbox.cilium("cloud-eu", "/endpoint").json()
+        return [each["status"]["identity"]["id"] for each in endpoints] == [1] * nodes
+
+    eventually(only_hosts, what="a list of hosts")
     assert sandbox.cilium("cloud-eu", "/identity").status_code == 404
 
 
