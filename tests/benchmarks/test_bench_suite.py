@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from benchmarks.suite.catalogue import MEASURES, Figure, Measure, chosen
 from benchmarks.suite.running import Failed, Told, once, rounds, told
-from benchmarks.suite.telling import change
+from benchmarks.suite.telling import change, markdown
 
 ROOT = Path(__file__).parents[2]
 SPEED = Figure("speed", "speed", "1/s", "higher", aim=10)
@@ -132,3 +132,18 @@ def test_a_change_is_told_only_where_it_is_more_than_noise(
 def test_an_aim_is_met_by_its_direction():
     assert (SPEED.is_met(11), SPEED.is_met(9), COST.is_met(1), COST.is_met(3)) == (True, False, True, False)
     assert Figure("bare", "x", "", "lower").is_met(1) is None
+
+
+def test_the_table_for_the_documentation_has_what_people_see_and_no_colours():
+    """Also of a measure that failed, whatever it said."""
+    told_ = [{"name": "speed", "unit": "1/s", "better": "higher", "aim": 100, "median": 250.0, "lowest": 90.0,
+              "highest": 300.0, "is_met": True}]  # fmt: skip
+    results = [
+        {"measure": "a/b", "bound": "the disk", "figures": told_},
+        {"measure": "c/d", "failed": "no [/red] here"},
+    ]
+    assert markdown(results).splitlines()[2:] == [
+        "| a/b | speed | 250 1/s | 90 to 300 | ≥ 100 met |",
+        "|  | bound by the disk |  |  |  |",
+        "| c/d | failed: no [/red] here |  |  |  |",
+    ]
