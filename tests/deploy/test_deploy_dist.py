@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -106,6 +107,18 @@ def test_the_lock_has_hashes_and_names_no_index() -> None:
     assert len(entries) == len(NAME.findall(text))  # one name may have two versions, for two Pythons
     assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry] == []
     assert not re.search(r"https?://|file:|--(extra-)?index-url|--find-links", text)
+
+
+def test_what_workflows_and_pages_tell_make_to_do_it_can() -> None:
+    """In workflows and CI's script, and as commands in pages."""
+    targets = set(re.findall(r"^([a-z][a-z-]*):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    workflows = list((ROOT / ".github/workflows").glob("*.yaml"))
+    places = [*workflows, ROOT / ".ci/run", ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    told = re.compile(r"(?:^ *|`|run: |\bif ! )make ([a-z][a-z-]*)\b(?! [a-z])", re.MULTILINE)
+    asked = {(place.name, target) for place in places for target in told.findall(place.read_text())}
+    assert {name for name, _ in asked} > {"run", "README.md", "release.yaml"}
+    assert {each for each in asked if each[1] not in targets} == set()
+    assert all(yaml.safe_load(workflow.read_text())["jobs"] for workflow in workflows)
 
 
 def test_the_image_holds_what_the_lock_names_and_is_not_root() -> None:

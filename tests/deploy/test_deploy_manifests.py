@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import kubernetes_validate
@@ -27,6 +28,28 @@ WHOLE = (*(f"overlays/{name}" for name in OVERLAYS), "bases/data")  # which hold
 def test_every_folder_is_rendered() -> None:
     assert set(BASES) == {"agent", "data", "gateway", "hub", "namespace", "nats"}
     assert set(OVERLAYS) == {"cloud", "k3s-lab", "kubeedge-edge", "simulated"}
+
+
+def test_the_simulated_centre_has_the_pods_of_the_cloud_s() -> None:
+    """But for the image, the outside name of NATS, the address they listen on, and servers that may share a node."""
+    cloud, simulated = (dict(pod_templates(f"overlays/{name}")) for name in ("cloud", "simulated"))
+    everywhere = {"containers.0.image", "containers.0.env.0.value", "containers.0.env.0.valueFrom"}
+    assert {name: set(differences(cloud[name]["spec"], simulated[name]["spec"])) for name in cloud | simulated} == {
+        HUB: everywhere | {"containers.0.env.1.value", "containers.0.envFrom.0.configMapRef.name"},
+        NATS: everywhere | {"affinity"},
+    }
+
+
+def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
+    """Name where two values differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in one.keys() | other.keys():
+            yield from differences(one.get(key), other.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for index, pair in enumerate(zip(one, other, strict=True)):
+            yield from differences(*pair, f"{path}.{index}")
+    elif one != other:
+        yield path
 
 
 @pytest.mark.parametrize("place", WHOLE)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import random
 import socket
 import ssl
@@ -16,13 +17,35 @@ from typing import Any
 import httpx
 import yaml
 
-from atoll.sandbox.spec import GIB, ClusterSpec, NodeSpec, Storage, Uplink
+from atoll.sandbox.spec import GIB, KUBEEDGE_ROLES, ClusterSpec, NodeSpec, Storage, Uplink
 from sandbox.worlds import KUBECTL, Json, Kubectl
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 BASES = tuple(sorted(path.parent.name for path in (DEPLOY / "bases").glob("*/kustomization.yaml")))
 OVERLAYS = tuple(sorted(path.parent.name for path in (DEPLOY / "overlays").glob("*/kustomization.yaml")))
 RENDERED = (*(f"bases/{name}" for name in BASES), *(f"overlays/{name}" for name in OVERLAYS))
+
+
+def _custom_kind(group: str, version: str, kind: str) -> Json:
+    plural = f"{kind.lower()}s"
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"plural": plural, "kind": kind},
+            "versions": [{"name": version, "served": True, "storage": True, "schema": schema}],
+        },
+    }
+
+
+# As far as names go: the Prometheus operator itself is nowhere here.
+PROMETHEUS_KINDS = tuple(
+    _custom_kind("monitoring.coreos.com", "v1", kind) for kind in ("ServiceMonitor", "PrometheusRule")
+)
 
 
 @functools.cache
@@ -57,26 +80,45 @@ def pod_network(port: int) -> str:
     raise AssertionError("no network of loopback is free")
 
 
-def one_node(name: str) -> ClusterSpec:
-    """A cluster with room for everything, whose pods are reached at their addresses."""
+def lab_and_centre(name: str) -> ClusterSpec:
+    """A cluster with room for everything, K3s' storage and KubeEdge's node; its pods are reached at their addresses."""
     return ClusterSpec(
         name=name,
         mesh_id=9,
         version="v1.34.1",
         cilium_version="1.20.0",
-        nodes=(NodeSpec(f"{name}-0", 32, 128),),
-        storage=Storage("disk", 512 * GIB),
+        nodes=(NodeSpec(f"{name}-0", 32, 128), NodeSpec("mast-7", 4, 8, roles=KUBEEDGE_ROLES)),
+        storage=Storage("local-path", 512 * GIB),
         uplink=Uplink(10**9, 0.001),
         pod_network=pod_network(8700),
     )
 
 
-def apply(kubectl: Kubectl, folder: Path) -> str:
-    """`kubectl apply -k FOLDER`, whatever namespaces it speaks of; give what it says of each object."""
-    command = [KUBECTL, "apply", "-k", folder]
+def kustomization(folder: Path, place: str, **described: Any) -> Path:
+    """Write what an operator writes over a folder of deploy/; give it."""
+    folder.mkdir(exist_ok=True)
+    names = {"resources": [place], "components": described.pop("components", [])}
+    # A relative path is the only one that kustomize takes for a folder on this machine.
+    ours = {key: [os.path.relpath(DEPLOY / name, folder.resolve()) for name in named] for key, named in names.items()}
+    text = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", **ours, **described}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(text))
+    return folder
+
+
+def apply(kubectl: Kubectl, folder: Path) -> None:
+    """`kubectl apply -k FOLDER`, whatever namespaces it speaks of."""
+    _kubectl(kubectl, "apply", "-k", folder)
+
+
+def delete(kubectl: Kubectl, folder: Path) -> None:
+    """`kubectl delete -k FOLDER`, until all of it is gone."""
+    _kubectl(kubectl, "delete", "--ignore-not-found", "-k", folder)  # the namespaces take what is in them
+
+
+def _kubectl(kubectl: Kubectl, *arguments: str | Path) -> None:
+    command = [KUBECTL, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=kubectl.environment, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @dataclass(frozen=True)
@@ -86,17 +128,34 @@ class HubPod:
     credentials: Path
     address: str
 
-    def get(self, path: str) -> httpx.Response:
-        """Ask it; the answer 503 if it does not listen yet."""
+    def ask(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
+        """Ask it; the answer is 503 if it does not listen."""
         tls = ssl.create_default_context(cafile=self.credentials / "ca.crt")
         tls.load_cert_chain(self.credentials / "admin.crt", self.credentials / "admin.key")
-        with httpx.Client(verify=tls, base_url=f"https://{self.address}:8700") as client:
+        with httpx.Client(verify=tls, base_url=f"https://{self.address}:8700", timeout=30) as client:
             try:
-                return client.get(path, extensions={"sni_hostname": "atoll-hub"})
+                return client.request(method, path, json=body, extensions={"sni_hostname": "atoll-hub"})
             except httpx.TransportError:
                 return httpx.Response(503)
 
+    def is_ready(self) -> bool:
+        return self.ask("GET", "/readyz").text == "ok"
+
+    def status(self, path: str) -> Json:
+        """The status of an object; empty where there is none yet."""
+        answer = self.ask("GET", path)
+        found: Json = answer.json().get("status", {}) if answer.status_code == 200 else {}
+        return found
+
+    def post(self, path: str, body: Json) -> Json:
+        """Make something; give it."""
+        answer = self.ask("POST", path, body)
+        assert answer.status_code == 201, answer.text
+        made: Json = answer.json()
+        return made
+
     def kubectl(self) -> Kubectl:
+        """The real kubectl with the administrator's kubeconfig."""
         config: dict[str, Any] = yaml.safe_load((self.credentials / "kubeconfig").read_text())
         config["clusters"][0]["cluster"] |= {"server": f"https://{self.address}:8700", "tls-server-name": "atoll-hub"}
         path = self.credentials.with_name(f"kubeconfig-{self.address}")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from atoll.federation.bus.connection import Bus
+from atoll.federation.workloads import LEVEL_LABEL
 from hub.support import API, LAB, HubClient, eventually, job_spec, joined, manifest, path_of, ready_cluster, running_hub
 
 
@@ -86,6 +87,24 @@ async def test_a_deleted_job_takes_its_run_and_the_members_workload_with_it(hub:
             return not runs["items"] and not member.applied
 
         assert await eventually(is_clean)
+
+
+async def test_a_run_brings_the_level_of_its_namespace_to_the_member(hub: HubClient, bus: Bus) -> None:
+    """Which an operator may change at any time: it holds for what begins from then on."""
+    async with ready_cluster(hub, bus, "onprem") as member:
+        member.holds_runs = True
+        for name, level in (("before", "baseline"), ("after", "privileged")):
+            label = {"metadata": {"labels": {LEVEL_LABEL: level}}}
+            merge = {"Content-Type": "application/merge-patch+json"}
+            await hub.http.patch(f"/api/v1/namespaces/{LAB}", json=label, headers=merge)
+            job = manifest("Job", name, job_spec(), LAB)
+            await hub.apply(job)
+            await hub.phase(path_of(job), "Running")
+            assert member.applied[f"run/{LAB}/{name}-1"].manifests[0] == {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {"name": LAB, "labels": {LEVEL_LABEL: level}},
+            }
 
 
 async def test_a_cancelled_job_stops_its_run_and_is_not_placed_again(hub: HubClient, bus: Bus) -> None:

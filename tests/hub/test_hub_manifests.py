@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from atoll.federation.resources import Cluster, Job, ObjectMeta, Run, RunInput, RunSpec
+from atoll.federation.workloads import LEVEL_LABEL
 from atoll.hub.controllers.manifests import DataService, compile_run, compile_service
 from hub.support import inventory, job_spec
 
@@ -46,6 +47,17 @@ def test_a_job_without_data_is_a_namespace_and_a_batch_job_that_is_never_retried
     assert spec["template"]["metadata"]["labels"]["atoll.dev/run"] == "j-2"
     assert spec["template"]["spec"]["restartPolicy"] == "Never"
     assert "volumes" not in spec["template"]["spec"]
+
+
+def test_namespaces_are_made_at_the_level_of_the_hub_s() -> None:
+    """Of runs and of data services; one that says nothing is at baseline."""
+    said: dict[str, dict[str, Any]] = {"baseline": {}, "restricted": {"level": "restricted"}}
+    for level, given in said.items():
+        of_run, of_service = (
+            compile_run(job(), run(), cluster(), **given),
+            compile_service(cluster(), "lab", SERVICE, **given),
+        )
+        assert of_run[0]["metadata"]["labels"] == of_service[0]["metadata"]["labels"] == {LEVEL_LABEL: level}
 
 
 def test_inputs_are_mounted_read_only_and_outputs_where_only_this_epoch_writes() -> None:

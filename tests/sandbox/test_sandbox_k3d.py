@@ -3,7 +3,10 @@
 What Docker makes of it is not seen here.
 """
 
+import json
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from atoll.federation.errors import Conflict, InvalidInput, Unavailable
 from atoll.local.home import Home
 from atoll.sandbox.k3d import plan, tools
 from atoll.sandbox.k3d.clusters import Clusters, choose_provider, clusters_in, stop_all
+from sandbox.worlds import Sandbox
 
 STAND_IN = Path(__file__).with_name("k3d_stand_in.sh")
 PROGRAMS = ("docker", "k3d", "helm", "cilium")
@@ -182,3 +186,27 @@ def test_a_home_keeps_its_provider(home: Home) -> None:
         choose_provider(home, "k3d", is_simulated=True)
     with pytest.raises(InvalidInput, match="there are 1 to 8, not 9"):
         plan.clusters_of(9)
+
+
+@pytest.mark.timeout(300)  # a hub, NATS and an agent begin
+def test_a_federation_stands_on_clusters_of_k3d(stand_in: StandIn, sandbox: Sandbox, tmp_path: Path) -> None:
+    """By the command itself: the agent reaches its cluster by what k3d says of it. Here that is a simulated one."""
+    real = Path(sandbox.state.cluster("lab-k3s").kubeconfig)
+    (stand_in.memory / "kubeconfig-atoll-k3d-1").write_bytes(real.read_bytes())
+    home = ("--home", str(tmp_path / "home"))
+    try:
+        started = atoll("up", *home, "--provider", "k3d", "--clusters", "1", "--no-context")
+        assert "with 1 cluster of k3d" in started.stderr
+        state = json.loads(atoll("status", *home, "-o", "json").stdout)
+        assert ([each["name"] for each in state["clusters"]], state["phase"]) == (["k3d-1"], "Ready")
+    finally:
+        stopped = atoll("down", *home)
+    assert "its clusters are stopped and kept" in stopped.stderr
+    assert stand_in.verbs()[-1] == "k3d cluster stop"
+
+
+def atoll(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "atoll.cli", "sandbox", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    return done

@@ -29,6 +29,10 @@ def _job(**pod: Any) -> Json:
 
 REFUSED: dict[str, tuple[Json, str]] = {
     "a job that restarts for ever": (_job(restartPolicy="Always"), "spec.template.spec.restartPolicy: Required value"),
+    "a job without anything": (
+        {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}},
+        "spec: Required value",
+    ),
     "a misspelt field of a pod": (_job(nodeSelecter={}), 'unknown field "spec.template.spec.nodeSelecter"'),
     "a wrong type": (_job(nodeSelector=["a"]), "spec.template.spec.nodeSelector in body must be of type object"),
     "a bad quantity": (claim(size="1Gx"), "spec.resources.requests.storage in body should match"),

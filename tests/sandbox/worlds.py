@@ -25,7 +25,7 @@ SERVE = Path(__file__).with_name("serve.py")
 Json = dict[str, Any]
 
 
-def eventually(check: Callable[[], Any], *, seconds: float = 15.0, what: str = "it") -> Any:
+def eventually(check: Callable[[], Any], *, seconds: float = 30.0, what: str = "it") -> Any:
     """Wait until `check` gives something true; return that."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -110,9 +110,7 @@ class ExistingObjects:
     def pod_security(self, namespace: str) -> Level:
         """Read it off the Namespace, by the cache."""
         assert self.store is not None, "the composition root sets the store before it serves"
-        rt = self.store.registry.by_kind("", "Namespace")
-        entry = self.store.cache.get(rt.prefix, rt.key(None, namespace)) if rt is not None else None
-        return level_of(entry.decode()["metadata"].get("labels") if entry is not None else None)
+        return _pod_security(self.store, namespace)
 
 
 class Client:
@@ -148,6 +146,10 @@ class Client:
             known = model.model_validate(obj)
             self._parsed.remember(key, revision, known)
         return known
+
+    def pod_security(self, namespace: str) -> Level:
+        """Tell what pods may have in a namespace."""
+        return _pod_security(self._store, namespace)
 
     async def get(self, model: type[R], namespace: str | None, name: str) -> R | None:
         """Read one object; None if it does not exist."""
@@ -266,7 +268,8 @@ class Client:
                             yield self._seen(rt, model, delta.entry, is_gone=delta.type == "DELETED")
             except api.Gone:
                 continue
-            except api.Unavailable:  # NATS is away as the watch begins; an end of this would be the end of the hub
+            except (api.Unavailable, api.Timeout):
+                # NATS is away as the watch begins, or the cache is behind it; an end of this would be that of the hub.
                 await asyncio.sleep(_WATCH_RETRY_SECONDS)
                 continue
             return
@@ -275,6 +278,12 @@ class Client:
 def _key_of(rt: ResourceType, entry: Entry) -> tuple[str, str]:
     namespace, _, name = entry.key.removeprefix(rt.prefix).partition("/")
     return (namespace if rt.namespaced else "", name)
+
+
+def _pod_security(store: Store, namespace: str) -> Level:
+    rt = store.registry.by_kind("", "Namespace")
+    entry = store.cache.get(rt.prefix, rt.key(None, namespace)) if rt is not None else None
+    return level_of(entry.decode()["metadata"].get("labels") if entry is not None else None)
 
 
 def _is_unfinished(job: Mapping[str, Any]) -> bool:

@@ -105,7 +105,7 @@ class Copy:
         self._members: dict[tuple[str, str], set[str]] = {}
         # By kind and rest of a key, who has one: a thousand members are not asked one by one.
         self._holders: dict[tuple[str, str], set[str]] = {}
-        self._feeds: set[Feed] = set()
+        self._feeds: dict[Feed, None] = {}
         self._written: dict[str, int] = {}
         self._messages: OrderedDict[str, tuple[Held, Message]] = OrderedDict()
         self.synced = asyncio.Event()
@@ -216,13 +216,13 @@ class Copy:
     async def changes(self) -> AsyncIterator[list[Path]]:
         """Give every key that is here, then keys as they change."""
         feed = Feed()
-        self._feeds.add(feed)
+        self._feeds[feed] = None
         try:
             yield [Path.parse(key) for key in self._held]
             while True:
                 yield [Path.parse(key) for key in await feed.take()]
         finally:
-            self._feeds.discard(feed)
+            self._feeds.pop(feed, None)
 
 
 def _held(change: Change, received_at: datetime | None) -> Held | None:

@@ -47,7 +47,8 @@ def check_type(rt: ResourceType, obj: Any) -> Object:
     if not isinstance(metadata, dict):
         raise BadRequest("metadata must be an object")
     rest = {name: value for name, value in obj.items() if name not in ("apiVersion", "kind", "metadata")}
-    return {"apiVersion": rt.api_version, "kind": rt.kind, "metadata": dict(metadata), **rest}
+    given = {name: value for name, value in metadata.items() if value is not None}  # null is absent, as Go reads it
+    return {"apiVersion": rt.api_version, "kind": rt.kind, "metadata": given, **rest}
 
 
 def check_place(rt: ResourceType, obj: Object, namespace: str | None) -> str | None:
@@ -168,7 +169,8 @@ def _check_finalizers(finalizers: object, before: Mapping[str, Any]) -> Iterator
     for index, finalizer in enumerate(finalizers):
         if not isinstance(finalizer, str) or not _is_qualified(finalizer):
             yield _invalid(f"metadata.finalizers[{index}]", finalizer, "is not a qualified name")
-    added = [str(finalizer) for finalizer in finalizers if finalizer not in (before.get("finalizers") or ())]
+    known = frozenset(before.get("finalizers") or ())
+    added = [str(finalizer) for finalizer in finalizers if str(finalizer) not in known]
     if added and "deletionTimestamp" in before:
         what = f"no new finalizers can be added if the object is being deleted, found {', '.join(added)}"
         yield Cause("metadata.finalizers", f"Forbidden: {what}", "FieldValueForbidden")

@@ -1,11 +1,12 @@
 """A run's objects in the cluster: apply them, read what they do, stop them. Decides nothing about orders or reports.
 
 What a kind means is its adapter's to say (federation/workloads). Only objects that carry the run's own label are ever
-changed or removed: never a namespace, never a volume claim, nothing foreign.
+changed or removed: never a volume claim, nothing foreign; what becomes of namespaces is decided in namespaces.py.
 """
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -48,7 +49,7 @@ class Workloads:
             ended: tells what the ended pods of a run (`namespace/name`) have used; Unavailable while nobody knows.
         """
         self._kube, self._now, self._ended = kube, now, ended
-        self._namespaces: set[ObjectRef] = set()  # that were there when they were last looked for
+        self._namespaces = namespaces.Known(kube)
 
     async def cluster_made_at(self) -> datetime | None:
         """Tell when the cluster was made: as old as its first namespace; None if that cannot be told."""
@@ -106,9 +107,8 @@ class Workloads:
         try:
             await self._apply(order, standing, deadline_seconds=deadline_seconds, is_suspended=is_suspended)
         except NotFound:
-            if not self._namespaces:
+            if not self._namespaces.forget():
                 raise
-            self._namespaces.clear()  # one of them may have gone since
             await self._apply(order, standing, deadline_seconds=deadline_seconds, is_suspended=is_suspended)
 
     async def _apply(
@@ -120,9 +120,10 @@ class Workloads:
         is_suspended: bool,
     ) -> None:
         own = workloads_of(order)
+        begins = standing is None or not standing.issuperset(map(ObjectRef.of, own))
         for manifest in order.manifests:
             if manifest not in own:
-                await self._prepare(manifest)
+                await self._prepare(manifest, begins=begins)
         owner = None
         if needs_fuse(order) and deadline_seconds is not None:
             owner = await self._put(fuse(order.namespace, order.run, epoch=order.epoch, seconds=deadline_seconds))
@@ -161,19 +162,17 @@ class Workloads:
             if live is not None and is_array(live):
                 await self._kube.merge_patch(ref, _guarded(live) | {"spec": {"parallelism": count}})
 
-    async def _prepare(self, manifest: Object) -> None:
-        """Put what a workload stands on; a namespace that is known is not asked for each time."""
-        ref = ObjectRef.of(manifest)
-        if ref not in self._namespaces:
+    async def _prepare(self, manifest: Object, *, begins: bool) -> None:
+        """Put what a workload stands on."""
+        if ObjectRef.of(manifest).kind != namespaces.NAMESPACE:
             await self._put(manifest)
-        if ref.kind == namespaces.NAMESPACE:
-            self._namespaces.add(ref)
+            return
+        with _judged():
+            await self._namespaces.have(manifest, begins=begins)
 
     async def _put(self, manifest: Object, *, is_new: bool = False) -> Object:
-        try:
+        with _judged():
             return await (self._kube.create(manifest) if is_new else namespaces.apply(self._kube, manifest))
-        except InvalidInput as error:
-            raise InvalidManifest(str(error)) from error
 
     async def _put_own(self, manifest: Object, *, is_new: bool) -> None:
         made = await self._put(manifest, is_new=is_new)
@@ -330,6 +329,15 @@ def _burning(owner: Object) -> dict[str, Any]:
     seconds = (owner.get("spec") or {}).get("activeDeadlineSeconds")
     started = str((owner.get("status") or {}).get("startTime") or "")
     return {"job_started": started, "deadline_seconds": int(seconds) if seconds is not None else None}
+
+
+@contextlib.contextmanager
+def _judged() -> Iterator[None]:
+    """What the API server does not take is the order's fault."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidManifest(str(error)) from error
 
 
 def _guarded(live: Object) -> Object:

@@ -9,7 +9,15 @@ from atoll.federation.bus.admission import CREDENTIALS_SECRET
 from atoll.federation.bus.messages import Manifest
 from atoll.federation.capacity import GPU_PRODUCT_LABEL, gpu_matches, parse_bytes, parse_duration
 from atoll.federation.resources import DATASET_CLAIM, Cluster, GpuDemand, Job, Run
-from atoll.federation.workloads import Additions, with_additions, with_labels, with_time_limit
+from atoll.federation.workloads import (
+    DEFAULT_LEVEL,
+    LEVEL_LABEL,
+    Additions,
+    Level,
+    with_additions,
+    with_labels,
+    with_time_limit,
+)
 from atoll.hub.controllers.array_manifests import as_array
 from atoll.hub.controllers.engines import handed_over
 from atoll.hub.controllers.volume_plan import Claim, claim_spec
@@ -43,29 +51,34 @@ class DataService:
     nats_url: str
 
 
-def compile_run(job: Job, run: Run, cluster: Cluster) -> tuple[Manifest, ...]:
-    """Give what a cluster must apply to execute a run: the namespace, and the workload.
+def compile_run(job: Job, run: Run, cluster: Cluster, *, level: Level = DEFAULT_LEVEL) -> tuple[Manifest, ...]:
+    """Give what a cluster must apply to execute a run: the namespace with its pod security level, and the workload.
 
     The claim that the workload mounts is the service's: it alone knows how large it has grown, and pods wait for it.
     """
     namespace = job.metadata.namespace or "default"
-    return (namespace_manifest(namespace), *_workloads(job, run, cluster))
+    return (namespace_manifest(namespace, level), *_workloads(job, run, cluster))
 
 
 def compile_service(
-    cluster: Cluster, namespace: str, service: DataService, *, claim: Claim | None = None
+    cluster: Cluster,
+    namespace: str,
+    service: DataService,
+    *,
+    claim: Claim | None = None,
+    level: Level = DEFAULT_LEVEL,
 ) -> tuple[Manifest, ...]:
     """Give the volume claim, the sink and the mover of one namespace in one cluster."""
     return (
-        namespace_manifest(namespace),
+        namespace_manifest(namespace, level),
         claim_manifest(namespace, claim or Claim(cluster.spec.storage_class)),
         _deployment(cluster.metadata.name, namespace, service),
     )
 
 
-def namespace_manifest(name: str) -> Manifest:
-    """Give a Namespace."""
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+def namespace_manifest(name: str, level: Level) -> Manifest:
+    """Give a Namespace. A member makes it where it has none of that name, and changes none but those that it made."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {LEVEL_LABEL: level}}}
 
 
 def claim_manifest(namespace: str, claim: Claim) -> Manifest:

@@ -230,7 +230,7 @@ def _order(scope: RunScope, cluster: Cluster) -> RunOrder:
         run=run.metadata.name,
         job=run.spec.job,
         epoch=run.spec.epoch,
-        manifests=compile_run(scope.job, run, cluster),
+        manifests=compile_run(scope.job, run, cluster, level=scope.pod_security),
         lease_seconds=scope.rules.fence.lease_seconds if scope.job.spec.loss_policy == "Failover" else None,
         tasks=run.spec.tasks,
         parallelism=run.spec.parallelism,

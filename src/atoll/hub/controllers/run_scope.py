@@ -6,6 +6,7 @@ from atoll.federation.bus.data_messages import CommitOrder, DatasetReport
 from atoll.federation.bus.messages import RunOrder, RunReport
 from atoll.federation.resources import Cluster, Dataset, Job, Run, RunInput, RunStatus, Transfer
 from atoll.federation.resources.run import RunPhase
+from atoll.federation.workloads import DEFAULT_LEVEL, Level
 from atoll.hub.controllers.loss_rules import LossRules
 
 
@@ -42,7 +43,7 @@ class RunScope:
     """All that is known of one run at one moment.
 
     `newest_phase` is that of the job's newest run; `silence_seconds` is for how long nothing was heard of its cluster,
-    None where that means nothing.
+    None where that means nothing; `pod_security` is what pods may have in the job's namespace.
     """
 
     run: Run
@@ -56,6 +57,7 @@ class RunScope:
     newest_phase: RunPhase = "Running"
     silence_seconds: float | None = None
     rules: LossRules = field(default_factory=LossRules)
+    pod_security: Level = DEFAULT_LEVEL
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,7 @@ class RunController:
             newest_phase=newest.status.phase,
             silence_seconds=await self._silence(run, job, order),
             rules=context.loss_rules,
+            pod_security=context.client.pod_security(namespace or "default"),
         )
 
     async def _silence(self, run: Run, job: Job, order: RunOrder | None) -> float | None:

@@ -83,7 +83,8 @@ class ServiceController:
         context, name = self._context, cluster.metadata.name
         scope = await self._volumes.scope(cluster, namespace, self._wishes.of(namespace))
         claim = plan_claim(scope)
-        manifests = compile_service(cluster, namespace, context.service, claim=claim)
+        level = context.client.pod_security(namespace)
+        manifests = compile_service(cluster, namespace, context.service, claim=claim, level=level)
         order = ServiceOrder(namespace=namespace, manifests=manifests)
         if await context.desired.put(Path("cluster", name, f"service/{namespace}"), order):
             log.info("ordered a data service", cluster=name, namespace=namespace, size_bytes=claim.size_bytes)

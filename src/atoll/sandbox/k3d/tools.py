@@ -34,7 +34,7 @@ def check() -> None:
     if missing:
         places = "; ".join(f"{name} ({_WHERE[name]})" for name in missing)
         raise Unavailable(
-            f"--provider k3d needs programs that are not on PATH: {places}. Without it clusters are simulated"
+            f"--provider k3d needs programs that are not on PATH: {places}; without --provider clusters are simulated"
         )
     try:
         run(Command("asking Docker", ("docker", "info", "--format", "{{.ServerVersion}}")))

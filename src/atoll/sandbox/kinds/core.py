@@ -44,7 +44,8 @@ _ROLE_PREFIX = "node-role.kubernetes.io/"
 
 def _default_namespace(obj: Object) -> None:
     metadata = obj["metadata"]
-    metadata.setdefault("labels", {})["kubernetes.io/metadata.name"] = metadata["name"]
+    if "name" in metadata:  # without one it is refused after this
+        metadata.setdefault("labels", {})["kubernetes.io/metadata.name"] = metadata["name"]
     if "deletionTimestamp" not in metadata and CONTENT_FINALIZER not in metadata.setdefault("finalizers", []):
         metadata["finalizers"].append(CONTENT_FINALIZER)
     obj.setdefault("spec", {})

@@ -45,7 +45,9 @@ def native(
     """Return the type of a kind with these top-level fields; a field `status` makes the status subresource."""
     group, _, version = names.api_version.rpartition("/")
     parts = {name: {"description": words, **fields[name]} for name, words in PARTS.items() if name in fields}
-    schema: dict[str, Any] = {**struct({**fields, **parts}), "description": KINDS[names.kind]}
+    # Without a spec its required fields are missing, too; defaults and rules rely on them.
+    required = ["spec"] if fields.get("spec", {}).get("required") else []
+    schema: dict[str, Any] = {**struct({**fields, **parts}, required=required), "description": KINDS[names.kind]}
     narrow = tuple(column for column in columns if column.priority == 0)
     wide = tuple(column for column in columns if column.priority > 0)
     return ResourceType(

@@ -164,7 +164,7 @@ POD_SPEC = struct(
     },
     required=("containers",),
 )
-POD_TEMPLATE = struct({"metadata": ANY, "spec": POD_SPEC})
+POD_TEMPLATE = struct({"metadata": ANY, "spec": POD_SPEC}, required=("spec",))
 
 _POD_STATUS = struct(
     {
