@@ -19,7 +19,8 @@ from atoll.hub.http.audit import AuditRecords
 from atoll.hub.http.server import listen, serving, url_of
 from atoll.kubeapi.http import create_app
 from atoll.kubeapi.http.access import Access
-from dashboard.lagoon_data import Stated, datasets, labs
+from dashboard.lagoon_datasets import datasets
+from dashboard.lagoon_labs import Stated, labs
 from dashboard.lagoon_policies import orders, policysets
 from hub.store_world import client_of_store
 from hub.support import manifest

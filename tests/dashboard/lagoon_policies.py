@@ -7,7 +7,7 @@ from atoll.federation.bus.messages import PolicyOrder
 from atoll.policies.compile import Target, compile_for
 from atoll.policies.manifest import parse_file
 from atoll.policies.stamp import stamp
-from dashboard.lagoon_data import Ago, Stated
+from dashboard.lagoon_labs import Ago, Stated
 
 NEW, OLD = "4f1c" * 10, "9be2" * 10
 _CALM = ("onprem", "hpc", "archive", "lab-a", "lab-b", "cloud", "cloud-gpu")

@@ -6,6 +6,7 @@ import pytest
 
 from atoll.federation.resources import Dataset, Gateway, Stream, Transfer
 from atoll.hub.dashboard.data import clustermap, dataset, datasets, lanes, transfers
+from atoll.hub.dashboard.fleet.clusters import read_cluster
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -45,7 +46,7 @@ def transfer(name, source="onprem", to="cloud", phase="Copying", **status):
 
 def cluster(name, region="", phase="Ready", residency=()):
     labels = {"region": region} if region else {}
-    return clustermap.place_of(
+    return read_cluster(
         {"metadata": {"name": name, "labels": labels}, "spec": {"residency": residency}, "status": {"phase": phase}}
     )
 
@@ -190,7 +191,7 @@ class TestMap:
             ]
         )
         names = ("onprem", "cloud", "edge")
-        drawn = clustermap.draw([cluster(name) for name in names], {}, clustermap.flows_of(rows))
+        drawn = clustermap.draw([cluster(name) for name in names], {}, transfers.flows_of(rows))
         assert [(arc.destination, arc.words[:8]) for arc in drawn.arcs] == [("cloud", "2 copies"), ("edge", "1 copy f")]
         assert drawn.arcs[0].thickness > drawn.arcs[1].thickness
 
@@ -209,7 +210,7 @@ class TestMap:
 
     def test_of_a_thousand_clusters_those_that_hold_most_and_what_flows_are_drawn(self):
         clusters = [cluster(f"c{n:04}") for n in range(1000)]
-        flow = clustermap.Flow("c0999", "c0998", 5.0)
+        flow = transfers.Flow("c0999", "c0998", 5.0)
         drawn = clustermap.draw(clusters, {"c0500": clustermap.Mark(1.0)}, (flow,))
         assert {"c0999", "c0998", "c0500", "c0000"} <= {tile.name for tile in drawn.tiles}
         assert len(drawn.arcs) == 1

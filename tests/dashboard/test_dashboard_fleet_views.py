@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.hub.access.grant import Grant
+from atoll.hub.dashboard.data.transfers import Flow
 from atoll.hub.dashboard.fleet.chart import HEIGHT, MOST_ISLANDS, WIDTH, draw
 from atoll.hub.dashboard.fleet.clusters import ClusterRow, LinkRow, read_cluster
 from atoll.hub.dashboard.fleet.overview import FleetScope, view_fleet
 from atoll.hub.dashboard.fleet.packing import pack
-from atoll.hub.dashboard.fleet.straits import Flow
 from atoll.hub.dashboard.jobs.book import JobBook
 from dashboard.asking import NOW, asking
 from dashboard.test_dashboard_job_views import row as job
@@ -88,7 +88,7 @@ def test_a_filter_changes_map_list_and_figures_alike() -> None:
     assert [line.row.name for line in everything.page.items] == ["b", "a", "c"]  # what needs a look comes first
     unwell = view_fleet(scope, asking(phase="Unreachable"))
     assert [each.row.name for each in unwell.chart.islands] == ["b"] == [line.row.name for line in unwell.page.items]
-    assert {each.phase: each.count for each in unwell.phases} == {
+    assert {each.word: each.count for each in unwell.phases} == {
         "all": 3, "Ready": 2, "Degraded": 0, "Unreachable": 1, "Asleep": 0, "Pending": 0,
     }  # fmt: skip
     assert (everything.running, view_fleet(scope, asking(Grant("Viewer", ("optics",)))).running) == (2, 1)

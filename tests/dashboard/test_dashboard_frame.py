@@ -6,15 +6,21 @@ import pytest
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
 from atoll.federation.resources import Cluster, ClusterSpec, ObjectMeta, Queue, QueueSpec
 from atoll.hub.dashboard import session
-from atoll.hub.dashboard.actions import DEEDS
-from atoll.hub.dashboard.live import Live, pace
+from atoll.hub.dashboard.deeds import DEEDS
+from atoll.hub.dashboard.inside import Inside
+from atoll.hub.dashboard.jobs.logs import JobLogs
+from atoll.hub.dashboard.live import MOST_OF_ONE, Live, pace
 from atoll.hub.dashboard.queues.rows import QUEUES, QueueRow
 from atoll.hub.dashboard.rows import Rows, Shelf
+from atoll.hub.dashboard.serving import Visitors
 from atoll.hub.dashboard.signin import safe_next
+from atoll.hub.dashboard.sources import Sources
 from atoll.hub.dashboard.words import duration, number, size
+from atoll.kubeapi.http.access import Access, User
 from dashboard.asking import asking
 from hub.store_world import client_of_store
 
@@ -43,6 +49,12 @@ def test_a_number_in_a_url_is_one_or_more_whatever_is_written(text: str, value: 
         "/dashboard/\\evil": "/dashboard",
         "/dashboard/\r\nSet-Cookie: a=b": "/dashboard",
         "javascript:alert(1)": "/dashboard",
+        "///evil.example/dashboard/": "/dashboard",
+        "/\\evil.example/dashboard/": "/dashboard",
+        "/dashboard/\tx": "/dashboard",
+        "/dashboard/..//evil.example": "/dashboard",
+        "/dashboard/%2e%2e/apis": "/dashboard",
+        "https:/dashboard/": "/dashboard",
     }.items(),
 )
 def test_after_signing_in_one_goes_to_a_page_of_ours_and_nowhere_else(wanted: str, after: str) -> None:
@@ -107,7 +119,7 @@ async def test_who_listens_is_told_once_of_many_changes_and_of_nothing_else() ->
         live = Live(client.store.cache)
         live.watch("clusters", client.type_of(Cluster).prefix)
         work = asyncio.create_task(live.run())
-        events = live.events(["clusters", "jobs"], stays)
+        events = live.events("ada", ["clusters", "jobs"], stays)
         assert "event: hello" in await anext(events)
         for name in ("b", "c", "d"):
             await client.create(Cluster(metadata=ObjectMeta(name=name), spec=ClusterSpec()))
@@ -123,9 +135,60 @@ async def test_who_is_nobody_any_more_is_told_nothing_more() -> None:
         return False
 
     async with client_of_store() as client:
-        assert [event async for event in Live(client.store.cache).events([], gone)] == [
+        assert [event async for event in Live(client.store.cache).events("ada", [], gone)] == [
             "retry: 2000\nevent: hello\ndata: \n\n"
         ]
+
+
+async def test_no_user_takes_the_places_of_all_who_listen() -> None:
+    async def stays() -> bool:
+        return True
+
+    async with client_of_store() as client:
+        live = Live(client.store.cache)
+        opened = [live.events("ada", [], stays) for _ in range(MOST_OF_ONE)]
+        for events in opened:
+            await anext(events)
+        assert (live.has_room("ada"), live.has_room("bo")) == (False, True)
+        await opened[0].aclose()
+        assert live.has_room("ada")
+        for events in opened:
+            await events.aclose()
+
+
+async def test_a_log_ends_for_who_is_nobody_any_more() -> None:
+    class Ends:
+        """An API whose log goes on until its reader has gone."""
+
+        def __init__(self) -> None:
+            self.is_open = False
+
+        async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+            self.is_open = True
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self.is_open = False
+
+    class Nobody:
+        async def authenticate(self, _request: Request) -> User | None:
+            return None
+
+    async def never() -> Message:
+        await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    async def nowhere(_message: Message) -> None:
+        return None
+
+    async with client_of_store() as client:
+        api = Ends()
+        sources = Sources(client, Inside(api), clock=client.store.clock, orders=lambda _cluster, _set: None)
+        scope = {"type": "http", "path": "/", "headers": [], "path_params": {"namespace": "optics", "name": "a"}}
+        logs = JobLogs(sources, Visitors(Access(Nobody())), beat_seconds=0.01)
+        answer = await logs.read(Request(scope, never))
+        await asyncio.wait_for(answer(scope, never, nowhere), 30)
+        assert not api.is_open
 
 
 async def test_rows_are_those_of_the_store_after_changes_deletions_and_a_history_that_was_lost() -> None:
@@ -156,7 +219,7 @@ async def test_rows_are_those_of_the_store_after_changes_deletions_and_a_history
 
 def test_requeue_counts_from_what_it_saw_so_that_two_at_once_are_not_one() -> None:
     job = {"metadata": {"name": "a", "resourceVersion": "7"}, "spec": {"requeues": 2}}
-    patch = DEEDS["requeue"].patch(job)
+    patch = DEEDS["requeue"].call(job, "").body
     assert (patch["metadata"]["resourceVersion"], patch["spec"]["requeues"]) == ("7", 3)
 
 

@@ -1,5 +1,6 @@
 """Jobs as pages show them: counts that add up, filters, lanes, and the decision table. Pure."""
 
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
@@ -66,6 +67,21 @@ def test_the_book_counts_what_a_count_of_all_rows_would(turns: list[tuple[JobRow
         assert set(book.of_cluster(cluster)) == {key for key, each in current.items() if each.cluster == cluster}
 
 
+def test_jobs_that_went_are_not_kept_though_nobody_looks() -> None:
+    book, made = JobBook(), [row(f"j{number}", cluster=f"c{number}") for number in range(10_000)]
+    tracemalloc.start()
+    for each in made:
+        book.turn(each.name, None, each)
+    assert len(list(book.newest_first())) == len(made)
+    most, _ = tracemalloc.get_traced_memory()
+    for each in made:
+        book.turn(each.name, each, None)
+    left, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert left < most / 2
+    assert list(book.newest_first()) == []
+
+
 def test_a_job_is_read_as_it_is_stored_with_what_is_absent_left_out() -> None:
     bare = {"metadata": {"namespace": "optics", "name": "a"}, "spec": {"queue": "q"}}
     found = read_job(bare)
@@ -105,7 +121,7 @@ def test_who_sees_one_namespace_counts_and_filters_by_nothing_of_another() -> No
     model = list_jobs(*found, asking(OLGA))
     assert ([each.name for each in model.page.items], model.there_are) == (["mine"], 1)
     assert (model.queues, model.clusters) == (("optics.batch",), ("onprem",))
-    assert sum(state.count for state in model.states if state.state == "all") == 1
+    assert sum(state.count for state in model.states if state.word == "all") == 1
 
 
 def test_a_page_past_the_end_is_the_last_one() -> None:

@@ -8,9 +8,7 @@ import pytest
 
 from atoll.federation.resources import PolicySet
 from atoll.federation.resources.policyset_rollout import APPROVED_ANNOTATION
-from atoll.hub.access import roles
-from atoll.hub.access.grant import Grant
-from atoll.kubeapi.http.access import Access, User
+from atoll.hub.dashboard.session import Forms
 from dashboard.lagoon import Lagoon, lagoon, made
 from dashboard.lagoon_policies import NEW
 from dashboard.stage import Apart, entered
@@ -34,32 +32,6 @@ NEXT = {
     "reach": "atoll cluster join",
     "audit": "atoll audit --since 1h",
 }
-_GRANTS = {
-    "admin": (Grant("Admin"),),
-    "viewer": (Grant("Viewer"),),
-    "chemist": (Grant("Submitter", namespaces=("chemistry",)),),
-}
-
-
-class _ByGrants:
-    """Knows three users by their tokens, and decides by their roles."""
-
-    async def authenticate(self, request):
-        name = request.headers.get("authorization", "").removeprefix("Bearer ")
-        return User(name) if name in _GRANTS else None
-
-    async def authorize(self, user, action):
-        return roles.allowed(_GRANTS[user.name], action)
-
-    async def rules(self, user, namespace):
-        return roles.rules(_GRANTS[user.name], namespace)
-
-
-@pytest.fixture(scope="module")
-def board(apart: Apart) -> Iterator[Lagoon]:
-    access = _ByGrants()
-    with entered(apart, lambda: lagoon(access=Access(access, access))) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -148,22 +120,22 @@ def test_what_somebody_writes_into_a_message_stays_text(board, apart):
 
 
 def _button(browser, page, word):
-    """Find the form of an action: its address, its proof, and whether its button can be pressed."""
+    """Find the form of an action: its address, and its proof."""
     text = browser.get(page).text
-    form = re.search(rf'action="(/dashboard/do/{word}/[^"]*)".*?name="proof" value="([^"]*)"(.*?)</form>', text, re.S)
+    form = re.search(rf'action="(/dashboard/do/{word}/[^"]*)".*?name="proof" value="([^"]*)"', text, re.S)
     assert form, text
-    return str(browser.base_url.join(form[1].replace("&amp;", "&"))), form[2], "disabled" not in form[3]
+    return str(browser.base_url.join(form[1].replace("&amp;", "&"))), form[2]
 
 
-def _press(browser, url, proof):
-    return browser.post(url, data={"proof": proof}, headers={"sec-fetch-site": "same-origin", "hx-request": "true"})
+def _press(browser, url, proof, **form):
+    sent = {"proof": proof, "sure": "yes", **form}
+    return browser.post(url, data=sent, headers={"sec-fetch-site": "same-origin", "hx-request": "true"})
 
 
 def test_a_dataset_is_pinned_from_its_page_and_then_unpinned(board):
     with as_(board, "admin") as browser:
         for word, pinned in (("pin", True), ("unpin", False)):
-            url, proof, can = _button(browser, "data/datasets/chemistry/spectra.run-11", word)
-            assert can
+            url, proof = _button(browser, "data/datasets/chemistry/spectra.run-11", word)
             assert _press(browser, url, proof).status_code == 200
             found = browser.get("data/datasets/chemistry/spectra.run-11").text
             assert ("pinned: nothing of it goes" in found) is pinned
@@ -171,11 +143,14 @@ def test_a_dataset_is_pinned_from_its_page_and_then_unpinned(board):
 
 def test_who_may_not_do_something_sees_why_with_the_command_and_is_refused_all_the_same(board):
     page = "data/datasets/imaging/slides.6"
+    with as_(board, "admin") as browser:
+        url, _ = _button(browser, page, "pin")
     with as_(board, "viewer") as browser:
-        url, proof, can = _button(browser, page, "pin")
-        assert not can
-        assert "atoll dataset pin slides.6 -n imaging" in browser.get(page).text
-        assert _press(browser, url, proof).status_code == 403
+        text = browser.get(page).text
+        assert "/dashboard/do/" not in text
+        assert "3 actions that your roles do not let you take" in text
+        assert "atoll dataset pin slides.6 -n imaging" in text and "let you patch datasets in namespace imaging" in text
+        assert _press(browser, url, Forms().proof("viewer")).status_code == 403
 
 
 def test_a_wave_is_approved_for_the_commit_that_was_seen_and_for_no_later_one(board, apart):
@@ -183,7 +158,7 @@ def test_a_wave_is_approved_for_the_commit_that_was_seen_and_for_no_later_one(bo
         return await board.client.get(PolicySet, None, "campus")
 
     with as_(board, "admin") as browser:
-        url, proof, _ = _button(browser, "policies/campus", "approve")
+        url, proof = _button(browser, "policies/campus", "approve")
         assert "seismology/catalog@onprem" in browser.get("policies/campus").text  # what the commit would open
         later = url.replace(NEW, "ab" * 20)
         assert later != url

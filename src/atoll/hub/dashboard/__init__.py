@@ -1,4 +1,4 @@
-"""The dashboard: pages that people look at, served by the hub under `/dashboard`.
+"""The dashboard: pages that people look at, served by the hub under `/dashboard` (docs/adr/0041).
 
 Owns what a browser sees: pages, sign-in, live updates and the assets, which work without any other server. Data comes
 one way: the hub's watch cache → rows (`rows`) → a page's frozen scope → its pure view model → a template. It must not

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from atoll.federation.resources import KINDS
 from atoll.hub.client import Client
 from atoll.hub.dashboard.ask import ROOT
+from atoll.hub.dashboard.data.shelves import DATASETS
 from atoll.hub.dashboard.doing import Doing
 from atoll.hub.dashboard.failing import Failing
 from atoll.hub.dashboard.fleet.clusters import CLUSTERS
@@ -58,7 +59,7 @@ class Dashboard:
             Route("/static/{path:path}", _asset, methods=["GET"]),
             *SignIn(visitors, renderer).routes(),
             *Doing(sources, visitors, renderer).routes(),
-            *JobLogs(sources).routes(),
+            *JobLogs(sources, visitors).routes(),
             *serving.routes(),
         ]
         failing = Failing(renderer)
@@ -70,7 +71,7 @@ class Dashboard:
         """Follow what changes, for ever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.live.run(), name="dashboard-live")
-            group.create_task(self.sources.keep_up(CLUSTERS, JOBS), name="dashboard-rows")
+            group.create_task(self.sources.keep_up(CLUSTERS, JOBS, DATASETS), name="dashboard-rows")
             group.create_task(self.sources.keep_trend(), name="dashboard-trend")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _MERGE_PATCH = b"application/merge-patch+json"
 _KEPT = (b"user-agent", b"host")
@@ -99,10 +99,10 @@ class Inside:
         await self._api(scope, receive, send)
         return Answer(code, b"".join(chunks))
 
-    async def relay(self, request: Request, path: str, *, credential: str, send: Send) -> None:
+    async def relay(self, request: Request, path: str, *, credential: str, receive: Receive, send: Send) -> None:
         """Answer a browser's GET with what the API answers to another path, as it comes: for logs."""
         scope = _scope("GET", path, credential=credential, origin=Origin.of(request))
-        await self._api(scope, request.receive, send)
+        await self._api(scope, receive, send)
 
 
 def _scope(method: str, path: str, *, credential: str, origin: Origin) -> Scope:
@@ -112,7 +112,7 @@ def _scope(method: str, path: str, *, credential: str, origin: Origin) -> Scope:
         headers.append((b"authorization", b"Bearer " + credential.encode()))
     if method == "PATCH":
         headers.append((b"content-type", _MERGE_PATCH))
-    elif method in ("POST", "PUT"):
+    elif method in ("POST", "DELETE"):
         headers.append((b"content-type", b"application/json"))
     return {
         "type": "http",

@@ -21,13 +21,16 @@ _SHARE = 0.1
 _PARTS = 2
 # A proxy between hangs up on what is silent, after 60 s mostly; and the credentials are looked at again as often.
 _BEAT_SECONDS = 20.0
-MOST_LISTENERS = 512
+_MOST_LISTENERS = 512
+# Of one user, so that nobody's forgotten tabs take the places of all; where nobody signs in, all are one.
+MOST_OF_ONE = 64
 
 
 @dataclass(eq=False)
 class Listener:
-    """One open page: the topics that it waits for, and those of them that changed."""
+    """One open page: whose it is, the topics that it waits for, and those of them that changed."""
 
+    user: str
     topics: frozenset[str]
     due: set[str] = field(default_factory=set)
     woken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -51,6 +54,10 @@ class Live:
     def listeners(self) -> int:
         """How many listen."""
         return len(self._listeners)
+
+    def has_room(self, user: str) -> bool:
+        """Tell whether one more page of a user may listen."""
+        return self.listeners < _MOST_LISTENERS and sum(each.user == user for each in self._listeners) < MOST_OF_ONE
 
     @property
     def topics(self) -> frozenset[str]:
@@ -83,9 +90,11 @@ class Live:
                     listener.woken.set()
             await asyncio.sleep(_SETTLE_SECONDS)
 
-    async def events(self, topics: Iterable[str], still_there: Callable[[], Awaitable[bool]]) -> AsyncIterator[str]:
+    async def events(
+        self, user: str, topics: Iterable[str], still_there: Callable[[], Awaitable[bool]]
+    ) -> AsyncIterator[str]:
         """Give events as text until the hub ends, or `still_there` says that who listens is nobody any more."""
-        listener = Listener(frozenset(topics) & self.topics)
+        listener = Listener(user, frozenset(topics) & self.topics)
         self._listeners.add(listener)
         try:
             yield "retry: 2000\nevent: hello\ndata: \n\n"

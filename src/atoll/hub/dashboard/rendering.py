@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from atoll.hub.dashboard import words
 from atoll.hub.dashboard.ask import ROOT, link
+from atoll.hub.dashboard.tones import tone
 
 _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
@@ -41,7 +42,7 @@ class Renderer:
             auto_reload=False,
         )
         self._environment.filters.update(words.FILTERS)
-        self._environment.filters["data"] = _data
+        self._environment.filters.update(data=_data, tone=tone, soft=_soft)
         self._environment.globals.update(asset=asset, link=link, root=ROOT)
         self._environment.globals["ui"] = self._environment.get_template("ui.html").module
 
@@ -59,6 +60,11 @@ class Renderer:
         if draw is None:
             return None
         return "".join(draw(found.new_context(dict(values))))
+
+
+def _soft(name: str) -> Markup:
+    """Let a name break after its dots, where a screen is narrow."""
+    return Markup(".<wbr>").join(name.split("."))
 
 
 def _data(value: Any) -> Markup:

@@ -3,7 +3,7 @@
 Owns these routes. Whoever comes with a credential is whom the API takes them for: it is tried before it is kept.
 """
 
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -136,4 +136,5 @@ def safe_next(wanted: str) -> str:
     """Give where to go after signing in: a page of ours, and never another site (`//evil.example` is one)."""
     parts = urlsplit(wanted)
     is_ours = not parts.scheme and not parts.netloc and (parts.path == ROOT or parts.path.startswith(f"{ROOT}/"))
-    return wanted if is_ours and "\\" not in wanted and wanted.isprintable() else ROOT
+    leads_up = ".." in unquote(parts.path).split("/")
+    return wanted if is_ours and not leads_up and "\\" not in wanted and wanted.isprintable() else ROOT

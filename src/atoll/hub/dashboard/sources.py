@@ -16,7 +16,6 @@ from atoll.hub.dashboard.inside import Answer, Inside
 from atoll.hub.dashboard.queues.rows import QUEUES
 from atoll.hub.dashboard.queues.trend import SECONDS, Trend, look
 from atoll.hub.dashboard.rows import Rows, Shelf
-from atoll.kubeapi.resource import Object, ResourceType
 
 Row = TypeVar("Row")
 R = TypeVar("R", bound=Resource)
@@ -54,12 +53,6 @@ class Sources:
         """Give the objects of a kind whose names begin so; for a few, such as the runs of one job."""
         return await self._client.list(model, namespace, name_prefix=name_prefix)
 
-    def look(self, model: type[Resource], namespace: str | None, name: str) -> Object | None:
-        """Give one object as it is stored, for reading only."""
-        rt, store = self._client.type_of(model), self._client.store
-        entry = store.cache.get(rt.prefix, rt.key(namespace, name))
-        return None if entry is None else store.cache.recent.look(entry)
-
     def namespaces(self) -> Sequence[str]:
         """Name the namespaces, in order."""
         rt = self._client.store.registry.by_kind("", "Namespace")
@@ -89,7 +82,3 @@ class Sources:
             for rows in list(self._rows.values()):
                 await rows.current()
             await asyncio.sleep(_IDLE_SECONDS)
-
-    def type_of(self, model: type[Resource]) -> ResourceType:
-        """Give the served resource of a kind."""
-        return self._client.type_of(model)

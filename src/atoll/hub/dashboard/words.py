@@ -53,6 +53,11 @@ def percent(part: float | None) -> str:
     return _NOTHING if part is None else f"{part * 100:.0f}\N{NARROW NO-BREAK SPACE}%"
 
 
+def seconds(value: float) -> str:
+    """Write seconds of a score: tenths where they can tell two apart, `0.2`, `36`, `3\N{NARROW NO-BREAK SPACE}600`."""
+    return number(value) if value >= 100 or value == int(value) else f"{value:.1f}"
+
+
 def cores(millicores: float | None) -> str:
     """Write thousandths of a core as cores: `64`, `0.5`."""
     return _NOTHING if millicores is None else f"{millicores / 1000:.1f}".removesuffix(".0")
@@ -91,6 +96,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "number": number,
     "percent": percent,
     "cores": cores,
+    "seconds": seconds,
     "iso": iso,
     "pair": lambda value: (value, value),
     "since": since,

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from atoll.federation.resources import Dataset, Gateway, Stream
 from atoll.hub.dashboard.actions import Action, offered
 from atoll.hub.dashboard.ask import Ask
-from atoll.hub.dashboard.data.clustermap import NARROW, WIDE, ClusterMap, Place, dataset_marks, draw, flows_of
+from atoll.hub.dashboard.data.clustermap import NARROW, WIDE, ClusterMap, dataset_marks, draw
 from atoll.hub.dashboard.data.dataset import Detail, destinations_of, detail_of
+from atoll.hub.dashboard.data.deeds import DEEDS
 from atoll.hub.dashboard.data.lanes import Lane, lane_of
-from atoll.hub.dashboard.data.shelves import PLACES, STREAMS, TRANSFERS, visible
-from atoll.hub.dashboard.data.transfers import TransferRow
+from atoll.hub.dashboard.data.shelves import STREAMS, TRANSFERS, visible
+from atoll.hub.dashboard.data.transfers import TransferRow, flows_of
+from atoll.hub.dashboard.fleet.clusters import CLUSTERS, ClusterRow
 from atoll.hub.dashboard.page import NoSuchThing
 from atoll.hub.dashboard.sources import Sources
-from atoll.kubeapi.resource import Object
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,8 @@ class DatasetScope:
     """A dataset with the copies and clusters beside it."""
 
     dataset: Dataset
-    stored: Object
     transfers: Mapping[str, TransferRow]
-    places: Mapping[str, Place]
+    clusters: Mapping[str, ClusterRow]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,6 @@ class DatasetPage:
 
     detail: Detail
     maps: tuple[ClusterMap, ...]
-    destinations: tuple[str, ...]
     actions: tuple[Action, ...]
 
 
@@ -64,11 +63,10 @@ async def fetch_dataset(sources: Sources, ask: Ask) -> DatasetScope:
     """
     namespace, name = ask.params["namespace"], ask.params["name"]
     found = await sources.get(Dataset, namespace, name) if ask.rights.sees("datasets", namespace) else None
-    stored = sources.look(Dataset, namespace, name)
-    if found is None or stored is None:
+    if found is None:
         raise NoSuchThing(f"dataset {namespace}/{name} does not exist", f"atoll dataset list -n {namespace}")
     transfers = visible(await sources.rows(TRANSFERS), ask.rights, "transfers")
-    return DatasetScope(found, stored, transfers, visible(await sources.rows(PLACES), ask.rights, "clusters"))
+    return DatasetScope(found, transfers, visible(await sources.rows(CLUSTERS), ask.rights, "clusters"))
 
 
 def view_dataset(scope: DatasetScope, ask: Ask) -> DatasetPage:
@@ -76,12 +74,12 @@ def view_dataset(scope: DatasetScope, ask: Ask) -> DatasetPage:
     detail = detail_of(scope.dataset, scope.transfers.values())
     under_way = [copy for copy in detail.copies if copy.phase in ("Copying", "Pending")]
     marks, flows = dataset_marks(detail.row, under_way), flows_of(under_way)
-    places = scope.places.values()
+    clusters = scope.clusters.values()
+    options = {"replicate": destinations_of(scope.dataset, clusters)}
     return DatasetPage(
         detail=detail,
-        maps=tuple(draw(places, marks, flows, width=width) for width in (WIDE, NARROW)),
-        destinations=destinations_of(scope.dataset, places),
-        actions=offered(ask, "datasets", scope.stored),
+        maps=tuple(draw(clusters, marks, flows, width=width) for width in (WIDE, NARROW)),
+        actions=offered(ask, DEEDS, scope.dataset.wire(), options=options),
     )
 
 

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from atoll.federation.resources.cluster import ClusterPhase
 from atoll.hub.dashboard.data.datasets import DatasetRow
-from atoll.hub.dashboard.data.transfers import TransferRow
-from atoll.kubeapi.resource import Object
+from atoll.hub.dashboard.data.transfers import Flow, TransferRow
+from atoll.hub.dashboard.fleet.clusters import ClusterRow
 
 Role = Literal["home", "copy", "coming", "none"]
 WIDE, NARROW = 1080, 340
@@ -22,18 +21,9 @@ _GAP, _BETWEEN_BLOCKS, _LABEL, _MARGIN = 8, 28, 22, 26
 # Tiles up to a count, and how wide they are then; names are written where they fit.
 _SIZES = ((8, 96), (24, 64), (80, 40), (_MOST_TILES, 24))
 _NAMED_FROM = 64
-_REGION_LABELS = ("topology.kubernetes.io/region", "region")
+# Few clusters of a region stand in one row.
+_ROW = 5
 _THINNEST, _THICKEST = 1.5, 7.0
-
-
-@dataclass(frozen=True)
-class Place:
-    """One cluster as far as a map needs it."""
-
-    name: str
-    phase: ClusterPhase
-    region: str
-    residency: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,7 +40,7 @@ class Tile:
     """One cluster."""
 
     name: str
-    phase: ClusterPhase
+    phase: str
     mark: Mark
     x: float
     y: float
@@ -91,30 +81,12 @@ class ClusterMap:
 
 
 @dataclass(frozen=True)
-class Flow:
-    """What goes from one cluster to another now."""
-
-    source: str
-    destination: str
-    bytes_per_second: float
-    count: int = 1
-
-
-@dataclass(frozen=True)
 class Holding:
     """What one cluster holds of the newest versions."""
 
     datasets: int = 0
     homes: int = 0
     bytes: int = 0
-
-
-def place_of(cluster: Object) -> Place:
-    """Read a stored cluster; its region is what its label says, else the first jurisdiction that it is in."""
-    metadata, residency = cluster["metadata"], tuple(cluster.get("spec", {}).get("residency", ()))
-    labels = metadata.get("labels", {})
-    region = next((labels[name] for name in _REGION_LABELS if name in labels), "") or next(iter(residency), "")
-    return Place(metadata["name"], cluster.get("status", {}).get("phase", "Pending"), region, residency)
 
 
 def holdings_of(rows: Iterable[DatasetRow]) -> dict[str, Holding]:
@@ -157,20 +129,11 @@ def dataset_marks(row: DatasetRow, copies: Iterable[TransferRow]) -> dict[str, M
     return marks
 
 
-def flows_of(copies: Iterable[TransferRow]) -> tuple[Flow, ...]:
-    """Add up the copies under way between two clusters, the largest first."""
-    found: dict[tuple[str, str], Flow] = {}
-    for copy in copies:
-        if copy.phase == "Copying":
-            ends = (copy.source, copy.destination)
-            known = found.get(ends, Flow(*ends, 0.0, 0))
-            found[ends] = Flow(*ends, known.bytes_per_second + copy.bytes_per_second, known.count + 1)
-    return tuple(sorted(found.values(), key=lambda flow: (-flow.bytes_per_second, flow.source, flow.destination)))
-
-
-def draw(places: Iterable[Place], marks: Mapping[str, Mark], flows: Sequence[Flow], *, width: int = WIDE) -> ClusterMap:
+def draw(
+    clusters: Iterable[ClusterRow], marks: Mapping[str, Mark], flows: Sequence[Flow], *, width: int = WIDE
+) -> ClusterMap:
     """Draw the map at a width."""
-    known = {place.name: place for place in places}
+    known = {row.name: row for row in clusters}
     drawn = [flow for flow in flows if flow.source in known and flow.destination in known][:_MOST_ARCS]
     shown = _shown(known, marks, {end for flow in drawn for end in (flow.source, flow.destination)})
     size = next(size for most, size in _SIZES if len(shown) <= most)
@@ -192,7 +155,7 @@ def draw(places: Iterable[Place], marks: Mapping[str, Mark], flows: Sequence[Flo
     )
 
 
-def _shown(known: Mapping[str, Place], marks: Mapping[str, Mark], busy: set[str]) -> list[str]:
+def _shown(known: Mapping[str, ClusterRow], marks: Mapping[str, Mark], busy: set[str]) -> list[str]:
     """Choose what is drawn: what flows, then what holds most."""
 
     def rank(name: str) -> tuple[bool, float, str]:
@@ -215,21 +178,20 @@ class _Layout:
         """How high all of it is, with room for the arcs at its lower edge."""
         return self._y + self._row_height + _MARGIN
 
-    def add(self, region: str, members: Sequence[tuple[Place, Mark]]) -> None:
+    def add(self, region: str, members: Sequence[tuple[ClusterRow, Mark]]) -> None:
         """Put down one block, no wider than it is high if it is large."""
         step, room = self._size + _GAP, self._width - 2 * _MARGIN
         most = max(1, int((room + _GAP) // step))
-        columns = min(most, len(members), max(3, math.ceil(math.sqrt(2 * len(members)))))
+        columns = min(most, len(members), max(_ROW, math.ceil(math.sqrt(2 * len(members)))))
         block_width = columns * step - _GAP
         if self._x > _MARGIN and self._x + block_width > self._width - _MARGIN:
             self._x, self._y, self._row_height = float(_MARGIN), self._y + self._row_height + _BETWEEN_BLOCKS, 0.0
         self.blocks.append(Block(region, self._x, self._y + _LABEL - _GAP))
-        for index, (place, mark) in enumerate(members):
+        is_named = self._size >= _NAMED_FROM
+        for index, (cluster, mark) in enumerate(members):
             row, column = divmod(index, columns)
             x, y = self._x + column * step, self._y + _LABEL + row * step
-            is_named = self._size >= _NAMED_FROM
-            tile = Tile(place.name, place.phase, mark, x, y, self._size, is_named)
-            self.tiles.append(tile)
+            self.tiles.append(Tile(cluster.name, cluster.phase, mark, x, y, self._size, is_named))
         self._row_height = max(self._row_height, _LABEL + math.ceil(len(members) / columns) * step - _GAP)
         self._x += max(block_width, 7.5 * len(region)) + _BETWEEN_BLOCKS
 

@@ -10,10 +10,10 @@ from typing import Literal
 
 from atoll.federation.resources import Dataset
 from atoll.federation.resources.dataset import SourceLedger, VersionStatus
-from atoll.hub.dashboard.data.clustermap import Place
 from atoll.hub.dashboard.data.datasets import DatasetRow, row_of
 from atoll.hub.dashboard.data.ledger import Ribbon, ribbons_of
 from atoll.hub.dashboard.data.transfers import TransferRow
+from atoll.hub.dashboard.fleet.clusters import ClusterRow
 
 # What a cluster has of a version. Growing: it is written there. Going: retention or the rule for copies wants it gone.
 Cell = Literal["whole", "growing", "coming", "going", "none"]
@@ -103,7 +103,7 @@ def detail_of(dataset: Dataset, copies: Iterable[TransferRow]) -> Detail:
     )
 
 
-def destinations_of(dataset: Dataset, places: Iterable[Place]) -> tuple[str, ...]:
+def destinations_of(dataset: Dataset, clusters: Iterable[ClusterRow]) -> tuple[str, ...]:
     """Name the clusters that the newest whole version may be copied to: heard, without it, and within its residency."""
     version = newest_whole(dataset)
     if version is None:
@@ -111,11 +111,11 @@ def destinations_of(dataset: Dataset, places: Iterable[Place]) -> tuple[str, ...
     residency = set(dataset.spec.residency)
     return tuple(
         sorted(
-            place.name
-            for place in places
-            if place.name not in version.clusters
-            and place.phase in _HEARD
-            and (not residency or not residency.isdisjoint(place.residency))
+            row.name
+            for row in clusters
+            if row.name not in version.clusters
+            and row.phase in _HEARD
+            and (not residency or not residency.isdisjoint(row.residency))
         )
     )
 

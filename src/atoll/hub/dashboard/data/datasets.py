@@ -50,11 +50,11 @@ class DatasetRow:
 
 @dataclass(frozen=True)
 class DatasetFilter:
-    """Which datasets are wanted; empty texts do not limit."""
+    """Which datasets are wanted; empty texts do not limit, nor does the state `all`."""
 
     text: str = ""
     namespace: str = ""
-    state: str = ""
+    state: str = "all"
     cluster: str = ""
 
     def wants(self, row: DatasetRow) -> bool:
@@ -62,7 +62,7 @@ class DatasetFilter:
         return (
             self.text.lower() in row.key
             and self.namespace in ("", row.namespace)
-            and self.state in ("", row.state)
+            and self.state in ("all", row.state)
             and (not self.cluster or self.cluster in (row.home, *row.clusters))
         )
 

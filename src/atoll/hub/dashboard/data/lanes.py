@@ -13,7 +13,7 @@ from atoll.federation.resources import Gateway, Stream
 from atoll.federation.resources.gateway import GatewayPhase, StreamLedger
 
 # Still: nothing comes and nothing waits. Held: something waits, and nothing moves. Through: as much leaves as comes.
-Flow = Literal["still", "held", "through", "draining", "filling"]
+OutboxFlow = Literal["still", "held", "through", "draining", "filling"]
 # Seconds at the two ends of the scale of lag: what a healthy uplink needs, and a day, after which it is all the same.
 _LAG_FLOOR_SECONDS, _LAG_CEILING_SECONDS = 1.0, 86_400.0
 # Rates are averages of some seconds: a difference below this part of the larger one is noise.
@@ -66,7 +66,7 @@ class Lane:
     lag: float
     rate_in: float
     rate_out: float
-    flow: Flow
+    flow: OutboxFlow
     shed: int
     damaged: int
     proven_at: datetime | None
@@ -151,7 +151,7 @@ def lag_scale(seconds: float) -> float:
     return math.log(bounded / _LAG_FLOOR_SECONDS) / math.log(_LAG_CEILING_SECONDS / _LAG_FLOOR_SECONDS)
 
 
-def flow_of(rate_in: float, rate_out: float, *, waiting: int) -> Flow:
+def flow_of(rate_in: float, rate_out: float, *, waiting: int) -> OutboxFlow:
     """Say what becomes of an outbox at these rates."""
     if rate_in == 0 and rate_out == 0:
         return "held" if waiting else "still"

@@ -4,11 +4,12 @@ Owns what stands in a row and how long a page is.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from atoll.hub.dashboard.ask import Ask
-from atoll.hub.dashboard.data.datasets import STATES, DatasetFilter, DatasetRow, DatasetState, ordered
+from atoll.hub.dashboard.chips import Chip, chips
+from atoll.hub.dashboard.data.datasets import STATES, DatasetFilter, DatasetRow, ordered
 from atoll.hub.dashboard.data.shelves import DataScope
 from atoll.hub.dashboard.data.transfers import TransferRow, TransferTotals, ordered_transfers, transfer_totals
 from atoll.hub.dashboard.paging import Paged, paged
@@ -19,11 +20,11 @@ PHASES = ("", "Copying", "Pending", "Failed", "Succeeded")
 
 @dataclass(frozen=True)
 class DatasetList:
-    """The page of datasets; `states` counts those that the other filters leave."""
+    """The page of datasets; `states` counts what the other filters leave."""
 
     wanted: DatasetFilter
     rows: Paged[DatasetRow]
-    states: Mapping[DatasetState, int]
+    states: tuple[Chip, ...]
     namespaces: Sequence[str]
     clusters: Sequence[str]
     total: int
@@ -42,18 +43,18 @@ class TransferList:
 
 def view_datasets(scope: DataScope, ask: Ask) -> DatasetList:
     """Make the page of datasets."""
-    state = ask.choice("state", ("", *STATES))
+    state = ask.choice("state", ("all", *STATES))
     wanted = DatasetFilter(ask.text("q"), ask.text("namespace"), state, ask.text("cluster"))
-    any_state = DatasetFilter(wanted.text, wanted.namespace, "", wanted.cluster)
+    any_state = replace(wanted, state="all")
     rows = [row for row in scope.datasets.values() if any_state.wants(row)]
-    states = Counter(row.state for row in rows)
+    states: Counter[str] = Counter(row.state for row in rows)
     chosen = ordered(row for row in rows if wanted.wants(row))
     return DatasetList(
         wanted=wanted,
         rows=paged(chosen, ask.number("page"), size=_ROWS),
-        states={each: states[each] for each in STATES},
+        states=chips(ask, "state", ("all", *STATES), lambda each: states[each] if each != "all" else len(rows)),
         namespaces=sorted({row.namespace for row in scope.datasets.values()}),
-        clusters=sorted(scope.places),
+        clusters=sorted(scope.clusters),
         total=len(scope.datasets),
     )
 

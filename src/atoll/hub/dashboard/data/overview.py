@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from atoll.hub.dashboard.ask import Ask
-from atoll.hub.dashboard.data.clustermap import NARROW, WIDE, ClusterMap, draw, flows_of, holding_marks, holdings_of
+from atoll.hub.dashboard.data.clustermap import NARROW, WIDE, ClusterMap, draw, holding_marks, holdings_of
 from atoll.hub.dashboard.data.datasets import STATES, DatasetState, NamespaceBar, bars_of
 from atoll.hub.dashboard.data.lanes import Lane, LaneTotals, lanes_of, totals_of
 from atoll.hub.dashboard.data.shelves import DataScope
-from atoll.hub.dashboard.data.transfers import TransferRow, TransferTotals, ordered_transfers, transfer_totals
+from atoll.hub.dashboard.data.transfers import TransferRow, TransferTotals, flows_of, ordered_transfers, transfer_totals
 from atoll.hub.dashboard.paging import Paged, paged
 
 _LANES, _COPIES = 40, 8
@@ -52,7 +52,7 @@ def view_overview(scope: DataScope, ask: Ask) -> Overview:
         only=only,
         text=text,
         has_gateways=bool(lanes),
-        maps=tuple(draw(scope.places.values(), marks, flows, width=width) for width in (WIDE, NARROW)),
+        maps=tuple(draw(scope.clusters.values(), marks, flows, width=width) for width in (WIDE, NARROW)),
         bars=bars_of(rows),
         states={state: states[state] for state in STATES},
         dataset_bytes=sum(row.bytes for row in rows),

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from atoll.federation.resources import Cluster, Dataset, Gateway, Stream, Transfer
+from atoll.federation.resources import Dataset, Gateway, Stream, Transfer
 from atoll.hub.dashboard.ask import Ask
-from atoll.hub.dashboard.data.clustermap import Place, place_of
 from atoll.hub.dashboard.data.datasets import DatasetRow, row_of
 from atoll.hub.dashboard.data.transfers import TransferRow, transfer_row
+from atoll.hub.dashboard.fleet.clusters import CLUSTERS, ClusterRow
 from atoll.hub.dashboard.rights import Rights
 from atoll.hub.dashboard.rows import Shelf
 from atoll.hub.dashboard.sources import Sources
@@ -23,7 +23,6 @@ GATEWAYS: Shelf[Gateway] = Shelf(Gateway, Gateway.model_validate)
 STREAMS: Shelf[Stream] = Shelf(Stream, Stream.model_validate)
 DATASETS: Shelf[DatasetRow] = Shelf(Dataset, row_of)
 TRANSFERS: Shelf[TransferRow] = Shelf(Transfer, transfer_row)
-PLACES: Shelf[Place] = Shelf(Cluster, place_of)
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class DataScope:
     streams: Mapping[str, Stream]
     datasets: Mapping[str, DatasetRow]
     transfers: Mapping[str, TransferRow]
-    places: Mapping[str, Place]
+    clusters: Mapping[str, ClusterRow]
 
 
 async def fetch_data(sources: Sources, ask: Ask) -> DataScope:
@@ -45,7 +44,7 @@ async def fetch_data(sources: Sources, ask: Ask) -> DataScope:
         streams=visible(await sources.rows(STREAMS), rights, "streams"),
         datasets=visible(await sources.rows(DATASETS), rights, "datasets"),
         transfers=visible(await sources.rows(TRANSFERS), rights, "transfers"),
-        places=visible(await sources.rows(PLACES), rights, "clusters"),
+        clusters=visible(await sources.rows(CLUSTERS), rights, "clusters"),
     )
 
 

@@ -30,7 +30,6 @@ class TransferRow:
     total_bytes: int
     copied_bytes: int
     bytes_per_second: float
-    limit_bytes_per_second: int
     done: float
     left_seconds: float | None
     ended_at: datetime | None
@@ -46,6 +45,16 @@ class TransferTotals:
     succeeded: int
     bytes_per_second: float
     left_bytes: int
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What goes from one cluster to another now."""
+
+    source: str
+    destination: str
+    bytes_per_second: float
+    count: int = 1
 
 
 def transfer_row(transfer: Object) -> TransferRow:
@@ -65,7 +74,6 @@ def transfer_row(transfer: Object) -> TransferRow:
         total_bytes=total,
         copied_bytes=copied,
         bytes_per_second=rate,
-        limit_bytes_per_second=spec.get("bytesPerSecond", 0),
         done=_done(phase, copied, total),
         left_seconds=max(0, total - copied) / rate if rate > 0 and total else None,
         ended_at=instant(status.get("finishedAt")),
@@ -83,6 +91,17 @@ def ordered_transfers(rows: Iterable[TransferRow]) -> tuple[TransferRow, ...]:
     by_name = sorted(rows, key=lambda row: (row.namespace, row.name))
     newest = sorted(by_name, key=lambda row: row.ended_at or _NEVER, reverse=True)
     return tuple(sorted(newest, key=lambda row: (_ORDER[row.phase], -row.done if row.phase == "Copying" else 0.0)))
+
+
+def flows_of(copies: Iterable[TransferRow]) -> tuple[Flow, ...]:
+    """Add up the copies under way between two clusters, the largest first."""
+    found: dict[tuple[str, str], Flow] = {}
+    for copy in copies:
+        if copy.phase == "Copying":
+            ends = (copy.source, copy.destination)
+            known = found.get(ends, Flow(*ends, 0.0, 0))
+            found[ends] = Flow(*ends, known.bytes_per_second + copy.bytes_per_second, known.count + 1)
+    return tuple(sorted(found.values(), key=lambda flow: (-flow.bytes_per_second, flow.source, flow.destination)))
 
 
 def transfer_totals(rows: Sequence[TransferRow]) -> TransferTotals:

@@ -5,15 +5,17 @@ drawn small, and the links of the mesh are those between regions: a region is th
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
 from atoll.hub.dashboard.ask import Ask, link
+from atoll.hub.dashboard.data.transfers import Flow
 from atoll.hub.dashboard.fleet.clusters import ClusterRow
 from atoll.hub.dashboard.fleet.packing import Circle, around, pack
-from atoll.hub.dashboard.fleet.straits import Flow, Strait, straits
+from atoll.hub.dashboard.fleet.straits import Strait, straits
+from atoll.hub.dashboard.tones import tone
 from atoll.hub.dashboard.words import since
 
 WIDTH, HEIGHT = 1200.0, 560.0
@@ -24,13 +26,7 @@ _LARGEST = 62.0
 # Of an island's place, what is land; the rest is for its name, and for the water between.
 _LAND = 0.66
 NOWHERE = "elsewhere"
-TONES: Mapping[str, str] = {
-    "Ready": "good",
-    "Degraded": "warn",
-    "Unreachable": "bad",
-    "Asleep": "sleep",
-    "Pending": "idle",
-}
+_AROUND = 60.0
 # Heartbeats come every ten seconds, and after thirty a cluster counts as lost.
 _FRESH_SECONDS, _OLD_SECONDS = 30.0, 300.0
 
@@ -68,12 +64,14 @@ class Lagoon:
 
 @dataclass(frozen=True)
 class Chart:
-    """The whole map."""
+    """The whole map; from `top` on, `height` of it is not only water."""
 
     lagoons: tuple[Lagoon, ...]
     islands: tuple[Island, ...]
     straits: tuple[Strait, ...]
     is_dense: bool
+    top: float = 0.0
+    height: float = HEIGHT
 
 
 def draw(rows: Sequence[ClusterRow], flows: Iterable[Flow], ask: Ask) -> Chart:
@@ -106,7 +104,16 @@ def draw(rows: Sequence[ClusterRow], flows: Iterable[Flow], ask: Ask) -> Chart:
         _lagoon(name, regions[name], moved(Circle(0, 0, places[name].r), places[name]), by_site=by_site, ask=ask)
         for name in order
     )
-    return Chart(waters, islands, straits(islands, waters, flows, inside=region_of if is_dense else {}), is_dense)
+    between = straits(islands, waters, flows, inside=region_of if is_dense else {})
+    top, height = _frame(waters)
+    return Chart(waters, islands, between, is_dense, top, height)
+
+
+def _frame(waters: Sequence[Lagoon]) -> tuple[float, float]:
+    """Leave out what is only water above and below, but for room for names and bowed straits."""
+    top = max(0.0, min(each.y - each.r for each in waters) - _AROUND)
+    bottom = min(HEIGHT, max(each.y + each.r for each in waters) + _AROUND)
+    return round(top, 1), round(bottom - top, 1)
 
 
 def water_of(row: ClusterRow, *, by_site: bool = False) -> str:
@@ -173,7 +180,7 @@ def _island(row: ClusterRow, circle: Circle, region: str, now: datetime) -> Isla
         y=circle.y,
         r=circle.r,
         used=used / row.gpus if row.gpus else 0.0,
-        tone=TONES.get(row.phase, "idle"),
+        tone=tone(row.phase),
         name=_short(row.name, region),
         proof=_proof(since(row.proven_at, now)),
         label=f"{row.name}: {how}, {what}",

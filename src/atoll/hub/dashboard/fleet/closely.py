@@ -6,10 +6,11 @@ from datetime import datetime
 from atoll.federation.resources import Cluster
 from atoll.hub.dashboard.actions import Action, offered
 from atoll.hub.dashboard.ask import Ask, link
-from atoll.hub.dashboard.fleet.chart import TONES
 from atoll.hub.dashboard.fleet.clusters import ClusterRow, LinkRow
+from atoll.hub.dashboard.fleet.deeds import DEEDS
 from atoll.hub.dashboard.jobs.book import HOLDING, JobRow
 from atoll.hub.dashboard.jobs.timeline import Lane, timeline
+from atoll.hub.dashboard.tones import tone
 
 _MOST_JOBS = 30
 
@@ -43,7 +44,6 @@ class NodeGroup:
     free_millicores: int
     millicores: int
     free_memory_bytes: int
-    memory_bytes: int
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def view_cluster(scope: ClusterScope, ask: Ask) -> ClusterModel:
     newest = sorted(there, key=lambda job: job.created_at, reverse=True)
     return ClusterModel(
         row=row,
-        tone=TONES.get(row.phase, "idle"),
+        tone=tone(row.phase),
         facts=tuple(_facts(cluster, row)),
         links=tuple(_link(each) for each in row.links),
         nodes=_nodes(cluster),
@@ -93,7 +93,7 @@ def view_cluster(scope: ClusterScope, ask: Ask) -> ClusterModel:
         job_count=len(newest),
         lane=lanes[0] if lanes else None,
         jobs_url=link("jobs", cluster=row.name),
-        actions=offered(ask, "clusters", cluster.wire()),
+        actions=offered(ask, DEEDS, cluster.wire()),
     )
 
 
@@ -129,7 +129,6 @@ def _nodes(cluster: Cluster) -> tuple[NodeGroup, ...]:
             free_millicores=shape.free_millicores,
             millicores=shape.allocatable_millicores,
             free_memory_bytes=shape.free_memory_bytes,
-            memory_bytes=shape.allocatable_memory_bytes,
         )
         for shape in (inventory.shapes if inventory else ())
     )

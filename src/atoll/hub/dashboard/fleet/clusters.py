@@ -1,7 +1,7 @@
-"""Rows of clusters: what the fleet shows of each, read from the stored object. Pure."""
+"""Rows of clusters: what all pages show of each, read from the stored object. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +29,10 @@ class LinkRow:
 
 @dataclass(frozen=True, slots=True)
 class ClusterRow:
-    """One cluster. GPUs are those of its inventory: all there are, and those that are free."""
+    """One cluster. GPUs are those of its inventory: all there are, and those that are free.
+
+    `region` is what its label says, else the first jurisdiction that it is in.
+    """
 
     name: str
     phase: str
@@ -37,6 +40,7 @@ class ClusterRow:
     message: str = ""
     region: str = ""
     site: str = ""
+    residency: tuple[str, ...] = ()
     gpus: int = 0
     free_gpus: int = 0
     models: tuple[tuple[str, int, int], ...] = ()
@@ -51,20 +55,22 @@ class ClusterRow:
     is_cordoned: bool = False
     is_draining: bool = False
     links: tuple[LinkRow, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_cluster(obj: Object) -> ClusterRow:
     """Read a stored Cluster."""
     metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
     labels, inventory = metadata.get("labels") or {}, status.get("inventory") or {}
-    models = _models(inventory)
+    models, residency = _models(inventory), tuple(spec.get("residency", ()))
     return ClusterRow(
         name=metadata["name"],
         phase=status.get("phase", "Pending"),
         reason=status.get("reason", ""),
         message=status.get("message", ""),
-        region=_first(labels, _REGION),
+        region=_first(labels, _REGION) or next(iter(residency), ""),
         site=_first(labels, _SITE),
+        residency=residency,
         gpus=sum(count for _, count, _ in models),
         free_gpus=sum(free for _, _, free in models),
         models=models,
@@ -78,6 +84,7 @@ def read_cluster(obj: Object) -> ClusterRow:
         is_cordoned=bool(spec.get("unschedulable")),
         is_draining=bool(spec.get("draining")),
         links=tuple(_link(each) for each in status.get("links", ())),
+        labels=labels,
     )
 
 

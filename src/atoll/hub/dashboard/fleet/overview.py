@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from atoll.hub.dashboard.ask import Ask, link
-from atoll.hub.dashboard.data.transfers import TransferRow
-from atoll.hub.dashboard.fleet.chart import TONES, Chart, draw, water_of
+from atoll.hub.dashboard.chips import Chip, chips
+from atoll.hub.dashboard.data.transfers import TransferRow, flows_of
+from atoll.hub.dashboard.fleet.chart import Chart, draw, water_of
 from atoll.hub.dashboard.fleet.clusters import ClusterRow
-from atoll.hub.dashboard.fleet.straits import Flow
 from atoll.hub.dashboard.jobs.book import JobBook
 from atoll.hub.dashboard.paging import Paged, paged
+from atoll.hub.dashboard.tones import tone
 
 ROWS = 50
 PHASES = ("all", "Ready", "Degraded", "Unreachable", "Asleep", "Pending")
@@ -36,23 +37,12 @@ class ClusterLine:
 
 
 @dataclass(frozen=True)
-class PhaseCount:
-    """How many clusters are in a phase, and the URL that shows them."""
-
-    phase: str
-    count: int
-    tone: str
-    url: str
-    is_chosen: bool
-
-
-@dataclass(frozen=True)
 class FleetModel:
     """What the page shows."""
 
     chart: Chart
     page: Paged[ClusterLine]
-    phases: tuple[PhaseCount, ...]
+    phases: tuple[Chip, ...]
     there_are: int
     gpus: int
     free_gpus: int
@@ -74,21 +64,17 @@ def view_fleet(scope: FleetScope, ask: Ask) -> FleetModel:
     near = [row for row in rows if region in ("", water_of(row)) and site in ("", row.site) and _has(row, words)]
     shown = [row for row in near if phase in ("all", row.phase)]
     places = places_by_cluster(scope.book, ask)
-    flows = [
-        Flow(each.source, each.destination, each.bytes_per_second)
-        for each in scope.transfers.values()
-        if each.phase == "Copying"
-    ]
+    flows = flows_of(scope.transfers.values())
     lines = [_line(row, places.get(row.name, 0)) for row in sorted(shown, key=_unwell_first)]
     return FleetModel(
         chart=draw(shown, flows, ask),
         page=paged(lines, ask.number("page"), size=ROWS),
-        phases=tuple(_count(each, near, phase, ask) for each in PHASES),
+        phases=chips(ask, "phase", PHASES, lambda each: sum(each in ("all", row.phase) for row in near)),
         there_are=len(rows),
         gpus=sum(row.gpus for row in shown),
         free_gpus=sum(row.free_gpus for row in shown),
         running=sum(places.get(row.name, 0) for row in shown),
-        copying=len(flows),
+        copying=sum(flow.count for flow in flows),
         bytes_per_second=sum(flow.bytes_per_second for flow in flows),
         words=ask.text("q"),
         phase=phase,
@@ -120,10 +106,4 @@ def _unwell_first(row: ClusterRow) -> tuple[int, str]:
 
 def _line(row: ClusterRow, running: int) -> ClusterLine:
     used = (row.gpus - row.free_gpus) / row.gpus if row.gpus else 0.0
-    return ClusterLine(row, TONES.get(row.phase, "idle"), used, running, link("clusters", row.name))
-
-
-def _count(phase: str, rows: list[ClusterRow], chosen: str, ask: Ask) -> PhaseCount:
-    count = sum(phase in ("all", row.phase) for row in rows)
-    url = ask.url(phase=None if phase == "all" else phase)
-    return PhaseCount(phase, count, TONES.get(phase, ""), url, phase == chosen)
+    return ClusterLine(row, tone(row.phase), used, running, link("clusters", row.name))

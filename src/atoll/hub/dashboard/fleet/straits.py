@@ -5,11 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from atoll.hub.dashboard.data.transfers import Flow
 from atoll.hub.dashboard.fleet.clusters import ClusterRow
 from atoll.hub.dashboard.words import number
 
 # Between two regions are hundreds of links: one that is down is no reason to paint the sea red.
 _MANY_LINKS, _MANY_DOWN = 20, 0.1
+# How far beside the middle of a line its rate begins.
+_ASIDE = 7.0
 
 
 class Place(Protocol):
@@ -42,15 +45,6 @@ class Lagoon(Place, Protocol):
     @property
     def name(self) -> str:
         """The region."""
-
-
-@dataclass(frozen=True)
-class Flow:
-    """Bytes that are on their way from one cluster to another, per second."""
-
-    source: str
-    destination: str
-    bytes_per_second: float
 
 
 @dataclass(frozen=True)
@@ -109,7 +103,7 @@ def _strait(name: str, a: Place, other: str, b: Place, found: _Between) -> Strai
     distance = math.hypot(dx, dy) or 1.0
     ux, uy = dx / distance, dy / distance
     x1, y1, x2, y2 = a.x + ux * a.r, a.y + uy * a.r, b.x - ux * b.r, b.y - uy * b.r
-    bow = min(60.0, distance * 0.14)
+    bow = min(60.0, 18.0 + distance * 0.12)
     mx, my = (x1 + x2) / 2 - uy * bow, (y1 + y2) / 2 + ux * bow
     bad = sum(tone != "good" for tone in found.tones)
     state = f"{number(len(found.tones) - bad)} of {number(len(found.tones))} links ready" if found.tones else "no mesh"
@@ -119,8 +113,8 @@ def _strait(name: str, a: Place, other: str, b: Place, found: _Between) -> Strai
         tone=_tone(found.tones),
         label=f"{name} and {other}: {state}{took}",
         bytes_per_second=found.bytes_per_second,
-        x=round((x1 + 2 * mx + x2) / 4, 1),
-        y=round((y1 + 2 * my + y2) / 4, 1),
+        x=round((x1 + 2 * mx + x2) / 4 + _ASIDE, 1),
+        y=round((y1 + 2 * my + y2) / 4 - _ASIDE, 1),
         width=round(1.4 + min(4.0, math.log10(1 + found.bytes_per_second / 1e6) * 1.6), 2),
     )
 

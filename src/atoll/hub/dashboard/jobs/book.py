@@ -11,7 +11,7 @@ from operator import itemgetter
 from sys import intern
 from typing import Any
 
-from atoll.federation.resources import FINISHED_JOB_PHASES, Job
+from atoll.federation.resources import Job
 from atoll.federation.resources.submitter import SUBMITTER
 from atoll.hub.dashboard.rows import Shelf
 from atoll.hub.dashboard.words import instant
@@ -22,6 +22,9 @@ HOLDING = frozenset({"Placed", "Running", "Committing"})
 """Phases in which a job has a place in a cluster."""
 _KEY = itemgetter(1)  # of (instant, key), and without a step of Python's for each of 100,000
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+# Changes that may wait to be put in order while nobody asks for it, or half as many as are in order: with fewer a hub
+# that starts sorts too often, and without a bound jobs that went would be kept where nobody looks.
+_LOOSE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,6 @@ class JobRow:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     is_held: bool = False
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether it has ended."""
-        return self.phase in FINISHED_JOB_PHASES
 
 
 def read_job(obj: Object) -> JobRow:
@@ -84,14 +82,14 @@ class JobBook:
         """Jobs that have a place, by namespace and cluster."""
         self._of_cluster: dict[str, set[str]] = {}
         self._ordered: list[tuple[datetime, str]] = []
-        self._come: list[tuple[datetime, str]] = []
+        self._come: set[tuple[datetime, str]] = set()
         self._gone: set[tuple[datetime, str]] = set()
 
     def turn(self, key: str, old: JobRow | None, new: JobRow | None) -> None:
         """Take in one change."""
         if old is not None:
             self._count(old, -1)
-            self._of_cluster.get(old.cluster, set()).discard(key)
+            self._leave(old.cluster, key)
         if new is not None:
             self._count(new, 1)
             self._of_cluster.setdefault(new.cluster, set()).add(key)
@@ -100,7 +98,9 @@ class JobBook:
         if old is not None:
             self._drop((old.created_at, key))
         if new is not None:
-            self._come.append((new.created_at, key))
+            self._come.add((new.created_at, key))
+        if len(self._come) + len(self._gone) > max(_LOOSE, len(self._ordered) // 2):
+            self._settle()
 
     def _count(self, row: JobRow, by: int) -> None:
         _add(self.phases, (row.namespace, row.queue, row.phase), by)
@@ -109,11 +109,27 @@ class JobBook:
         if row.phase in HOLDING and row.cluster:
             _add(self.places, (row.namespace, row.cluster), by)
 
+    def _leave(self, cluster: str, key: str) -> None:
+        there = self._of_cluster[cluster]
+        there.discard(key)
+        if not there:
+            del self._of_cluster[cluster]
+
     def _drop(self, made: tuple[datetime, str]) -> None:
         if made in self._come:
             self._come.remove(made)
         else:
             self._gone.add(made)
+
+    def _settle(self) -> None:
+        """Put what came and went in order."""
+        if self._gone:
+            self._ordered = [made for made in self._ordered if made not in self._gone]
+            self._gone.clear()
+        if self._come:
+            self._ordered.extend(sorted(self._come))
+            self._ordered.sort()  # two runs that are in order are merged: a comparison each
+            self._come.clear()
 
     def of_cluster(self, cluster: str) -> Iterable[str]:
         """Give the keys of the jobs that are or were last in a cluster."""
@@ -121,13 +137,7 @@ class JobBook:
 
     def newest_first(self) -> Iterable[str]:
         """Give the keys of all jobs, the newest first."""
-        if self._gone:
-            self._ordered = [made for made in self._ordered if made not in self._gone]
-            self._gone.clear()
-        if self._come:
-            self._ordered.extend(self._come)
-            self._ordered.sort()  # what is in order already costs one comparison each
-            self._come.clear()
+        self._settle()
         return map(_KEY, reversed(self._ordered))
 
     def phase_counts(self, namespaces: frozenset[str] | None, queue: str = "") -> Counter[str]:

@@ -9,10 +9,10 @@ from atoll.federation.resources.submitter import submitter_of
 from atoll.hub.dashboard.actions import Action, offered
 from atoll.hub.dashboard.ask import Ask, link
 from atoll.hub.dashboard.jobs.decision import DecisionModel, view_decision
-from atoll.hub.dashboard.jobs.listing import TONES
+from atoll.hub.dashboard.jobs.deeds import DEEDS
+from atoll.hub.dashboard.tones import tone
 
 _STEPS = ("Pending", "Placed", "Running", "Committing", "Succeeded")
-_RUN_TONES = {"Succeeded": "good", "Failed": "bad", "Cancelled": "sleep"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,6 @@ class JobModel:
     actions: tuple[Action, ...]
     log_url: str
     log_command: str
-    is_over: bool
 
 
 def view_job(scope: JobScope, ask: Ask) -> JobModel:
@@ -99,7 +98,7 @@ def view_job(scope: JobScope, ask: Ask) -> JobModel:
         queue=job.spec.queue,
         user=submitter_of(job),
         phase=status.phase,
-        tone=TONES[status.phase],
+        tone=tone(status.phase),
         reason=status.reason,
         message=status.message,
         cluster=status.cluster or "",
@@ -114,10 +113,9 @@ def view_job(scope: JobScope, ask: Ask) -> JobModel:
         attempts=tuple(_attempt(run, ask.now) for run in runs),
         mounts=_mounts(job, namespace),
         decision=view_decision(status.decision or (runs[0].spec.decision if runs else None)),
-        actions=offered(ask, "jobs", job.wire()),
+        actions=offered(ask, DEEDS, job.wire()),
         log_url=link("jobs", namespace, name, "log") if may_read else "",
         log_command=f"atoll job logs {named} --follow",
-        is_over=bool(runs) and runs[0].status.phase in FINISHED_RUN_PHASES,
     )
 
 
@@ -166,7 +164,7 @@ def _attempt(run: Run, now: datetime) -> Attempt:
         epoch=run.spec.epoch,
         cluster=run.spec.cluster,
         phase=status.phase,
-        tone=_RUN_TONES.get(status.phase, "busy"),
+        tone=tone(status.phase),
         why=": ".join(filter(None, (status.reason, why))),
         started_at=status.started_at,
         finished_at=status.finished_at,

@@ -1,10 +1,10 @@
 """The list of jobs: filters, counts and one page of rows. Pure."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from atoll.hub.dashboard.ask import Ask
+from atoll.hub.dashboard.chips import Chip, chips
 from atoll.hub.dashboard.jobs.book import HOLDING, PHASES, JobBook, JobRow
 from atoll.hub.dashboard.paging import Paged, paged
 
@@ -18,15 +18,11 @@ STATES: Mapping[str, frozenset[str]] = {
     "failed": frozenset({"Failed"}),
     "cancelled": frozenset({"Cancelled"}),
 }
-TONES: Mapping[str, str] = {
-    "Pending": "idle",
-    "Placed": "busy",
-    "Running": "busy",
-    "Committing": "busy",
-    "Succeeded": "good",
-    "Failed": "bad",
-    "Cancelled": "sleep",
-}
+
+
+def state_of(phase: str) -> str:
+    """Give the state among which a phase is shown."""
+    return next(state for state, phases in STATES.items() if state != "all" and phase in phases)
 
 
 @dataclass(frozen=True)
@@ -79,26 +75,14 @@ class JobFilter:
 
 
 @dataclass(frozen=True)
-class PhaseCount:
-    """One state with how many jobs are in it, and the URL that shows them."""
-
-    state: str
-    count: int
-    tone: str
-    url: str
-    is_chosen: bool
-
-
-@dataclass(frozen=True)
 class JobsModel:
     """What the page shows: of all that the filter lets through, one page."""
 
     matching: Sequence[JobRow]
     page: Paged[JobRow]
-    states: tuple[PhaseCount, ...]
+    states: tuple[Chip, ...]
     filter: JobFilter
     there_are: int
-    tones: Mapping[str, str]
     queues: tuple[str, ...]
     clusters: tuple[str, ...]
 
@@ -113,10 +97,9 @@ def list_jobs(rows: Mapping[str, JobRow], book: JobBook, ask: Ask) -> JobsModel:
     return JobsModel(
         matching=matching,
         page=paged(matching, ask.number("page"), size=ROWS),
-        states=tuple(_states(counts, wanted.state, ask)),
+        states=chips(ask, "state", STATES, lambda state: sum(counts[phase] for phase in STATES[state])),
         filter=wanted,
         there_are=sum(counts.values()),
-        tones=TONES,
         queues=tuple(sorted({queue for _, queue, _ in visible})),
         clusters=tuple(sorted({cluster for _, cluster in places})),
     )
@@ -129,24 +112,3 @@ def _matching(
     if seen is not None:
         ordered = (row for row in ordered if row.namespace in seen)
     return list(ordered) if wanted.is_empty else list(filter(wanted.test(), ordered))
-
-
-def _states(counts: Counter[str], chosen: str, ask: Ask) -> list[PhaseCount]:
-    tones = {
-        "all": "",
-        "waiting": "idle",
-        "running": "busy",
-        "succeeded": "good",
-        "failed": "bad",
-        "cancelled": "sleep",
-    }
-    return [
-        PhaseCount(
-            state,
-            sum(counts[phase] for phase in phases),
-            tones[state],
-            ask.url(state=None if state == "all" else state),
-            state == chosen,
-        )
-        for state, phases in STATES.items()
-    ]

@@ -1,14 +1,15 @@
-"""What the policy pages read: policy sets and clusters, and what each cluster was ordered to hold.
+"""What the policy pages read: policy sets, and the labels of clusters.
 
-Owns the shelves. A set of a thousand clusters is parsed when somebody looks at it, and once for each state it is in.
+Owns the shelf of sets: one of a thousand clusters is parsed when somebody looks at it, once for each state it is in.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from atoll.federation.resources import Cluster, PolicySet
+from atoll.federation.resources import PolicySet
 from atoll.hub.dashboard.ask import Ask
+from atoll.hub.dashboard.fleet.clusters import CLUSTERS
 from atoll.hub.dashboard.page import NoSuchThing
 from atoll.hub.dashboard.policy.matrix import SetSummary, summary_of
 from atoll.hub.dashboard.policy.standing import Standing, standing_of
@@ -21,12 +22,12 @@ class SetRow:
     """One policy set in one state."""
 
     def __init__(self, stored: Object) -> None:
-        self._stored = stored
+        self.stored = stored
 
     @cached_property
     def policyset(self) -> PolicySet:
         """The set."""
-        return PolicySet.model_validate(self._stored)
+        return PolicySet.model_validate(self.stored)
 
     @cached_property
     def standings(self) -> tuple[Standing, ...]:
@@ -52,19 +53,10 @@ class SetsScope:
 
 @dataclass(frozen=True)
 class SetScope:
-    """One set, as it is parsed and as it is stored, with the clusters that its waves select by labels."""
+    """One set, with the labels by which its waves select clusters."""
 
     row: SetRow
-    stored: Object
     labels: Mapping[str, Mapping[str, str]]
-
-
-def _labels(cluster: Object) -> Mapping[str, str]:
-    labels: Mapping[str, str] = cluster["metadata"].get("labels", {})
-    return labels
-
-
-LABELS: Shelf[Mapping[str, str]] = Shelf(Cluster, _labels)
 
 
 async def fetch_sets(sources: Sources, ask: Ask) -> SetsScope:
@@ -80,7 +72,7 @@ async def fetch_set(sources: Sources, ask: Ask) -> SetScope:
     """
     name = ask.params["name"]
     sets = await fetch_sets(sources, ask)
-    stored = sources.look(PolicySet, None, name)
-    if name not in sets.sets or stored is None:
+    if name not in sets.sets:
         raise NoSuchThing(f"policy set {name} does not exist", "atoll policy status")
-    return SetScope(sets.sets[name], stored, dict(await sources.rows(LABELS)))
+    clusters = await sources.rows(CLUSTERS)
+    return SetScope(sets.sets[name], {row.name: row.labels for row in clusters.values()})

@@ -11,6 +11,7 @@ from atoll.federation.resources.policyset_plan import PolicyPlan
 from atoll.hub.dashboard.actions import Action, offered
 from atoll.hub.dashboard.ask import Ask
 from atoll.hub.dashboard.paging import Paged, paged
+from atoll.hub.dashboard.policy.deeds import DEEDS, earlier
 from atoll.hub.dashboard.policy.matrix import MatrixRow, SetSummary, matrix_of, words_of
 from atoll.hub.dashboard.policy.shelves import SetScope, SetsScope
 from atoll.hub.dashboard.policy.standing import WORDS, Standing, Word, is_wanted, rank
@@ -38,10 +39,11 @@ class SetsPage:
 
 @dataclass(frozen=True)
 class SetPage:
-    """One policy set; `plan` is what the commit that is rolled out does, None if nobody has worked it out."""
+    """One policy set. A rollback `goes_back_to` a commit; `plan` is what the one that is rolled out does, if known."""
 
     summary: SetSummary
     rollout: RolloutView | None
+    goes_back_to: str
     plan: PolicyPlan | None
     ladders: Paged[Standing]
     text: str
@@ -77,11 +79,12 @@ def view_set(scope: SetScope, ask: Ask) -> SetPage:
     return SetPage(
         summary=scope.row.summary,
         rollout=rollout_of(policyset, scope.labels),
+        goes_back_to="" if policyset.spec.pinned_commit else earlier(scope.row.stored),
         plan=_plan(policyset.status),
         ladders=paged(sorted(chosen, key=lambda each: (rank(each), each.cluster)), ask.number("page"), size=_ROWS),
         text=text,
         wanted=wanted,
-        actions=offered(ask, "policysets", scope.stored),
+        actions=offered(ask, DEEDS, scope.row.stored),
         conditions=[
             (each.type, each.message or each.reason)
             for each in policyset.status.conditions

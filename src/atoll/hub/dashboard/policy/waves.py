@@ -35,24 +35,9 @@ class RolloutView:
 
     phase: str
     commit: str
-    good: str
-    previous: str
-    refused: str
     message: str
     pinned: str
     waves: tuple[WaveView, ...]
-
-    @property
-    def can_approve(self) -> bool:
-        """Whether the next wave waits for somebody."""
-        return self.phase == "AwaitingApproval" and not self.pinned
-
-    @property
-    def goes_back_to(self) -> str:
-        """The commit that a rollback puts in force; empty if none was complete before."""
-        if self.pinned:
-            return ""
-        return self.good if self.good != self.commit else self.previous
 
 
 def rollout_of(policyset: PolicySet, labels: Mapping[str, Mapping[str, str]]) -> RolloutView | None:
@@ -63,9 +48,6 @@ def rollout_of(policyset: PolicySet, labels: Mapping[str, Mapping[str, str]]) ->
     return RolloutView(
         phase=status.phase,
         commit=status.commit,
-        good=status.good,
-        previous=status.previous,
-        refused=status.refused,
         message=status.message,
         pinned=pinned or "",
         waves=tuple(_waves(policyset, status, labels)) if pinned is None else (),

@@ -32,11 +32,8 @@ class QueueRow:
     used_gpus: int = 0
     guaranteed_gpus: int | None = None
     limit_gpus: int | None = None
-    borrowed_gpus: int = 0
-    used_millicores: int = 0
     share: float = 0.0
     fair_share: float = 0.0
-    past_gpus: float | None = None
     most_running: int | None = None
     budgets: tuple[BudgetRow, ...] = ()
     problems: tuple[str, ...] = ()
@@ -45,9 +42,8 @@ class QueueRow:
 def read_queue(obj: Object) -> QueueRow:
     """Read a stored Queue."""
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
-    quota, used = spec.get("quota") or {}, status.get("used") or {}
+    quota = spec.get("quota") or {}
     limit = (quota.get("limit") or {}).get("gpus")
-    past = status.get("past")
     return QueueRow(
         name=obj["metadata"]["name"],
         parent=spec.get("parent") or "",
@@ -58,11 +54,8 @@ def read_queue(obj: Object) -> QueueRow:
         used_gpus=status.get("usedGpus", 0),
         guaranteed_gpus=(quota.get("guaranteed") or {}).get("gpus"),
         limit_gpus=spec.get("maxGpus") if limit is None else limit,
-        borrowed_gpus=(status.get("borrowed") or {}).get("gpus", 0),
-        used_millicores=used.get("millicores", 0),
         share=status.get("share", 0.0),
         fair_share=status.get("fairShare", 0.0),
-        past_gpus=None if past is None else past.get("gpus", 0.0),
         most_running=spec.get("maxRunningJobs"),
         budgets=tuple(_budget(each, found) for each, found in _budgets(spec, status)),
         problems=tuple(_problem(each) for each in status.get("conditions", ()) if each.get("status") == "False"),

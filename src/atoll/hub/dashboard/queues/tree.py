@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from atoll.hub.dashboard.ask import Ask, link
 from atoll.hub.dashboard.jobs.book import JobBook
+from atoll.hub.dashboard.jobs.listing import state_of
 from atoll.hub.dashboard.queues.rows import BudgetRow, QueueRow
 
 _MOST_REASONS = 2
@@ -181,6 +182,10 @@ def view_queue(name: str, rows: Mapping[str, QueueRow], book: JobBook, ask: Ask)
             Waiting(reason or "NotLookedAtYet", count, link("jobs", queue=name, state="waiting", reason=reason))
             for reason, count in reasons.get(name, Counter()).most_common()
         ),
-        states=tuple((phase, count, link("jobs", queue=name)) for phase, count in sorted(counts.items()) if count),
+        states=tuple(
+            (phase, count, link("jobs", queue=name, state=state_of(phase)))
+            for phase, count in sorted(counts.items())
+            if count
+        ),
         budgets=rows[name].budgets,
     )

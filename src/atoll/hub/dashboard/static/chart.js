@@ -9,8 +9,10 @@
     probe.remove();
     return found;
   };
-  const clock = (_plot, splits) =>
-    splits.map((at) => new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false }));
+  const clock = (_plot, splits, _axis, _space, step) => {
+    const form = { hour: "2-digit", minute: "2-digit", hour12: false, ...(step < 60 ? { second: "2-digit" } : {}) };
+    return splits.map((at) => new Date(at * 1000).toLocaleTimeString([], form));
+  };
   const options = (data, width) => {
     const axis = { stroke: colour("muted"), grid: { stroke: colour("faint"), width: 1 }, ticks: { show: false } };
     return {
@@ -18,7 +20,7 @@
       height: 150,
       legend: { live: true },
       cursor: { points: { size: 6 } },
-      axes: [{ ...axis, values: clock, size: 28 }, { ...axis, size: 48 }],
+      axes: [{ ...axis, values: clock, size: 28, space: 80 }, { ...axis, size: 48 }],
       scales: { y: { range: (_plot, _least, most) => [0, Math.max(1, most * 1.08)] } },
       series: [
         { value: "{HH}:{mm}:{ss}" },

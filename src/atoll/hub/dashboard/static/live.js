@@ -7,7 +7,7 @@
   const topics = document.body.dataset.topics;
   if (!topics) return;
   const pulse = document.getElementById("pulse");
-  const words = { live: "live", waiting: "connecting", off: "not live: reload to sign in again" };
+  const words = { live: "live", waiting: "connecting", off: "not live: load the page again" };
   let source = null;
 
   const show = (state) => {

@@ -42,11 +42,51 @@
     if (button) copy(button);
   });
 
+  // What has to be confirmed, is; the hub asks again where this script has not.
+  const ask = (form) => {
+    const dialog = document.getElementById("sure");
+    const [leave, go] = dialog.querySelectorAll("button");
+    const [label, typed] = [dialog.querySelector("label"), dialog.querySelector("input")];
+    const name = form.dataset.typed || "";
+    dialog.querySelector("h2").textContent = form.dataset.confirm;
+    dialog.querySelector("code").textContent = form.querySelector(".command code").textContent;
+    label.hidden = !name;
+    label.querySelector("b").textContent = name;
+    typed.value = "";
+    typed.oninput = () => (go.disabled = typed.value.trim() !== name);
+    typed.oninput();
+    const button = form.querySelector("button");
+    [go.textContent, go.className] = [button.textContent, button.className || "primary"];
+    dialog.returnValue = "";
+    dialog.showModal();
+    (name ? typed : leave).focus();
+    return new Promise((answered) =>
+      dialog.addEventListener("close", () => answered(dialog.returnValue === "yes" && { sure: "yes", typed: name }), { once: true }),
+    );
+  };
   document.addEventListener("htmx:confirm", (event) => {
-    const question = event.detail.elt.dataset.confirm;
-    if (!question) return;
+    const form = event.detail.elt;
+    if (!form.dataset.confirm) return;
     event.preventDefault();
-    if (window.confirm(question)) event.detail.issueRequest(true);
+    ask(form).then((answer) => {
+      if (!answer) return;
+      confirmed.set(form, answer);
+      event.detail.issueRequest(true);
+    });
+  });
+  const confirmed = new WeakMap();
+  document.addEventListener("htmx:configRequest", (event) => {
+    for (const [name, value] of Object.entries(confirmed.get(event.detail.elt) || {})) event.detail.parameters.set(name, value);
+    confirmed.delete(event.detail.elt);
+  });
+  // The command beside a button says what was chosen.
+  document.addEventListener("change", (event) => {
+    const form = event.target.closest("form.act");
+    if (!form) return;
+    const { begin, end } = event.target.dataset;
+    const text = begin + event.target.value + end;
+    form.querySelector(".command code").textContent = text;
+    form.querySelector("[data-copy]").dataset.copy = text;
   });
   // Answers that refuse carry a note to show; htmx leaves such answers out unless told.
   document.addEventListener("htmx:beforeSwap", (event) => {
