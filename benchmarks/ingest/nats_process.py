@@ -18,8 +18,8 @@ class Server:
     process: subprocess.Popen[bytes]
 
     @classmethod
-    def launch(cls, home: Path) -> Server:
-        """Start it on a free port and wait until it listens."""
+    def launch(cls, home: Path, *more: str) -> Server:
+        """Start it on a free port, with `more` lines of configuration, and wait until it listens."""
         home.mkdir()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -28,6 +28,7 @@ class Server:
         config.write_text(
             f'listen: "127.0.0.1:{port}"\nmax_payload: 8MB\n'
             f'jetstream {{ store_dir: "{home}/store", sync_interval: always }}\n'
+            + "".join(f"{line}\n" for line in more)
         )
         binary = Path(sys.executable).parent / "nats-server"
         with (home / "nats.log").open("wb") as output:

@@ -19,13 +19,6 @@ from typing import Any
 
 import psutil
 
-from atoll.edge.enrolment import EnrolmentSettings
-from atoll.edge.gateway.file_source.roots import Roots
-from atoll.edge.gateway.main import run as run_gateway
-from atoll.edge.gateway.mqtt.settings import BrokerSettings
-from atoll.edge.gateway.settings import GatewaySettings
-from atoll.edge.sink.main import run as run_sink
-from atoll.edge.sink.settings import SinkSettings
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.data_messages import GatewayOrder, StreamOrder
 from atoll.federation.bus.log import LogTrimmer
@@ -133,14 +126,27 @@ async def passing_on_commits(bus: Bus) -> AsyncIterator[None]:
         await asyncio.wait({task})
 
 
-async def _be(part: str, nats: str, folder: str, **more: Any) -> None:
-    """Be a gateway or a sink until killed."""
-    if part == "sink":
-        await run_sink(SinkSettings(CLUSTER, NAMESPACE, Membership(nats), Path(folder)))
+async def _be_sink(nats: str, folder: str, **_: Any) -> None:
+    """Be a sink until killed."""
+    from atoll.edge.sink.main import run
+    from atoll.edge.sink.settings import SinkSettings
+
+    await run(SinkSettings(CLUSTER, NAMESPACE, Membership(nats), Path(folder)))
+
+
+async def _be_gateway(nats: str, folder: str, **more: Any) -> None:
+    """Be a gateway until killed, with nothing of a sink in its memory."""
+    from atoll.edge.enrolment import EnrolmentSettings
+    from atoll.edge.gateway.file_source.roots import Roots
+    from atoll.edge.gateway.main import run
+    from atoll.edge.gateway.mqtt.settings import BrokerSettings
+    from atoll.edge.gateway.settings import GatewaySettings
+
     broker = BrokerSettings(more.get("broker"), receiver=more.get("receiver", "paho"))
     files = Roots.parse(more.get("files", ()))
-    await run_gateway(GatewaySettings(GATEWAY, EnrolmentSettings(nats), Path(folder), broker, files=files))
+    await run(GatewaySettings(GATEWAY, EnrolmentSettings(nats), Path(folder), broker, files=files))
 
 
 if __name__ == "__main__":
-    asyncio.run(_be(sys.argv[1], **json.loads(sys.argv[2])))
+    be = {"gateway": _be_gateway, "sink": _be_sink}[sys.argv[1]]
+    asyncio.run(be(**json.loads(sys.argv[2])))

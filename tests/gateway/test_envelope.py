@@ -17,7 +17,7 @@ envelopes = st.builds(
     stream=names,
     dataset=names,
     number=st.integers(1, 2**64 - 1),
-    first=st.integers(1, 2**63),
+    first=st.integers(1, 2**63 - 100),
     readings=st.lists(readings, max_size=20).map(tuple),
     end_of_run=st.booleans(),
 )
@@ -52,6 +52,13 @@ def test_a_cut_envelope_is_refused(size: int) -> None:
 def test_an_envelope_with_trailing_bytes_is_refused() -> None:
     with pytest.raises(MalformedEnvelope):
         decode(SAMPLE + b"\0")
+
+
+def test_readings_beyond_the_largest_number_are_refused() -> None:
+    """Files count them in 64 bits with a sign."""
+    beyond = Envelope("00" * 16, "lab", "ns", "s", "d", 7, 2**63 - 1, (Reading(1, "a", b"x"), Reading(2, "a", b"y")))
+    with pytest.raises(MalformedEnvelope, match="beyond any number"):
+        decode(encode(beyond))
 
 
 @given(st.binary(max_size=120), st.integers(0, 2**32 - 1))

@@ -112,6 +112,7 @@ def check(path: FilePath, report: DatasetReport, expected: dict[str, str]) -> No
 
 
 async def test_files_of_all_sizes_become_a_verified_dataset_as_they_were(path: FilePath) -> None:
+    """By a gateway that nobody has given a broker: files alone need none, and it says so."""
     await path.begin(order(afterwards="Delete"))
     sizes = {"empty": 0, "raw/small.csv": 100, "raw/deep/edge.bin": 65_536, "edge+1.bin": 65_537, "scan.tif": 3_500_000}
     expected = {name: path.write(name, size) for name, size in sizes.items()}
@@ -126,6 +127,9 @@ async def test_files_of_all_sizes_become_a_verified_dataset_as_they_were(path: F
         return files is not None and (files.committed, files.waiting, files.sent) == (5, 0, 0)
 
     await until(is_told)
+    told = await gateway_report(path.bus)
+    assert told is not None
+    assert (told.broker_needed, told.broker_connected) == (False, False)
     assert {p.name for p in path.folder.rglob("*") if p.is_file()} == {"END"}
 
 

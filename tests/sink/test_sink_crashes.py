@@ -260,10 +260,10 @@ def _ledger_first(patch: pytest.MonkeyPatch) -> None:
     save = version_module.save
     deferred: list[Callable[[], Any]] = []
 
-    def later(folder: Path, file: Any, pieces: Any, *, received: int) -> Any:
+    def later(folder: Path, file: Any, data: bytes, *, received: int) -> Any:
         (folder / file.path).parent.mkdir(exist_ok=True)
-        deferred.append(lambda: append(folder, file, pieces, received=received))
-        data, digest = b"".join(pieces), file.digest.copy()
+        deferred.append(lambda: append(folder, file, data, received=received))
+        digest = file.digest.copy()
         digest.update(data)
         changes = {"received": file.received + received, "bytes": file.bytes + len(data), "digest": digest}
         return growing_module.replace(file, **changes)

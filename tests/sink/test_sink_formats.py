@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from atoll.edge.sink.lines import encode_lines
 from atoll.edge.sink.names import file_name, format_of
-from atoll.federation.bus.envelope import Reading
+from atoll.edge.sink.readings import Readings
+from atoll.federation.bus.envelope import Envelope, Reading
 from atoll.federation.resources.stream_layout import StreamFormat
 
 topics = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=300)
@@ -56,8 +57,7 @@ def test_two_gateways_with_one_topic_get_two_files() -> None:
 
 
 def encode(reading: Reading, number: int = 1) -> bytes:
-    [line] = encode_lines([reading], [number])
-    return line
+    return encode_lines(Readings.of(Envelope("0" * 32, "lab", "ns", "s", "run", 1, number, [reading])))
 
 
 @given(st.one_of(st.binary(max_size=60), st.text(max_size=20).map(str.encode)), st.integers(1, 2**40))
@@ -73,6 +73,17 @@ def test_a_json_line_gives_the_payload_back(payload: bytes, sequence: int) -> No
         assert line["text"].encode() == payload
     else:
         assert base64.b64decode(line["base64"]) == payload
+
+
+def test_a_reading_with_its_own_time_has_both_instants_in_its_line() -> None:
+    """Also among others that have none, and before 1970."""
+    readings = [Reading(1_000_000_001, "t", b"1"), Reading(2_000_000_000, "t", b"2", at_ns=-1)]
+    lines = encode_lines(Readings.of(Envelope("0" * 32, "lab", "ns", "s", "run", 1, 1, readings))).splitlines()
+    assert lines == [
+        b'{"at":"1970-01-01T00:00:01.000000001Z","sequence":1,"topic":"t","payload":1}',
+        b'{"at":"1969-12-31T23:59:59.999999999Z","received":"1970-01-01T00:00:02.000000000Z",'
+        b'"sequence":2,"topic":"t","payload":2}',
+    ]
 
 
 def test_a_number_keeps_its_digits() -> None:

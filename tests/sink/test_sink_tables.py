@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from atoll.edge.sink import parquet
 from atoll.edge.sink.columns import learn
 from atoll.edge.sink.form import Form
+from atoll.edge.sink.readings import Readings
 from atoll.edge.sink.segments import HeldTable
-from atoll.federation.bus.envelope import Reading
+from atoll.federation.bus.envelope import Envelope, Reading
 from atoll.federation.resources.stream_layout import Column
 
 arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
@@ -19,12 +20,16 @@ pq = pytest.importorskip("pyarrow.parquet")
 JSON = Form("parquet", payload="JSON")
 
 
+def numbered(readings: list[Reading], first: int = 1) -> Readings:
+    return Readings.of(Envelope("0" * 32, "lab", "ns", "s", "run", 1, first, readings))
+
+
 def rows(payloads: list[bytes], form: Form = JSON, times: list[int] | None = None) -> list[dict[str, Any]]:
     """Take payloads through a segment and read its files back."""
     own = times or [None] * len(payloads)
     readings = [Reading(n * 1000, "t", payload, at) for n, (payload, at) in enumerate(zip(payloads, own, strict=True))]
     held = HeldTable(form, {}, {})
-    held.add(readings, range(1, len(readings) + 1))
+    held.add(numbered(readings))
     return [row for sealed in held.seal() for row in pq.read_table(arrow.BufferReader(sealed.data)).to_pylist()]
 
 
@@ -69,7 +74,7 @@ def test_a_column_that_must_change_begins_another_file() -> None:
     known: dict[str, Any] = {}
     held = HeldTable(JSON, {}, known)
     for first, value in ((1, 1), (8193, 0.5), (16385, 2)):
-        held.add([Reading(n, "t", table(a=value)) for n in range(8192)], range(first, first + 8192))
+        held.add(numbered([Reading(n, "t", table(a=value)) for n in range(8192)], first))
     kinds = [pq.read_schema(arrow.BufferReader(sealed.data)).field("a").type for sealed in held.seal()]
     assert kinds == [arrow.int64(), arrow.float64()]
     assert [(sealed.readings, sealed.first, sealed.last) for sealed in held.seal()] == [
@@ -81,8 +86,8 @@ def test_a_column_that_must_change_begins_another_file() -> None:
 def test_a_new_field_is_null_in_the_rows_before_it() -> None:
     known: dict[str, Any] = {}
     held = HeldTable(JSON, {}, known)
-    held.add([Reading(n, "t", table(a=n)) for n in range(8192)], range(1, 8193))
-    held.add([Reading(9999, "t", table(a=1, b="new"))], range(8193, 8194))
+    held.add(numbered([Reading(n, "t", table(a=n)) for n in range(8192)]))
+    held.add(numbered([Reading(9999, "t", table(a=1, b="new"))], 8193))
     [sealed] = held.seal()
     assert pq.read_table(arrow.BufferReader(sealed.data))["b"].null_count == 8192
 
@@ -149,4 +154,4 @@ def test_a_missing_pyarrow_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InvalidInput, match=r"atoll\[parquet\]"):
-        parquet.build([Reading(0, "t", b"1")], [1], JSON, {})
+        parquet.build(numbered([Reading(0, "t", b"1")]), JSON, {})

@@ -6,7 +6,6 @@ the ledger says so; what lies behind the committed length is written over, or cu
 
 import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,13 +32,13 @@ class GrowingFile:
         return str(self.digest.hexdigest())
 
 
-def append(folder: Path, file: GrowingFile, pieces: Sequence[bytes], *, received: int) -> GrowingFile:
+def append(folder: Path, file: GrowingFile, data: bytes, *, received: int) -> GrowingFile:
     """Write behind the committed length and sync; give what the file is once this is committed.
 
     Raises:
         OSError: the volume took not all of it.
     """
-    data, path = b"".join(pieces), folder / file.path
+    path = folder / file.path
     make_folder(path.parent)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:

@@ -4,19 +4,23 @@ Owns which file takes a reading: by topic where files grow, else by partition an
 where files are.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import numpy as np
 
 from atoll.edge.sink.arrival import Arrival
 from atoll.edge.sink.columns import ColumnKind
 from atoll.edge.sink.filing import Filed
 from atoll.edge.sink.form import Form
+from atoll.edge.sink.index import Placed
 from atoll.edge.sink.intervals import FeedGrowth, spans_of
-from atoll.edge.sink.lines import encode_lines
+from atoll.edge.sink.lines import encode_lines, line_sizes
 from atoll.edge.sink.names import WINDOW_NS, window_name
+from atoll.edge.sink.readings import Readings, joined
 from atoll.edge.sink.segments import Held, HeldLines, HeldTable, SegmentKey
-from atoll.federation.bus.envelope import Envelope, Reading
+from atoll.federation.bus.envelope import Envelope
 from atoll.federation.resources.stream_layout import StreamFormat
 
 
@@ -31,19 +35,25 @@ class SourceKey(NamedTuple):
 
 
 class Added(NamedTuple):
-    """Readings of one outbox for one file that grows."""
+    """Readings of one outbox for one file that grows: their bytes, and where each lies in them."""
 
     outbox: str
-    numbers: list[int]
-    received_ns: list[int]
-    pieces: list[bytes]
+    placed: Placed
+    data: bytes
+
+
+class LooseKey(NamedTuple):
+    """What readings have in common that are for files that grow, but for their topic."""
+
+    outbox: str
+    window: str
+    form: Form
 
 
 class _Group(NamedTuple):
     window: str
     is_late: bool
-    readings: Sequence[Reading]
-    numbers: Sequence[int]
+    readings: Readings
 
 
 @dataclass
@@ -56,11 +66,10 @@ class Growth:
     form: Form
     known: dict[str, ColumnKind]  # columns that this Stream has had in this version
     newest_ns: int = 0
-    appends: dict[SourceKey, list[Added]] = field(default_factory=dict)
+    loose: dict[LooseKey, list[Readings]] = field(default_factory=dict)
     held: dict[SegmentKey, Held] = field(default_factory=dict)
     files: list[Arrival] = field(default_factory=list)
     filed: list[list[Filed]] = field(default_factory=list)  # of the first `files`, once they are in their places
-    rolls: dict[SourceKey, Form] = field(default_factory=dict)
     marks: dict[str, int] = field(default_factory=dict)
     feeds: dict[str, FeedGrowth] = field(default_factory=dict)
     rows: dict[str, tuple[int, int]] = field(default_factory=dict)  # topic → readings and bytes in segments
@@ -76,7 +85,7 @@ class Growth:
 
     def is_due(self, now: float) -> bool:
         """Tell whether it is to be committed: what need not be held back is so at once."""
-        is_urgent = bool(self.appends or self.files or self.is_ended or not self.form.is_sealed)
+        is_urgent = bool(self.loose or self.files or self.is_ended or not self.form.is_sealed)
         return is_urgent or self.form.roll_due(self.size, now - self.began)
 
     def take(self, arrival: Arrival) -> None:
@@ -96,19 +105,19 @@ class Growth:
         self.marks[envelope.outbox] = envelope.number
 
     def _take_readings(self, envelope: Envelope, form: Form) -> None:
-        received, _, _, own = zip(*envelope.readings, strict=True)
-        has_own = own.count(None) < len(own)
-        times = [at if mine is None else mine for at, mine in zip(received, own, strict=True)] if has_own else received
-        for group in _groups(envelope, times, form, self.newest_ns):
+        readings = Readings.of(envelope)
+        for group in _groups(readings, form, self.newest_ns):
             if form.is_sealed:
                 self._hold(envelope.outbox, group, form)
             else:
-                self._append(envelope.outbox, group, form)
+                self.loose.setdefault(LooseKey(envelope.outbox, group.window, form), []).append(group.readings)
         # A clock that runs ahead must not make late what comes after it: nothing is newer than when it arrived.
-        newest = max(map(min, times, received)) if has_own else max(received)
-        self.newest_ns = max(self.newest_ns, newest)
-        self.first_ns = min(received) if self.first_ns is None else min(self.first_ns, *received)
-        self.last_ns = max(received) if self.last_ns is None else max(self.last_ns, *received)
+        received = readings.received_ns
+        first_ns, last_ns = int(received.min()), int(received.max())
+        newest_ns = int(np.minimum(readings.at_ns, received).max()) if readings.have_own_times else last_ns
+        self.newest_ns = max(self.newest_ns, newest_ns)
+        self.first_ns = first_ns if self.first_ns is None else min(self.first_ns, first_ns)
+        self.last_ns = last_ns if self.last_ns is None else max(self.last_ns, last_ns)
 
     def _hold(self, outbox: str, group: _Group, form: Form) -> None:
         key = SegmentKey(self.gateway, self.stream, outbox, group.window, group.is_late)
@@ -117,48 +126,38 @@ class Growth:
             facts = {"atoll.gateway": self.gateway, "atoll.stream": self.stream, "atoll.outbox": outbox}
             held = HeldTable(form, facts, self.known) if form.format == "parquet" else HeldLines()
             self.held[key] = held
-        held.add(group.readings, group.numbers)
-        self.late += len(group.readings) if group.is_late else 0
-        for _, topic, payload, _ in group.readings:
-            count, size = self.rows.get(topic, (0, 0))
-            self.rows[topic] = count + 1, size + len(payload)
+        readings = group.readings
+        held.add(readings)
+        self.late += len(readings) if group.is_late else 0
+        topics = len(readings.topics)
+        counts = np.bincount(readings.topic_of, minlength=topics).tolist()
+        sizes = np.bincount(readings.topic_of, readings.sizes, topics).astype(np.int64).tolist()
+        for topic, more, size in zip(readings.topics, counts, sizes, strict=True):
+            if more:
+                count, before = self.rows.get(topic, (0, 0))
+                self.rows[topic] = count + more, before + size
 
-    def _append(self, outbox: str, group: _Group, form: Form) -> None:
-        received, topics, payloads, _ = zip(*group.readings, strict=True)
-        pieces = payloads if form.format == "raw" else encode_lines(group.readings, group.numbers)
-        keys = {topic: SourceKey(self.gateway, self.stream, topic, form.format, group.window) for topic in set(topics)}
-        added = {topic: self._added(key, outbox, form) for topic, key in keys.items()}
-        if len(added) == 1:
-            part = added[topics[0]]
-            part.numbers.extend(group.numbers)
-            part.received_ns.extend(received)
-            part.pieces.extend(pieces)
-            return
-        for topic, number, received_ns, piece in zip(topics, group.numbers, received, pieces, strict=True):
-            part = added[topic]
-            part.numbers.append(number)
-            part.received_ns.append(received_ns)
-            part.pieces.append(piece)
-
-    def _added(self, key: SourceKey, outbox: str, form: Form) -> Added:
-        """Give what is added to a file; readings of another outbox make another part."""
-        self.rolls[key] = form
-        parts = self.appends.setdefault(key, [])
-        if not parts or parts[-1].outbox != outbox:
-            parts.append(Added(outbox, [], [], []))
-        return parts[-1]
+    def appends(self) -> Iterator[tuple[SourceKey, Form, Added]]:
+        """Give what is added to each file that grows; the same each time until something is taken."""
+        for (outbox, window, form), parts in self.loose.items():
+            for topic, readings in joined(parts).by_topic():
+                key = SourceKey(self.gateway, self.stream, topic, form.format, window)
+                data = b"".join(readings.payloads) if form.format == "raw" else encode_lines(readings)
+                sizes = readings.sizes if form.format == "raw" else line_sizes(data)
+                yield key, form, Added(outbox, Placed(readings.numbers, readings.received_ns, sizes), data)
 
 
-def _groups(envelope: Envelope, times: Sequence[int], form: Form, newest_ns: int) -> Iterable[_Group]:
+def _groups(readings: Readings, form: Form, newest_ns: int) -> Iterable[_Group]:
     """Divide readings by partition, and by whether they are late where that makes another file."""
     width, oldest = WINDOW_NS[form.partitions], newest_ns - form.lateness_ns if form.is_sealed else None
-    readings, numbers = envelope.readings, envelope.numbers
-    if not width and (oldest is None or min(times) >= oldest):
-        return [_Group("", False, readings, numbers)]
-    found: dict[tuple[int, bool], tuple[list[Reading], list[int]]] = {}
-    for reading, number, at in zip(readings, numbers, times, strict=True):
-        key = (at // width * width if width else 0, oldest is not None and at < oldest)
-        group = found.setdefault(key, ([], []))
-        group[0].append(reading)
-        group[1].append(number)
-    return [_Group(window_name(form.partitions, start), is_late, *group) for (start, is_late), group in found.items()]
+    if not width and (oldest is None or readings.at_ns.min() >= oldest):
+        return [_Group("", False, readings)]
+    is_late = readings.at_ns < oldest if oldest is not None else np.zeros(len(readings), bool)
+    windows = readings.at_ns // width * width if width else np.zeros_like(readings.at_ns)
+    found: dict[tuple[int, bool], list[int]] = {}
+    for place, key in enumerate(zip(windows.tolist(), is_late.tolist(), strict=True)):
+        found.setdefault(key, []).append(place)
+    return [
+        _Group(window_name(form.partitions, start), late, readings.some(np.array(places)))
+        for (start, late), places in found.items()
+    ]

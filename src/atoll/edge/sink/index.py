@@ -6,7 +6,7 @@
 that was taken as it was is one reading. Owns the record; it must not know how it is committed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,20 +27,21 @@ RECORD = np.dtype(
     ]
 )
 Records = npt.NDArray[Any]
+Numbers = npt.NDArray[Any]
 
 
 class Placed(NamedTuple):
     """Readings that were added to one file at one go, in order."""
 
-    numbers: Sequence[int]
-    received_ns: Sequence[int]
-    sizes: Sequence[int]
+    numbers: Numbers
+    received_ns: Numbers
+    sizes: Numbers
 
 
 def records(placed: Placed, *, offset: int, file: int, outbox: int) -> bytes:
     """Give the records of readings that begin at an offset of a file."""
     table = np.empty(len(placed.sizes), RECORD)
-    sizes = np.asarray(placed.sizes, "<u8")
+    sizes = placed.sizes.astype("<u8")
     table["sequence"] = placed.numbers
     table["received_at_ns"] = placed.received_ns
     table["size"] = sizes
@@ -54,7 +55,7 @@ def read_index(path: Path, size: int) -> Records:
     return np.fromfile(path, RECORD, count=size // RECORD.itemsize)
 
 
-def spans(numbers: "npt.NDArray[Any]") -> Iterable[tuple[int, int]]:
+def spans(numbers: Numbers) -> Iterable[tuple[int, int]]:
     """Give the intervals of numbers, sorted; equal numbers count once each, so they show as intervals that overlap."""
     ordered = np.sort(numbers.astype(np.int64))
     if not ordered.size:

@@ -20,7 +20,7 @@ import orjson
 
 from atoll.edge.sink.columns import ColumnKind, Columns, given, learn
 from atoll.edge.sink.form import Form
-from atoll.federation.bus.envelope import Reading
+from atoll.edge.sink.readings import Readings
 from atoll.federation.errors import Internal, InvalidInput
 from atoll.federation.payloads import MalformedPayload, decoder
 
@@ -49,22 +49,21 @@ def _arrow() -> Any:
     return pyarrow
 
 
-def build(readings: Sequence[Reading], numbers: Sequence[int], form: Form, known: dict[str, ColumnKind]) -> Table:
+def build(readings: Readings, form: Form, known: dict[str, ColumnKind]) -> Table:
     """Make a table of readings; what is learned of columns is added to `known`.
 
     Raises:
         InvalidInput: pyarrow is not installed.
     """
     arrow = _arrow()
-    objects, raw = _decoded(readings, form)
+    objects, raw = _decoded(readings.payloads, form)
     columns = given(objects, form.columns) if form.columns else learn(objects, known)
-    received, topics, _, own = zip(*readings, strict=True)
-    times = [mine if mine is not None else at for at, mine in zip(received, own, strict=True)]
+    topics = list(map(readings.topics.__getitem__, readings.topic_of.tolist()))
     instant = arrow.timestamp("ns", tz="UTC")
     own_columns = {
-        "_time": arrow.array(np.asarray(times, "<i8")).cast(instant),
-        "_received": arrow.array(np.asarray(received, "<i8")).cast(instant),
-        "_sequence": arrow.array(np.asarray(numbers, "<u8")),
+        "_time": arrow.array(readings.at_ns).cast(instant),
+        "_received": arrow.array(readings.received_ns).cast(instant),
+        "_sequence": arrow.array(readings.numbers.astype(np.uint64)),
         "_topic": arrow.array(topics, arrow.string()),
     }
     values = {name: _array(arrow, columns, name) for name in columns.values}
@@ -76,19 +75,19 @@ def build(readings: Sequence[Reading], numbers: Sequence[int], form: Form, known
     return Table(rows, columns.kinds, rows.nbytes)
 
 
-def _decoded(readings: Sequence[Reading], form: Form) -> tuple[list[Any], list[bytes | None]]:
+def _decoded(payloads: Sequence[bytes], form: Form) -> tuple[list[Any], list[bytes | None]]:
     """Give the values of payloads, None where there is none, and then the payload itself."""
     if form.payload == "Raw":
-        return [None] * len(readings), [reading.payload for reading in readings]
+        return [None] * len(payloads), list(payloads)
     decode, objects, raw = decoder(form.payload), list[Any](), list[bytes | None]()
-    for reading in readings:
+    for payload in payloads:
         try:
-            value = decode(reading.payload)
-            raw.append(None if value is not None else reading.payload)
+            value = decode(payload)
+            raw.append(None if value is not None else payload)
             objects.append(value)
         except MalformedPayload:
             objects.append(None)
-            raw.append(reading.payload)
+            raw.append(payload)
     return objects, raw
 
 

@@ -17,12 +17,15 @@ from atoll.edge.sink.columns import ColumnKind
 from atoll.edge.sink.form import Form
 from atoll.edge.sink.lines import encode_lines
 from atoll.edge.sink.names import LINES_SUFFIX, PARQUET_SUFFIX
-from atoll.federation.bus.envelope import Reading
+from atoll.edge.sink.readings import Readings, joined
 from atoll.federation.errors import Internal
 
 # Level 3 takes twice the time of 1, and instruments' JSON became no smaller by it.
 _ZSTD_LEVEL = 1
 _READ_BYTES = 1 << 20
+# The largest reading is below 1 MB, 1.3 MB as base64. What has no end of line for longer is no sink's: it may unpack to
+# more than any memory holds, and may have come from another cluster.
+_LONGEST_LINE = 4 * 1024 * 1024
 # Rows that become a table at once: fewer, and pyarrow's calls outweigh the rows; more, and as objects they take room.
 _ROWS_AT_ONCE = 8192
 _NUMBER = b'"sequence":'
@@ -55,7 +58,7 @@ class Held(Protocol):
     suffix: str
     size: int
 
-    def add(self, readings: Sequence[Reading], numbers: Sequence[int]) -> None:
+    def add(self, readings: Readings) -> None:
         """Hold more of them."""
 
     def seal(self) -> list[Sealed]:
@@ -70,11 +73,11 @@ class _Extent:
         self.first = self.first_ns = 2**64
         self.last = self.last_ns = -(2**64)
 
-    def add(self, readings: Sequence[Reading], numbers: Sequence[int]) -> None:
-        times = [own if own is not None else received for received, _, _, own in readings]
+    def add(self, readings: Readings) -> None:
+        numbers, at_ns = readings.numbers, readings.at_ns
         self.readings += len(readings)
-        self.first, self.last = min(self.first, *numbers[:1]), max(self.last, numbers[-1])
-        self.first_ns, self.last_ns = min(self.first_ns, *times), max(self.last_ns, *times)
+        self.first, self.last = min(self.first, int(numbers[0])), max(self.last, int(numbers[-1]))
+        self.first_ns, self.last_ns = min(self.first_ns, int(at_ns.min())), max(self.last_ns, int(at_ns.max()))
 
     def sealed(self, data: Any) -> Sealed:
         return Sealed(data, self.readings, self.first, self.last, self.first_ns, self.last_ns)
@@ -95,11 +98,11 @@ class HeldLines:
         self._compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compressobj()
         self._pieces: list[bytes] = []
 
-    def add(self, readings: Sequence[Reading], numbers: Sequence[int]) -> None:
+    def add(self, readings: Readings) -> None:
         """Compress more lines."""
-        lines = b"".join(encode_lines(readings, numbers))
+        lines = encode_lines(readings)
         self._pieces.append(self._compressor.compress(lines))
-        self._extent.add(readings, numbers)
+        self._extent.add(readings)
         self.size += len(lines)
 
     def seal(self) -> list[Sealed]:
@@ -119,16 +122,16 @@ class HeldTable:
     def __init__(self, form: Form, facts: dict[str, str], known: dict[str, ColumnKind]) -> None:
         self.size = 0
         self._form, self._facts, self._known = form, facts, known
-        self._waiting: list[tuple[Sequence[Reading], Sequence[int]]] = []
+        self._waiting: list[Readings] = []
         self._rows = 0
         self._files: list[tuple[_Extent, list[parquet.Table]]] = []
         self._sealed: list[Sealed] = []
 
-    def add(self, readings: Sequence[Reading], numbers: Sequence[int]) -> None:
+    def add(self, readings: Readings) -> None:
         """Hold more rows."""
-        self._waiting.append((readings, numbers))
+        self._waiting.append(readings)
         self._rows += len(readings)
-        self.size += sum(len(reading.payload) for reading in readings)
+        self.size += int(readings.sizes.sum())
         self._sealed = []
         if self._rows >= _ROWS_AT_ONCE:
             self._lay_out()
@@ -143,14 +146,13 @@ class HeldTable:
     def _lay_out(self) -> None:
         if not self._waiting:
             return
-        readings = [reading for part, _ in self._waiting for reading in part]
-        numbers = [number for _, part in self._waiting for number in part]
-        table = parquet.build(readings, numbers, self._form, self._known)
+        readings = joined(self._waiting)
+        table = parquet.build(readings, self._form, self._known)
         if not self._files or _differs(self._files[-1][1], table):
             self._files.append((_Extent(), []))
         extent, tables = self._files[-1]
         tables.append(table)
-        extent.add(readings, numbers)
+        extent.add(readings)
         self._waiting, self._rows = [], 0
 
 
@@ -174,6 +176,8 @@ def _numbers_in_lines(path: Path) -> npt.NDArray[Any]:
         with path.open("rb") as file:
             for data in zstandard.ZstdDecompressor().read_to_iter(file, read_size=_READ_BYTES):
                 *lines, rest = (rest + data).split(b"\n")
+                if len(rest) > _LONGEST_LINE:
+                    raise ValueError("a line without an end")
                 numbers += [int(line[line.index(_NUMBER) + len(_NUMBER) :].partition(b",")[0]) for line in lines]
     except (zstandard.ZstdError, ValueError) as error:
         raise Internal(f"{path.name}: not compressed JSON lines that a sink wrote") from error

@@ -9,9 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from atoll.edge.sink.arrival import Arrival
 from atoll.edge.sink.contents import Contents, instant
 from atoll.edge.sink.filing import Filed, place
+from atoll.edge.sink.form import Form
 from atoll.edge.sink.growing import GrowingFile, append
 from atoll.edge.sink.growth import Added, Growth, SourceKey
 from atoll.edge.sink.index import Placed, records
@@ -42,8 +45,8 @@ class Writing:
             outbox: replace(feed, received=list(feed.received), gaps=list(feed.gaps))
             for outbox, feed in growth.feeds.items()
         }
-        for key, added in growth.appends.items():
-            self._append(key, added, growth)
+        for key, form, added in growth.appends():
+            self._append(key, form, added)
         for segment, held in growth.held.items():
             for sealed in held.seal():
                 self._seal(segment, sealed, held.suffix)
@@ -63,7 +66,7 @@ class Writing:
     def finish(self) -> None:
         """Write the index, and make all new names durable."""
         if self._records:
-            self.contents.index = append(self.folder, self.contents.index, self._records, received=0)
+            self.contents.index = append(self.folder, self.contents.index, b"".join(self._records), received=0)
             self._changed.add(self.folder / RESERVED)
         for folder in sorted(self._changed):
             sync_folder(folder)
@@ -71,10 +74,10 @@ class Writing:
     def _taken(self) -> dict[str, ManifestFile]:
         return {file.path: file for file in self.contents.files()} | dict(self._placed)
 
-    def _append(self, key: SourceKey, added: Sequence[Added], growth: Growth) -> None:
-        contents, first_ns = self.contents, added[0].received_ns[0]
+    def _append(self, key: SourceKey, form: Form, added: Added) -> None:
+        contents, first_ns = self.contents, int(added.placed.received_ns[0])
         file = contents.growing.get(key)
-        if file is not None and file.bytes and _is_full(file, growth, key, first_ns):
+        if file is not None and file.bytes and _is_full(file, form, first_ns):
             contents.close(key)
             file = None
         if file is None:
@@ -83,13 +86,8 @@ class Writing:
             path = file_name(key.topic, key.format, taken, part=part, window=key.window)
             file = GrowingFile(path, first_ns=first_ns)
             self._changed.add((self.folder / path).parent)
-        offset = file.bytes
-        for item in added:
-            sizes = list(map(len, item.pieces))
-            self._index(file.path, item.outbox, Placed(item.numbers, item.received_ns, sizes), offset)
-            offset += sum(sizes)
-        pieces = [piece for item in added for piece in item.pieces]
-        contents.growing[key] = append(self.folder, file, pieces, received=len(pieces))
+        self._index(file.path, added.outbox, added.placed, file.bytes)
+        contents.growing[key] = append(self.folder, file, added.data, received=len(added.placed.sizes))
 
     def _index(self, path: str, outbox: str, placed: Placed, offset: int) -> None:
         self.contents.indexed, file = _numbered(self.contents.indexed, path)
@@ -133,7 +131,7 @@ class Writing:
                 feed.received.append((number, number))
                 self.contents.fixed[item.file.path] = item.file
                 self.contents.closed.append(_landed(arrival, item.source, item.file))
-                placed = Placed([number], [reading.received_at_ns], [item.file.bytes])
+                placed = Placed(*(np.array([value]) for value in (number, reading.received_at_ns, item.file.bytes)))
                 self._index(item.file.path, envelope.outbox, placed, 0)
 
 
@@ -169,6 +167,6 @@ def _numbered(names: tuple[str, ...], name: str) -> tuple[tuple[str, ...], int]:
     return (*names, name), len(names)
 
 
-def _is_full(file: GrowingFile, growth: Growth, key: SourceKey, now_ns: int) -> bool:
+def _is_full(file: GrowingFile, form: Form, now_ns: int) -> bool:
     age_ns = 0 if file.first_ns is None else now_ns - file.first_ns
-    return growth.rolls[key].roll_due(file.bytes, age_ns / 1e9)
+    return form.roll_due(file.bytes, age_ns / 1e9)

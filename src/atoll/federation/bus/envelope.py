@@ -24,10 +24,10 @@ from uuid import UUID
 from atoll.federation.bus.envelope_rows import (
     Layout,
     MalformedEnvelope,
+    PackedReadings,
     Reading,
     compress,
     decompress,
-    from_columns,
     from_rows,
     to_columns,
 )
@@ -39,6 +39,9 @@ MAGIC, VERSION = b"ATEV", 2
 MAX_READINGS, MAX_PAYLOAD_BYTES = 256, 512 * 1024
 # A single reading may fill an envelope of its own up to here: 1 MB less room for the header and NATS's own headers.
 MAX_READING_BYTES = 960 * 1024
+
+# What counts readings has 64 bits with a sign, in files and in the programs that read them.
+_LARGEST_NUMBER = 2**63 - 1
 
 # Why readings are not there: shed by their Stream's rule (or because it was deleted), or lost with the gateway's disk.
 Cause = Literal["shed", "damaged"]
@@ -80,7 +83,7 @@ class Envelope:
     dataset: str
     number: int
     first: int
-    readings: tuple[Reading, ...]
+    readings: Sequence[Reading]
     end_of_run: bool = False
     holds_files: bool = False
     absence: Absence | None = None
@@ -193,7 +196,7 @@ def _parse(data: bytes, header_end: int, flags: int, *, is_old: bool) -> Envelop
     body, layout = data[position:], Layout(count, topics, bool(flags & _TIMES))
     if flags & _COMPRESSED:
         body = decompress(body)
-    readings = from_rows(body, layout) if is_old else from_columns(body, layout)
+    readings = from_rows(body, layout) if is_old else PackedReadings(body, layout)
     gateway, namespace, stream, dataset = names
     envelope = Envelope(
         UUID(bytes=outbox).hex,
@@ -208,6 +211,8 @@ def _parse(data: bytes, header_end: int, flags: int, *, is_old: bool) -> Envelop
         holds_files=bool(flags & _FILES),
         absence=absence,
     )
+    if envelope.last > _LARGEST_NUMBER:
+        raise MalformedEnvelope(f"malformed envelope: reading {envelope.last} is beyond any number")
     if len(envelope.numbers) != count:
         raise MalformedEnvelope(f"malformed envelope: it says {count} readings and means {len(envelope.numbers)}")
     return envelope

@@ -5,10 +5,10 @@ and to read, and compress better. It must not know what an envelope says of its 
 """
 
 import struct
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from functools import cached_property, partial
 from itertools import accumulate, pairwise
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import zstandard
 
@@ -22,7 +22,7 @@ _LEAST_COMPRESSED_BYTES = 512
 MAX_UNPACKED_BYTES = 4 * 1024 * 1024
 _ROW = struct.Struct("<qHI")
 # In the column of own times: this reading has none. As an instant it would lie in 1677.
-_NO_TIME = -(2**63)
+NO_TIME = -(2**63)
 
 
 class MalformedEnvelope(Internal):
@@ -46,12 +46,81 @@ class Reading(NamedTuple):
 _READING = partial(tuple.__new__, Reading)
 
 
+class PackedReadings(Sequence[Reading]):
+    """Readings as they lie in an envelope. Rows are made when one is asked for: a sink needs none of them.
+
+    `received_ns` (i64), `topic_of` (u16, counts into `topics`), `sizes` (u32) and `at_ns` (i64, `NO_TIME` where a
+    reading has none; None: no reading has one) are columns, little-endian.
+    """
+
+    def __init__(self, body: bytes, layout: "Layout") -> None:
+        """Read what `to_columns` gave.
+
+        Raises:
+            MalformedEnvelope: sizes, topics and content do not fit. struct.error: the columns are cut.
+        """
+        count, self.topics, has_times = layout
+        self._body, self._count, self._start = body, count, (22 if has_times else 14) * count
+        self.received_ns, self.topic_of = body[: 8 * count], body[8 * count : 10 * count]
+        self.sizes = body[10 * count : 14 * count]
+        self.at_ns = body[14 * count : 22 * count] if has_times else None
+        end = self._start + sum(struct.unpack(f"<{count}I", self.sizes))
+        if end != len(body):
+            raise MalformedEnvelope(f"malformed envelope: its readings end at {end} of {len(body)} bytes")
+        if max(struct.unpack(f"<{count}H", self.topic_of), default=-1) >= len(self.topics):
+            raise MalformedEnvelope(f"malformed envelope: a reading is of a topic beyond {len(self.topics)}")
+
+    @cached_property
+    def payloads(self) -> list[bytes]:
+        """The payload of each reading."""
+        edges = list(accumulate(struct.unpack(f"<{self._count}I", self.sizes), initial=self._start))
+        return [self._body[begin:end] for begin, end in pairwise(edges)]
+
+    @cached_property
+    def _rows(self) -> tuple[Reading, ...]:
+        count, own = self._count, list[int | None]([None]) * self._count
+        if self.at_ns is not None:
+            own = [None if at == NO_TIME else at for at in struct.unpack(f"<{count}q", self.at_ns)]
+        received, names = struct.unpack(f"<{count}q", self.received_ns), struct.unpack(f"<{count}H", self.topic_of)
+        topics = map(self.topics.__getitem__, names)
+        return tuple(map(_READING, zip(received, topics, self.payloads, own, strict=True)))
+
+    @overload
+    def __getitem__(self, index: int) -> Reading: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Reading]: ...
+    def __getitem__(self, index: int | slice) -> Reading | Sequence[Reading]:
+        return self._rows[index]
+
+    def __iter__(self) -> Iterator[Reading]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __eq__(self, other: object) -> bool:
+        return self._rows == tuple(other) if isinstance(other, Sequence) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._rows)
+
+
 class Layout(NamedTuple):
     """What must be known to read columns: how many readings, their topics, and whether they have their own times."""
 
     readings: int
     topics: Sequence[str]
     has_times: bool = False
+
+
+def packed(readings: Sequence[Reading]) -> PackedReadings:
+    """Give any readings as they would lie in an envelope."""
+    if isinstance(readings, PackedReadings):
+        return readings
+    topics = {topic: index for index, topic in enumerate(dict.fromkeys(reading.topic for reading in readings))}
+    has_times = any(reading.at_ns is not None for reading in readings)
+    body = to_columns(readings, topics, has_times=has_times)
+    return PackedReadings(body, Layout(len(readings), tuple(topics), has_times))
 
 
 def to_columns(readings: Sequence[Reading], topics: dict[str, int], *, has_times: bool) -> bytes:
@@ -64,26 +133,9 @@ def to_columns(readings: Sequence[Reading], topics: dict[str, int], *, has_times
         struct.pack(f"<{count}q", *received),
         struct.pack(f"<{count}H", *map(topics.__getitem__, names)),
         struct.pack(f"<{count}I", *map(len, payloads)),
-        struct.pack(f"<{count}q", *(_NO_TIME if at is None else at for at in own)) if has_times else b"",
+        struct.pack(f"<{count}q", *(NO_TIME if at is None else at for at in own)) if has_times else b"",
     )
     return b"".join((*columns, *payloads))
-
-
-def from_columns(body: bytes, layout: Layout) -> tuple[Reading, ...]:
-    """Read what `to_columns` gave.
-
-    Raises:
-        MalformedEnvelope: sizes and content do not fit. struct.error, IndexError: the columns are cut.
-    """
-    count, topics, has_times = layout
-    received = struct.unpack_from(f"<{count}q", body)
-    names = struct.unpack_from(f"<{count}H", body, 8 * count)
-    sizes = struct.unpack_from(f"<{count}I", body, 10 * count)
-    own: Sequence[int | None] = (None,) * count
-    if has_times:
-        own = [None if at == _NO_TIME else at for at in struct.unpack_from(f"<{count}q", body, 14 * count)]
-    payloads = _cut(body, (22 if has_times else 14) * count, sizes)
-    return tuple(map(_READING, zip(received, map(topics.__getitem__, names), payloads, own, strict=True)))
 
 
 def from_rows(body: bytes, layout: Layout) -> tuple[Reading, ...]:

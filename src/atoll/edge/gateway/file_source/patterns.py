@@ -20,25 +20,43 @@ def is_meant(path: bytes, patterns: Iterable[str]) -> bool:
 
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[bytes]:
-    raw, parts, at_start = pattern.encode(), [], True
-    for token in _TOKENS.findall(raw):
+    """Translate a pattern into stretches, each begun by a `**`, of pieces, each begun by a `*`.
+
+    A wildcard takes the first place where its stretch or piece fits, for good ((?>…), as in Python's fnmatch): a later
+    one leaves the next wildcard less. Else a name of many equal letters could be tried for hours.
+    """
+    stretches: list[list[bytes]] = [[b""]]
+    at_start = True
+    for token in _TOKENS.findall(pattern.encode()):
         hidden = rb"(?!\.)" if at_start else b""
         match token:
             case b"**/":
-                parts.append(rb"(?:(?!\.)[^/]+/)*")
+                stretches.append([rb"(?:(?!\.)[^/]+/)*?"])
             case b"**":
-                parts.append(hidden + rb"(?:[^/]|/(?!\.))*")
+                stretches.append([hidden + rb"(?:[^/]|/(?!\.))*?"])
             case b"*":
-                parts.append(hidden + rb"[^/]*")
-            case b"?":
-                parts.append(hidden + rb"[^/]")
-            case _ if token.startswith(b"[") and len(token) > 1:
-                inverted = token[1:2] == b"!"
-                inner = token[2:-1] if inverted else token[1:-1]
-                # A range such as a-z stays one; what else means something to a regular expression does not here.
-                body = re.sub(rb"([\\^\]\[&~|])", rb"\\\1", inner)
-                parts.append(hidden + b"[" + (b"^/" if inverted else b"") + body + b"]")
+                stretches[-1].append(hidden + rb"[^/]*?")
             case _:
-                parts.append(re.escape(token))
+                stretches[-1][-1] += _letters(token, hidden)
         at_start = token.endswith(b"/")
-    return re.compile(b"".join(parts), re.DOTALL)
+    *closed, last = stretches
+    whole = b"".join(b"(?>%b)" % b"".join(map(_closed, stretch)) for stretch in closed)
+    return re.compile(whole + b"".join(map(_closed, last[:-1])) + last[-1], re.DOTALL)
+
+
+def _closed(piece: bytes) -> bytes:
+    # What begins a stretch is closed with it, and the stretch that ends the pattern is tried at each place.
+    return b"(?>%b)" % piece if piece.startswith((rb"[^/]*?", rb"(?!\.)[^/]*?")) else piece
+
+
+def _letters(token: bytes, hidden: bytes) -> bytes:
+    """Translate a token that stands for letters, each of them one."""
+    if token == b"?":
+        return hidden + rb"[^/]"
+    if not token.startswith(b"[") or len(token) == 1:
+        return re.escape(token)
+    inverted = token[1:2] == b"!"
+    inner = token[2:-1] if inverted else token[1:-1]
+    # A range such as a-z stays one; what else means something to a regular expression does not here.
+    body = re.sub(rb"([\\^\]\[&~|])", rb"\\\1", inner)
+    return hidden + b"[" + (b"^/" if inverted else b"") + body + b"]"
