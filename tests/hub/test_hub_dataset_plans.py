@@ -7,7 +7,7 @@ import pytest
 
 from atoll.federation.bus.data_messages import DatasetReport, HeldReport, HeldVersion, VolumeReport
 from atoll.federation.resources import Cluster, Dataset, ObjectMeta, Transfer, TransferSpec, TransferStatus
-from atoll.federation.resources.dataset import VersionStatus
+from atoll.federation.resources.dataset import Ledger, VersionStatus
 from atoll.hub.controllers import retention_plan
 from atoll.hub.controllers.dataset_copies import Copies
 from atoll.hub.controllers.dataset_scope import Needs, Scope
@@ -309,6 +309,23 @@ def test_a_version_that_was_overtaken_is_news_once_and_dated_by_its_ledger() -> 
     ]  # fmt: skip
     assert [each.version for each in newly_complete(growing.status, status)] == [1]
     assert newly_complete(status, status) == ()
+
+
+def test_a_version_that_a_mover_saw_complete_before_its_sink_said_so_is_what_the_mover_saw() -> None:
+    """Found by a campaign: the growing contents stood beside the complete version for ever, and no copy equalled it."""
+    growing = report(1, complete=False).model_copy(update={"bytes": 90, "manifest_sha256": "part"})
+    seen = HeldVersion(version=1, complete=True, bytes=100, manifest_sha256="m")
+    later = HeldReport(namespace="lab", dataset="d", turn=5, versions=(seen,), at=NOW + timedelta(seconds=1))
+    first = plan_status(dataset(), Copies({"a": growing}, held={"a": later}, volumes={"a": volume()}), NOW)
+    assert (first.complete, first.bytes, first.manifest_sha256) == (True, 100, "m")
+    assert [replica.cluster for replica in first.replicas] == ["a"]
+    whole = report(1).model_copy(update={"bytes": 100, "ledger": Ledger(received=7)})
+    copies = Copies({"a": whole}, held={"a": later}, volumes={"a": volume()})
+    told = plan_status(dataset().model_copy(update={"status": first}), copies, NOW)
+    assert (told.ledger.received, told.completed_at) == (7, first.completed_at)
+    other = copies.reports["a"].model_copy(update={"manifest_sha256": "other", "ledger": Ledger(received=8)})
+    after = plan_status(dataset().model_copy(update={"status": told}), Copies({"a": other}), NOW)
+    assert (after.manifest_sha256, after.ledger.received) == ("m", 7), "what is complete stays as it is"
 
 
 def test_a_version_that_is_on_no_volume_any_more_has_no_replicas_and_is_said_to_be_lost() -> None:

@@ -11,6 +11,7 @@ import errno
 import importlib
 import os
 import random
+import signal
 import stat
 import subprocess
 import sys
@@ -73,6 +74,17 @@ class ForgetfulDisk:
         self._process.kill()
         self._process.wait()
 
+    def hang(self) -> None:
+        """Be a disk that answers nothing, until it goes on."""
+        self._send(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def unmount(self) -> None:
         """Take it away for good."""
         if self._process is not None:
@@ -85,13 +97,36 @@ class ForgetfulDisk:
             self._process = None
 
     def _leave(self, *options: str) -> None:
-        """Unmount; who was killed a moment ago may still be closing its files."""
+        """Unmount; who was killed a moment ago may still be closing its files.
+
+        A mount namespace that was made meanwhile, such as a container's, has a copy of the mount, and would keep the
+        file system alive.
+        """
+        device = self._device()
         end = time.monotonic() + _SECONDS
         while (
             done := subprocess.run(["umount", *options, str(self.path)], capture_output=True, check=False)
         ).returncode:
             assert time.monotonic() < end, f"{self.path} is in use: {done.stderr.decode()}"
             time.sleep(0.02)
+        self._abort(device)
+
+    def _abort(self, device: int) -> None:
+        """End the kernel's connection to the file system by its device's number, where it is not over already."""
+        door = self.path.with_name(f"{self.path.name}.fusectl")
+        door.mkdir(exist_ok=True)
+        subprocess.run(["mount", "-t", "fusectl", "none", str(door)], capture_output=True, check=False)
+        with contextlib.suppress(OSError):
+            (door / str(device) / "abort").write_text("1")
+        subprocess.run(["umount", "--lazy", str(door)], capture_output=True, check=False)
+        door.rmdir()
+
+    def _device(self) -> int:
+        """Give the number of the mounted device; 0, which is none, if the file system has failed."""
+        try:
+            return os.minor(self.path.stat().st_dev)
+        except OSError:
+            return 0
 
     def _wait(self) -> None:
         assert self._process is not None

@@ -2,7 +2,9 @@
 
 import os
 import random
+import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -114,6 +116,19 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare of util-linux")
+def test_the_power_can_be_cut_though_a_container_has_a_copy_of_the_mount(disk: ForgetfulDisk) -> None:
+    (disk.path / "forgotten").write_bytes(b"x")
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo here; read line"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as container:
+        assert container.stdout is not None
+        assert container.stdout.readline() == "here\n"
+        disk.cut("everything", 1)
+        assert not (disk.path / "forgotten").exists()
+        assert container.stdin is not None
+        container.stdin.close()
 
 
 def test_a_program_sees_an_ordinary_file_system_until_the_power_is_cut(disk: ForgetfulDisk) -> None:

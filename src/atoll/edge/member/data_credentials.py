@@ -1,6 +1,7 @@
 """Credentials of the data services of this cluster: keys made here, vouched for by the hub, kept as Secrets.
 
-Owns the Secret of a namespace. It is renewed when half of its life is over; the kubelet brings the new one into the
+Owns the Secret of a namespace. It is renewed when half of its life is over, and once by every process: a cluster that
+was sent away and let in again finds Secrets that look good and were revoked. The kubelet brings the new one into the
 mounted folder, and sink and mover read it at their next connect.
 """
 
@@ -34,6 +35,8 @@ class DataCredentials:
     def __init__(self, kube: Kube, cluster: str, *, now: Callable[[], float] = time.time) -> None:
         self._kube, self._cluster, self._now = kube, cluster, now
         self._way: tuple[Bus, Membership] | None = None
+        self._vouched: set[str] = set()
+        """Namespaces whose Secret the hub gave to this very process."""
 
     def connect(self, bus: Bus | None, member: Membership) -> None:
         """Ask by this connection from now on; None: there is none."""
@@ -43,15 +46,16 @@ class DataCredentials:
         """Have good credentials in a namespace; give for how many seconds they need not be looked at.
 
         Raises:
-            Unavailable: there are none that are good, and the hub cannot be asked now.
+            Unavailable: there are none that the hub has vouched for, and it cannot be asked now.
         """
         found = await self._kube.get(ObjectRef(SECRET, namespace, CREDENTIALS_SECRET))
         held = _credentials(found) if found is not None else None
         left = seconds_to_renewal(held.jwt, self._now()) if held is not None else 0.0
-        if held is not None and left > 0:
+        if held is not None and left > 0 and namespace in self._vouched:
             return left
         seed = held.seed if held is not None else new_key("user")
         await self._kube.server_side_apply(_secret(namespace, await self._ask(namespace, seed), seed), strict=True)
+        self._vouched.add(namespace)
         log.info("renewed the credentials of a data service", namespace=namespace)
         return 0.0
 

@@ -36,7 +36,10 @@ def plan_status(dataset: Dataset, copies: Copies, now: datetime) -> DatasetStatu
         return old
     is_new = newest > old.version
     is_complete = listed[0].complete
-    shown = old if old.complete and not is_new else old.model_copy(update=_contents(dataset, copies, newest))
+    contents = _contents(dataset, copies, newest, is_complete=is_complete)
+    # What is complete stays as it is; its sink may tell the ledger later than its mover that the files are whole.
+    is_settled = old.complete and not is_new and contents["manifest_sha256"] != old.manifest_sha256
+    shown = old if is_settled else old.model_copy(update=contents)
     status = shown.model_copy(
         update={
             "version": newest,
@@ -68,12 +71,15 @@ def newly_complete(before: DatasetStatus, after: DatasetStatus) -> tuple[Version
     return tuple(each for each in reversed(after.versions) if each.complete and each.version not in known)
 
 
-def _contents(dataset: Dataset, copies: Copies, version: int) -> dict[str, object]:
-    """Say what is in the version: as its sink tells, who knows the ledger, else as a mover has read it."""
+def _contents(dataset: Dataset, copies: Copies, version: int, *, is_complete: bool) -> dict[str, object]:
+    """Say what is in the version: as its sink tells, who knows the ledger, else as a mover has read it.
+
+    What a sink told while the version grew is not what is in one that a mover has seen complete since.
+    """
     reports = {name: copies.believed(name) for name in copies.holders(version)}
     own = {name: report for name, report in reports.items() if report is not None and report.version == version}
     found = _leading(dataset, own)
-    if found is not None:
+    if found is not None and (found.complete or not is_complete):
         names = ("bytes", "files", "manifest_sha256", "ledger")
         return {**{name: getattr(found, name) for name in names}, "produced_by": found.produced_by or None}
     held = _best(dataset, copies, version)[1]

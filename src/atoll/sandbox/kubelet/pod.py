@@ -27,7 +27,11 @@ from atoll.sandbox.kubelet.logs import ContainerLog
 from atoll.sandbox.kubelet.paths import MountRefused
 from atoll.sandbox.kubelet.starting import Place, Starter
 from atoll.sandbox.kubelet.status import Container, PodView, status_of
-from atoll.sandbox.kubelet.volumes import NotYet, Volumes
+from atoll.sandbox.kubelet.volumes import NotYet, Volumes, is_projected
+
+# The kubelet looks for newer Secrets and ConfigMaps once a minute (its syncFrequency); less often, and what renews its
+# credentials shortly before their end is shut out for a moment.
+REFRESH_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,8 @@ class PodWorker:
         helpers = [asyncio.create_task(self._stop_when_asked(), name="pod-stopper")]
         if limit is not None:
             helpers.append(asyncio.create_task(self._expire(limit), name="pod-deadline"))
+        if any(map(is_projected, self.pod["spec"].get("volumes", ()))):
+            helpers.append(asyncio.create_task(self._refresh(), name="pod-volumes"))
         try:
             await self._run()
         except* MountRefused as refused:
@@ -154,6 +160,11 @@ class PodWorker:
                     await self._say(Said("FailedMount", said, "Warning"))
             await self._life.pause(RETRY_SECONDS)
         return None
+
+    async def _refresh(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            await self._machinery.volumes.refresh(self.pod, self._berth.folder)
 
     async def _stop_when_asked(self) -> None:
         await self._life.stopping.wait()

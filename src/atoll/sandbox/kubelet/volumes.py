@@ -6,6 +6,7 @@ must not provision (the volume controller does) or mount (the launcher does).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,19 @@ class Volumes:
             prepared[volume["name"]] = await self._one(volume, pod["metadata"]["namespace"], place)
         return prepared
 
+    async def refresh(self, pod: Object, folder: Path) -> None:
+        """Bring what config maps and secrets hold by now into the folders that are there; what is gone stays."""
+        for volume in pod["spec"].get("volumes", ()):
+            place = folder / "volumes" / volume["name"]
+            if is_projected(volume) and place.is_dir():
+                with contextlib.suppress(NotYet):
+                    await self._write_keys(volume, pod["metadata"]["namespace"], place)
+
     async def _one(self, volume: Mapping[str, Any], namespace: str, place: Path) -> tuple[Path, bool]:
         if "persistentVolumeClaim" in volume:
             source = volume["persistentVolumeClaim"]
             return await self._claimed(namespace, source["claimName"]), bool(source.get("readOnly"))
-        if "configMap" in volume or "secret" in volume:
+        if is_projected(volume):
             await self._write_keys(volume, namespace, place)
             return place, True
         kinds = [name for name in volume if name != "name"]
@@ -87,8 +96,22 @@ class Volumes:
             if key not in values:
                 raise NotYet(f'{rt.singular} "{name}" references non-existent config key: {key}')
             target = within(place, str(Path(path).parent)) / Path(path).name
-            target.write_bytes(values[key])
-            target.chmod(mode)
+            _replace(target, values[key], mode)
+
+
+def is_projected(volume: Mapping[str, Any]) -> bool:
+    """Tell whether a volume holds keys of an object, which may change while the pod runs."""
+    return "configMap" in volume or "secret" in volume
+
+
+def _replace(target: Path, content: bytes, mode: int) -> None:
+    """Write a file whole, since who runs may be reading it; one that is right already stays."""
+    if target.exists() and target.read_bytes() == content:
+        return
+    part = target.with_name(f"..{target.name}.part")
+    part.write_bytes(content)
+    part.chmod(mode)
+    part.replace(target)
 
 
 def _files(source: Mapping[str, Any], values: Mapping[str, bytes]) -> list[tuple[str, str, int]]:
