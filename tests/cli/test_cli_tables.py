@@ -88,3 +88,11 @@ def test_rows_that_come_later_keep_the_columns_of_the_header(monkeypatch: pytest
     header, first, second = shown.getvalue().splitlines()
     assert header.index("PHASE") == first.index("Pending") == second.index("Running")
     assert header.index("CLUSTER") == first.rindex("-") == second.rindex("-")
+
+
+@pytest.mark.parametrize("width", [None, 80])
+def test_a_later_cell_that_is_longer_than_its_column_does_not_touch_the_next_one(width: int | None) -> None:
+    """With --watch the columns are those of the first rows, and a name that comes later may be longer."""
+    layout = lay_out(("NAME", "VERSION", "AGE"), [("readings", "-", "5s")], width=width)
+    late = ["".join(pieces) for pieces in layout.lines(("warmest.readings.2026", "1", "0s"))]
+    assert [line.split() for line in late] == [["warmest.readings.2026", "1", "0s"]]

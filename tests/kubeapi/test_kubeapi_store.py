@@ -35,6 +35,14 @@ async def test_what_only_the_server_sets_cannot_be_sent(store: Store) -> None:
     assert "status" not in created
 
 
+async def test_null_in_metadata_is_as_if_it_were_left_out(store: Store) -> None:
+    """As templates write it, and Go reads it."""
+    left_out = dict.fromkeys(("labels", "annotations", "finalizers", "ownerReferences", "generateName"))
+    for kind, given in ((WIDGET, widget("one")), (NAMESPACE, {"metadata": {"name": "one"}})):
+        created = await store.create(kind, given | {"metadata": given["metadata"] | left_out})
+        assert None not in created["metadata"].values()
+
+
 async def test_a_second_create_of_a_name_is_refused(store: Store) -> None:
     await store.create(WIDGET, widget("one"))
     with pytest.raises(AlreadyExists, match=r'widgets\.example\.dev "one" already exists'):

@@ -3,13 +3,14 @@
 import math
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from atoll.cli import kinds
 from atoll.cli.api import Api
 from atoll.cli.jobs import POLL_SECONDS, read, tell, wait, why
 from atoll.cli.output import hint
+from atoll.cli.visible import VisibleOutput
 from atoll.federation.capacity import parse_duration
 from atoll.federation.errors import InvalidInput, NotFound, Unavailable
 from atoll.federation.resources import FINISHED_JOB_PHASES, Job
@@ -151,7 +152,18 @@ def _chunks(api: Api, job: Job, query: Mapping[str, str], *, has_prefix: bool) -
 
     path = kinds.atoll("Job").path(job.metadata.namespace, job.metadata.name)
     chunks = api.chunks(f"{path}/log", query)
-    return known_lines(job, chunks) if has_prefix else chunks
+    return for_reader(known_lines(job, chunks) if has_prefix else chunks)
+
+
+def for_reader(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Keep what a job prints from steering the terminal of who reads it; a pipe gets every byte."""
+    if not sys.stdout.isatty():
+        yield from chunks
+        return
+    output = VisibleOutput()
+    for chunk in chunks:
+        yield output.add(chunk)
+    yield output.rest()
 
 
 def _await_run(api: Api, namespace: str, name: str, *, after: str | None) -> Job:

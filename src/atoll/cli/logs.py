@@ -1,10 +1,18 @@
-"""How Atoll's processes log: lines with keys on stderr, JSON where $ATOLL_LOG_FORMAT says so."""
+"""How Atoll's processes log: lines with keys on stderr, JSON where $ATOLL_LOG_FORMAT says so.
+
+A line begins at the margin with its instant, and only a line does: what comes from outside can neither end one nor
+begin one (CWE-117), wherever it stands in it.
+"""
 
 import logging
 import os
 import sys
+import textwrap
 
 import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from atoll.cli.visible import visible, visible_line
 
 
 def configure_logging(level: str) -> None:
@@ -22,11 +30,29 @@ def configure_logging(level: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            renderer,
+            _keep_in_line,
+            _visible(renderer),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def _keep_in_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Move a traceback in, whose last line is a message that may have lines of its own; the renderer quotes values."""
+    event["event"] = visible_line(str(event["event"]))
+    if "exception" in event:
+        event["exception"] = textwrap.indent(event["exception"], "  ", lambda _line: True)
+    return event
+
+
+def _visible(renderer: Processor) -> Processor:
+    """Have what a renderer makes of an event be fit for a terminal; its lines stay."""
+
+    def render(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        return visible(str(renderer(logger, method, event)))
+
+    return render
 
 
 def _is_news(record: logging.LogRecord) -> bool:

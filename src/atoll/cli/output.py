@@ -1,4 +1,7 @@
-"""How answers are printed: rows for tables, JSON, YAML, names. Only data goes to stdout, all else to stderr."""
+"""How answers are printed: rows for tables, JSON, YAML, names. Only data goes to stdout, all else to stderr.
+
+Whatever is printed comes through here or `tables`, where characters that steer a terminal become visible.
+"""
 
 import re
 import sys
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from atoll.cli.options import Output
+from atoll.cli.visible import is_hidden, visible
 
 if TYPE_CHECKING:
     from atoll.cli.kinds import KindRef  # loads all models, of which most commands need none
@@ -18,12 +22,12 @@ _COMMIT_SHOWN = 12
 
 def say(text: str) -> None:
     """Print one line of an answer."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(visible(text) + "\n")
 
 
 def hint(text: str) -> None:
     """Print a line that is no data: progress, advice, an empty result."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(visible(text) + "\n")
 
 
 def tell_interrupted() -> None:
@@ -85,17 +89,21 @@ def _without_managed_fields(answer: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def to_yaml(value: object) -> str:
-    """Write YAML in the order of the object, block style; a text of several lines is written as such."""
+    """Write YAML in the order of the object, block style; a text of several lines is written as such.
+
+    A text that has what steers a terminal is quoted: only there are escapes what they mean.
+    """
     import yaml
 
     class Dumper(yaml.SafeDumper):
         pass
 
     def represent(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+        style = '"' if is_hidden(text) else "|" if "\n" in text else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
     Dumper.add_representer(str, represent)
-    return yaml.dump(value, Dumper=Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True)
+    return visible(yaml.dump(value, Dumper=Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True))
 
 
 def _namespace(row: Mapping[str, Any]) -> str:

@@ -9,6 +9,8 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from atoll.cli.visible import visible_line
+
 _GOOD = frozenset({"Ready", "Succeeded", "Applied", "Complete", "True", "connected", "Served", "ok"})
 _WORKING = frozenset(
     {
@@ -58,7 +60,8 @@ class Layout:
         stacks = [_stack(cell) if self.stacks_lists else [cell] for cell in cells]
         for index in range(max(len(stack) for stack in stacks)):
             pieces = [stack[index] if index < len(stack) else "" for stack in stacks]
-            padded = [piece.ljust(width + self.gap) for piece, width in zip(pieces, self.widths, strict=False)]
+            # A later row may have a cell that is longer than its column: it must not touch the next one.
+            padded = [f"{piece} ".ljust(width + self.gap) for piece, width in zip(pieces, self.widths, strict=False)]
             yield [*padded, row[-1]] if is_beside and index == 0 else [*padded[:-1], padded[-1].rstrip()]
         if self.explains_below is not None and not is_beside and row[-1] not in ("", "-"):
             yield from ([line] for line in _below(row[-1], self.explains_below))
@@ -130,7 +133,7 @@ class TablePrinter:
     """Prints rows as they come under one header: later rows keep the columns of the first ones."""
 
     def __init__(self, headers: Sequence[str]) -> None:
-        self._headers = list(headers)
+        self._headers = [visible_line(header) for header in headers]
         self._layout: Layout | Folded | None = None
 
     def print(self, rows: Iterable[Sequence[object]]) -> None:
@@ -152,7 +155,7 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def text(cell: object) -> str:
-    """Write a cell; what is empty is a dash, so that columns can be counted."""
+    """Write a cell in one line; what is empty is a dash, so that columns can be counted."""
     if cell is None or cell == "":
         return "-"
     if isinstance(cell, bool):
@@ -161,7 +164,7 @@ def text(cell: object) -> str:
         return f"{cell:g}"
     if isinstance(cell, list | tuple):
         return ",".join(text(part) for part in cell) or "-"
-    return str(cell)
+    return visible_line(str(cell))
 
 
 def _stack(cell: str) -> list[str]:

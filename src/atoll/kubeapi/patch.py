@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import orjson
 
-from atoll.kubeapi.errors import BadRequest, Cause, Invalid
+from atoll.kubeapi.errors import BadRequest, Cause, Invalid, RequestTooLarge
 from atoll.kubeapi.resource import Object, ResourceType
 
 PatchKind = Literal["json", "merge", "strategic", "apply"]
@@ -24,6 +24,7 @@ PATCH_TYPES: dict[str, PatchKind] = {
 }
 _CUSTOM_TYPES = tuple(media_type for media_type, kind in PATCH_TYPES.items() if kind != "strategic")
 MAX_OPERATIONS = 10_000  # as kube-apiserver limits a JSON Patch
+MAX_COPIED_BYTES = 3 * 1024 * 1024  # all copies together, its JSONPatchMaxCopyBytes: each could double the object
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,20 @@ def merge_patch(target: Any, patch: Any) -> Any:
 def json_patch(target: Object, operations: Any) -> Object:
     """Apply a JSON Patch.
 
-    Raises BadRequest if the patch is malformed, Invalid naming the operation if it does not fit the object.
+    Raises BadRequest if the patch is malformed, Invalid naming the operation if it does not fit the object,
+    RequestTooLarge if it copies too much.
     """
     if not isinstance(operations, list) or not all(isinstance(operation, Mapping) for operation in operations):
         raise BadRequest("a JSON Patch is a list of operations")
     if len(operations) > MAX_OPERATIONS:
         raise BadRequest(f"a JSON Patch may have at most {MAX_OPERATIONS} operations, this has {len(operations)}")
     document: Any = copy.deepcopy(target)
+    copied = 0
     for index, operation in enumerate(operations):
         try:
+            copied += _copied_bytes(document, operation)
+            if copied > MAX_COPIED_BYTES:
+                raise RequestTooLarge(f"a JSON Patch may copy at most {MAX_COPIED_BYTES} bytes of the object")
             document = _operate(document, operation)
         except (LookupError, ValueError, TypeError) as error:
             what = f"{operation.get('op')} {operation.get('path')}: {error}"
@@ -72,6 +78,13 @@ def json_patch(target: Object, operations: Any) -> Object:
     if not isinstance(document, dict):
         raise Invalid("the patch cannot be applied: it replaces the object by something else")
     return document
+
+
+def _copied_bytes(document: Any, operation: Mapping[str, Any]) -> int:
+    """Say how much an operation copies; raise TypeError if that is nested too deeply to be written."""
+    if operation.get("op") != "copy":
+        return 0
+    return len(orjson.dumps(_at(document, _pointer(operation.get("from")))))
 
 
 def _operate(document: Any, operation: Mapping[str, Any]) -> Any:

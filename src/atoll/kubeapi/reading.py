@@ -163,5 +163,5 @@ def _parse_token(text: str) -> tuple[int, str]:
     try:
         token = orjson.loads(base64.b64decode(text.encode(), altchars=b"-_", validate=True))
         return int(token["rv"]), str(token["after"])
-    except (ValueError, KeyError, TypeError, binascii.Error):
+    except (ValueError, KeyError, TypeError, OverflowError, binascii.Error):
         raise BadRequest("continue key is not valid: use the one of the last answer as it is") from None

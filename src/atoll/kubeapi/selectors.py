@@ -19,7 +19,9 @@ _LABEL_KEY = re.compile(rf"^{_KEY}$")
 _LABEL_VALUE = re.compile(r"^(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")
 _SET = re.compile(r"^(?P<key>\S+?)\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)$")
 _COMPARE = re.compile(r"^(?P<key>[^=!<>\s]+)\s*(?P<op>==|!=|=|<|>)\s*(?P<value>[^=!<>\s]*)$")
-_FIELD = re.compile(r"^(?P<key>[^=!]+?)\s*(?P<op>==|!=|=)\s*(?P<value>.*)$", re.DOTALL)
+_FIELD = re.compile(r"^(?P<key>[^=!]+)(?P<op>==|!=|=)(?P<value>.*)$", re.DOTALL)
+_INTEGER = re.compile(r"-?[0-9]{1,19}")  # as Go's int64; of a label's value there are 63 letters at most
+_PUNCTUATION = re.compile(r"[(),]")
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def _check_label_term(term: str, requirement: Requirement) -> None:
         raise BadRequest(f'unable to parse requirement "{term}": "{requirement.key}" is not a label key')
     for value in requirement.values:
         if requirement.operator in ("gt", "lt"):
-            if not re.fullmatch(r"-?\d+", value):
+            if not _INTEGER.fullmatch(value):
                 raise BadRequest(f'unable to parse requirement "{term}": "{value}" must be an integer')
         elif len(value) > 63 or not _LABEL_VALUE.match(value):
             raise BadRequest(f'unable to parse requirement "{term}": "{value}" is not a label value')
@@ -117,7 +119,7 @@ def _field_term(term: str) -> FieldTerm:
     match = _FIELD.match(term)
     if match is None:
         raise BadRequest(f'invalid selector: "{term}"; can\'t understand "{term}", use path=value or path!=value')
-    return FieldTerm(tuple(match["key"].split(".")), match["op"] != "!=", match["value"].strip())
+    return FieldTerm(tuple(match["key"].strip().split(".")), match["op"] != "!=", match["value"].strip())
 
 
 def _text_at(obj: object, path: Sequence[str]) -> str:
@@ -131,9 +133,16 @@ def _text_at(obj: object, path: Sequence[str]) -> str:
 
 
 def _split(text: str) -> list[str]:
-    """Split at the commas outside of parentheses."""
-    terms = re.split(r",(?![^(]*\))", text)
-    return [term.strip() for term in terms if term.strip()]
+    """Split at the commas outside of parentheses, which do not nest: those that no `)` follows before a `(`."""
+    ends, end, is_inside = [], len(text), False
+    for found in reversed(list(_PUNCTUATION.finditer(text))):
+        if found[0] != ",":
+            is_inside = found[0] == ")"
+        elif not is_inside:
+            ends.append(text[found.end() : end])
+            end = found.start()
+    terms = (term.strip() for term in (text[:end], *reversed(ends)))
+    return [term for term in terms if term]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ FieldValidation = Literal["Strict", "Warn", "Ignore"]
 
 STALE = "the object has been modified; please apply your changes to the latest version and try again"
 _NAMELESS_MANAGER = "unknown"
+_LEVELS_AROUND = 16
 
 Admit = Callable[[Object, Object | None], None]
 """Looks at an object as it would be stored, and at what it replaces (None on create). Raises ApiError to refuse."""
@@ -236,9 +237,16 @@ class Writer:
 
 
 def _copy(obj: Object) -> Object:
-    """Return a deep copy of JSON types; twice as fast as copy.deepcopy and it refuses what is no JSON."""
+    """Return a deep copy of JSON types; twice as fast as copy.deepcopy and it refuses what is no JSON.
+
+    What is stored and answered is a few levels deeper than what was sent: by managedFields, a list, a watch's event. So
+    it is written here with as many around it.
+    """
+    inside: Any = obj
+    for _ in range(_LEVELS_AROUND):
+        inside = [inside]
     try:
-        copied: Object = orjson.loads(orjson.dumps(obj))
+        copied: Object = orjson.loads(orjson.dumps(inside)[_LEVELS_AROUND:-_LEVELS_AROUND])
     except (TypeError, orjson.JSONEncodeError) as error:
         raise BadRequest(f"the object cannot be written as JSON: {error}") from None
     return copied

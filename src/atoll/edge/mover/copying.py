@@ -37,6 +37,8 @@ _NOTE = f"{RESERVED}/source"
 _PARALLEL_RANGES = 4
 # Below this rate a copy that is held to one asks for a single chunk at a time, and the rate is kept from the start.
 _FULL_SPEED_BYTES = 32 * 1024 * 1024
+# The ledger of three million files; a source that says more is not asked to the end.
+_LARGEST_LEDGER_BYTES = 512 * 1024 * 1024
 
 
 class SourceDamaged(Internal):
@@ -111,6 +113,8 @@ class Copy:
             data += piece
             if len(piece) < CHUNK_BYTES:
                 break
+            if len(data) > _LARGEST_LEDGER_BYTES:
+                raise SourceDamaged(f"the ledger at {source} is larger than any")
         try:
             ledger = VersionLedger.model_validate_json(bytes(data))
         except ValidationError as error:
@@ -126,6 +130,11 @@ class Copy:
     def _prepare(self, ledger: VersionLedger) -> None:
         for file in ledger.proven_files():
             _check_path(file.path)
+        size, room = sum(file.bytes for file in ledger.proven_files()), shutil.disk_usage(self._volume.root).total
+        if size > room:
+            raise InvalidInput(
+                f"the version has {size:,} bytes, and all of this volume {room:,}: make its claim larger"
+            )
         note = self._stage / _NOTE
         wanted = ledger.manifest_sha256.encode()
         if self._stage.exists() and not (note.is_file() and note.read_bytes() == wanted):

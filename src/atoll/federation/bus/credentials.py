@@ -162,16 +162,21 @@ def read_claims(jwt: str) -> dict[str, Any]:
         InvalidInput: it is no JWT.
     """
     try:
-        claims: dict[str, Any] = orjson.loads(_unpad(jwt.split(".")[1]))
+        claims: Any = orjson.loads(_unpad(jwt.split(".")[1]))
     except (IndexError, ValueError) as error:
         raise InvalidInput("this is no NATS JWT") from error
+    if not isinstance(claims, dict):
+        raise InvalidInput("this is no NATS JWT")
     return claims
 
 
 def expiry(jwt: str) -> tuple[float, float]:
-    """Give when a JWT was issued and when it ends, in Unix seconds; infinity means never."""
+    """Give when a JWT was issued and when it ends, in Unix seconds; infinity means never. Raises as `read_claims`."""
     claims = read_claims(jwt)
-    return float(claims["iat"]), float(claims.get("exp") or "inf")
+    try:
+        return float(claims["iat"]), float(claims.get("exp") or "inf")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InvalidInput("this NATS JWT does not say from when until when it is good") from error
 
 
 def _sign(seed: bytes, *, subject: str, name: str, nats: Mapping[str, Any], expires_at: float | None = None) -> str:

@@ -20,6 +20,9 @@ from atoll.federation.payloads.errors import MalformedPayload
 # As deep as orjson reads JSON would exhaust the stack of Python that walks the value; instruments nest by a handful.
 MAX_DEPTH = 64
 _SHARING = (25, 28, 29, 256)
+# Keys other than text can be chosen so that all of them fall into one place of a table: 80,000 of them took half a
+# minute. As many as fit in this take some hundredths of a second; a larger payload has keys of text, or is not read.
+_ANY_KEYS_BYTES = 32 * 1024
 # Regular expressions and MIME messages would be compiled and parsed: they stay text.
 _LEFT_AS_TEXT = (35, 36)
 
@@ -28,11 +31,14 @@ def decode_cbor(payload: bytes) -> Any:
     """Give the JSON-like value.
 
     Raises:
-        MalformedPayload: the bytes are no CBOR, more than one item of it, nested too deeply, or share values.
+        MalformedPayload: the bytes are no CBOR, more than one item of it, nested too deeply, share values, or are
+            large and have keys of maps that are no text.
     """
     stream = BytesIO(payload)
     try:
-        value = _plain(cbor2.load(stream, semantic_decoders=_TAGS, max_depth=MAX_DEPTH))
+        is_large = len(payload) > _ANY_KEYS_BYTES
+        found = cbor2.load(stream, semantic_decoders=_TAGS, max_depth=MAX_DEPTH, strict_hashable_types=is_large)
+        value = _plain(found)
     except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise MalformedPayload("CBOR", _innermost(error), where=f"byte {stream.tell()}") from None
     if stream.tell() != len(payload):

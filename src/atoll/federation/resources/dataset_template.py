@@ -24,6 +24,8 @@ _PLACEHOLDER = re.compile(
 _PARTS_OF_NAMES = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 TIMES = frozenset({"date", "year", "month", "hour"})
 _KEPT_TEMPLATES = 512
+# Room for a name's 253 letters and a few field paths; the pattern above takes the square of the time.
+_LONGEST_TEMPLATE = 2048
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ def parse_template(text: str) -> Template:
     Raises:
         ValueError: what it makes can be no DNS-1123 subdomain, or a field path is none.
     """
+    if len(text) > _LONGEST_TEMPLATE:
+        raise ValueError(f"a dataset template has at most {_LONGEST_TEMPLATE} letters")
     parts: list[str | Placeholder] = []
     at = 0
     for match in _PLACEHOLDER.finditer(text):

@@ -55,11 +55,19 @@ def status_problems(kind: Kind, status: Any) -> tuple[FieldProblem, ...]:
 def problems(error: ValidationError, model: type[BaseModel], *, prefix: str = "") -> tuple[FieldProblem, ...]:
     """Turn pydantic's report into field problems; the model is what was validated."""
     items = error.errors(include_url=False)
-    return tuple(
+    shown = items[:_MOST_PROBLEMS]
+    found = tuple(
         _unknown(item, model, prefix) if item["type"] == "extra_forbidden" else _problem(item, prefix)
-        for item in items
-        if not _is_consequence(item, items)
+        for item in shown
+        if not _is_consequence(item, shown)
     )
+    return found if len(items) == len(shown) else (*found, _further(items[len(shown) :], prefix))
+
+
+def _further(items: Sequence[Any], prefix: str) -> FieldProblem:
+    """Say how much more is wrong, and where it begins."""
+    field = ".".join(part for part in (prefix, field_path(items[0]["loc"])) if part)
+    return FieldProblem(field, f"and {len(items)} more are wrong from here on: mend the others first")
 
 
 def changed_immutable(kind: Kind, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[FieldProblem, ...]:
@@ -86,6 +94,8 @@ def _is_consequence(item: Any, items: Sequence[Any]) -> bool:
     return item["type"] == "too_short" and any(loc[: len(path)] == path for loc in inner)
 
 
+# Nobody reads more at once. Each takes a tenth of a millisecond, and 3 MB have room for a quarter of a million.
+_MOST_PROBLEMS = 100
 _REASONS = {
     "missing": "FieldValueRequired",
     "extra_forbidden": "FieldValueUnknown",

@@ -29,6 +29,8 @@ from atoll.kubeapi.http.negotiation import Form, read_body, received
 
 M = TypeVar("M", bound=Model)
 ENROL_PATH, INVITE_PATH = "/enrol", "/access/enrolments"
+# A key, a name and a token. Whoever reaches the hub may send it: no more of it is read than there can be.
+_MOST_BYTES = 8 * 1024
 _UNSTORED = {"Cache-Control": "no-store"}
 # Kubernetes' names (RFC 1123 subdomains): nothing else can be the name of a Cluster or a Gateway.
 _NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
@@ -91,7 +93,7 @@ class EnrolmentRoutes:
 
 
 async def _body(request: Request) -> object:
-    return read_body(await received(request), request.headers.get("content-type", ""))
+    return read_body(await received(request, most=_MOST_BYTES), request.headers.get("content-type", ""))
 
 
 def _read(model: type[M], body: object) -> M:

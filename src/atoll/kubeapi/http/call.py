@@ -22,6 +22,7 @@ from atoll.kubeapi.options import OptionsKind
 from atoll.kubeapi.protobuf import DELETE_OPTIONS
 from atoll.kubeapi.resource import ResourceType
 from atoll.kubeapi.tables import IncludeObject
+from atoll.kubeapi.watching import is_whole_number
 from atoll.kubeapi.writing import Admit, FieldValidation, strict_decoding
 
 
@@ -47,8 +48,8 @@ class Call:
     def number(self, name: str) -> int:
         """Return a numeric query parameter; 0 if it is not there. Raises BadRequest."""
         text = self.query(name) or "0"
-        if not text.isascii() or not text.isdigit():
-            raise BadRequest(f"{name}: Invalid value: {text!r}: must be a whole number")
+        if not is_whole_number(text):
+            raise BadRequest(f"{name}: Invalid value: {text[:80]!r}: must be a whole number")
         return int(text)
 
     @property

@@ -42,7 +42,9 @@ class Resources:
 
     async def handle(self, request: Request) -> Response:
         """Answer one request as the guard has read it. Raises ApiError."""
-        action: Action = request.state.action
+        action: Action | None = getattr(request.state, "action", None)
+        if action is None:  # a path that access leaves open, and that is not served here
+            raise NotFound.resource()
         target = action.target
         rt = self._store.registry.by_plural(target.group, target.version, target.plural) if target else None
         if target is None or rt is None:

@@ -42,14 +42,21 @@ def read_yaml(body: bytes, *, max_bytes: int) -> Any:
     """Return the value of a document. Raises BadRequest, also if it is too large once its aliases are resolved."""
     try:
         _check_depth(body)
-        node = yaml.compose(body, Loader=_Loader)
-        if _size(node, {}) > max_bytes:
-            raise BadRequest(f"the body of the request is too large with its aliases: at most {max_bytes} bytes")
-        value = yaml.load(body, Loader=_Loader)  # noqa: S506 - a safe loader
-        return orjson.loads(orjson.dumps(value))
+        return orjson.loads(orjson.dumps(_constructed(body, max_bytes)))
     except (yaml.YAMLError, TypeError, ValueError) as error:
         text = " ".join(str(error).split())
         raise BadRequest(f"the object provided is unrecognized: it is not YAML: {text}") from None
+
+
+def _constructed(body: bytes, max_bytes: int) -> Any:
+    loader = _Loader(body)
+    try:
+        node = loader.get_single_node()
+        if _size(node, {}) > max_bytes:
+            raise BadRequest(f"the body of the request is too large with its aliases: at most {max_bytes} bytes")
+        return loader.construct_document(node) if node is not None else None
+    finally:
+        loader.dispose()
 
 
 def repeated_in_yaml(body: bytes) -> list[str]:

@@ -122,7 +122,7 @@ def suback_codes(body: bytes, *, is_v5: bool) -> tuple[int, list[int]]:
             size, at = _read_varint(body, at, len(body))
             at += size
         return struct.unpack_from(">H", body)[0], list(body[at:])
-    except struct.error as error:
+    except (struct.error, IndexError) as error:
         raise ProtocolError("a SUBACK is cut") from error
 
 
