@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +13,7 @@ import pytest
 from clitool import Cli
 
 from atoll.cli import completing, kinds
+from atoll.federation.resources import GROUP_VERSION, KINDS
 
 OBJECTS = """
 apiVersion: v1
@@ -57,6 +60,7 @@ def tab(shell: Cli, line: str) -> list[str]:
         ("atoll queue usage tab", ["tab.batch"]),
         ("atoll get que", ["queues", "queue"]),
         ("atoll get queue tab", ["tab.batch"]),
+        ("atoll get q tab", ["tab.batch"]),
         ("atoll get queue/tab", ["queue/tab.batch"]),
         ("atoll get dataset -n tabs tabb", ["tabbed.2026"]),
         ("atoll dataset ls -n tabs ", ["tabbed.2026"]),
@@ -99,7 +103,22 @@ def test_an_answer_is_remembered_for_a_moment_for_its_asker_alone(
 
 
 def test_the_copy_of_the_kinds_is_right() -> None:
-    assert {ref.plural: ref.namespaced for ref in kinds.ALL} == completing.NAMESPACED
+    """The command line knows the kinds without their models: name, plural, short names, and whether in namespaces."""
+    ours = [ref for ref in kinds.ALL if ref.is_ours]
+    known = [(ref.name, ref.plural, ref.namespaced, ref.short_names, ref.group_version) for ref in ours]
+    assert known == [(one.name, one.plural, one.namespaced, one.short_names, GROUP_VERSION) for one in KINDS]
     for ref in kinds.ALL:
-        assert completing.plural_of(ref.name) == completing.plural_of(ref.plural) == ref.plural
-    assert completing.plural_of("nothing") == ""
+        for word in (ref.name, ref.plural, *ref.short_names):
+            assert completing.kind_of(word) == ref
+    assert completing.kind_of("nothing") is None
+
+
+def test_neither_a_tab_nor_a_list_waits_for_what_it_does_not_need() -> None:
+    """A cold start loads no models of kinds, and for names no HTTP client: they take longer than the answer."""
+    code = "import atoll.cli.main, atoll.cli.hub, atoll.cli.asking{more}; import sys; print(*sys.modules)"
+    heavy = {"atoll.federation.resources", "rich", "pygments"}
+    for more, not_wanted in (("", {*heavy, "httpx"}), (", atoll.cli.listing", heavy)):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(more=more)], capture_output=True, text=True, check=True, timeout=60
+        )
+        assert not_wanted & set(done.stdout.split()) == set()

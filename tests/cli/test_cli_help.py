@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 import typer.main
+from typer.exceptions import TyperException
+from typer.testing import CliRunner
 
+from atoll.cli import mistyped
 from atoll.cli.main import app
 
 # The commands of DESIGN.md, "The command line", and those that came to them.
@@ -79,6 +82,7 @@ def parse(words: list[str]) -> None:
 def folder_of_the_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is what examples name."""
     (tmp_path / "policies").mkdir()
+    (tmp_path / "workloads.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
 
 
@@ -111,3 +115,42 @@ def test_a_list_has_all_forms_of_output() -> None:
         if path[1:] == ("list",) and path[0] not in ("token", "context"):
             options = {option for parameter in command.params for option in parameter.opts}
             assert {"--output", "--watch"} <= options, path
+
+
+def said(*words: str) -> str:
+    """Give what a person reads who typed these words."""
+    with pytest.raises(TyperException) as refused:
+        root().main(list(words), prog_name="atoll", standalone_mode=False)
+    return refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    {
+        "explain mine": "There is: atoll job explain, atoll policy explain",
+        "squeue": "There is: atoll job list",
+        "create -f job.yaml": "There is: atoll apply",
+        "token create ada": "There is: atoll token issue",
+        "cluster rm lab": "There is: atoll cluster leave",
+        "jbo list": "Did you mean 'job'?",
+        "frobnicate": "No such command 'frobnicate'.",
+    }.items(),
+)
+def test_a_word_that_is_no_command_is_answered_with_the_one_that_is_meant(typed: str, told: str) -> None:
+    """From kubectl, from Slurm, without its noun, or by another verb."""
+    assert said(*typed.split()).endswith(told)
+
+
+def test_what_is_told_instead_of_a_word_is_a_command() -> None:
+    for word in mistyped.ELSEWHERE:
+        for command in mistyped.meant(word, (), ALL):
+            assert any(path == tuple(command.split())[: len(path)] for path in ALL), command
+
+
+def test_the_root_shows_every_command_once_and_no_sentence_cut() -> None:
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).output
+    listed = re.findall(r"^  ([a-z][a-z-]+)  ", shown, re.MULTILINE)
+    wanted = [name for name, command in root().commands.items() if not command.hidden]
+    assert sorted(listed) == sorted(wanted)
+    assert "..." not in shown.partition("ARGS]...")[2]
+    assert max(map(len, shown.splitlines())) <= 80

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from atoll.cli import kinds
-from atoll.federation.resources import GROUP_VERSION, validation
+from atoll.federation.resources import BY_NAME, GROUP_VERSION, validation
 from atoll.federation.resources.job import JobSpec
 from atoll.hub.schema import openapi_schema
 
@@ -19,9 +18,7 @@ SET_BY_COMMANDS = {"stopGrace", "requeues", "cancelled"}
 
 
 def explained() -> dict[str, str]:
-    found = kinds.atoll("Job").kind
-    assert found is not None
-    spec: dict[str, Any] = openapi_schema(found)["properties"]["spec"]["properties"]
+    spec: dict[str, Any] = openapi_schema(BY_NAME["Job"])["properties"]["spec"]["properties"]
     return {name: " ".join(field["description"].split()) for name, field in spec.items()}
 
 
@@ -39,9 +36,7 @@ def test_every_example_is_a_job_as_it_stands(spec: dict[str, Any]) -> None:
         "metadata": {"name": "example", "namespace": "weather"},
         "spec": {**BASE, **spec},
     }
-    found = kinds.atoll("Job").kind
-    assert found is not None
-    assert validation.parse(found, manifest)[1] == ()
+    assert validation.parse(BY_NAME["Job"], manifest)[1] == ()
 
 
 def test_the_examples_together_use_every_field_that_is_for_manifests() -> None:

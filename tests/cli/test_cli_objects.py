@@ -197,7 +197,8 @@ def test_many_jobs_are_chosen_by_name_or_by_what_they_are(hub: Cli) -> None:
         hub.ok("job", "run", "--name", name, "--queue", "many", "--", "true")
     held = hub("job", "hold", "many-a", "nobody", "many-b")
     assert held.stdout == "job.atoll.dev/many-a held\njob.atoll.dev/many-b held\n"
-    assert (held.returncode, held.stderr) == (1, 'error: jobs.atoll.dev "nobody" not found\n')
+    nobody = 'jobs.atoll.dev "nobody" not found in namespace default: atoll get jobs -A shows those of all namespaces'
+    assert (held.returncode, held.stderr) == (1, f"error: {nobody}\n")
     of_queue = ("--queue", "many", "--phase", "active")
     refused = hub("job", "cancel", *of_queue)
     assert (refused.returncode, refused.stdout) == (1, "")

@@ -17,8 +17,8 @@ import httpx
 import orjson
 
 from atoll import __version__
-from atoll.cli.patience import Patience
-from atoll.cli.refusals import LOOPBACK, no_hub, refusal, unreached
+from atoll.cli.patience import Patience, telling_after_a_second
+from atoll.cli.refusals import LOOPBACK, no_hub, refusal, unanswered, unreached
 from atoll.cli.trust import tls_trouble
 from atoll.federation.errors import AtollError, InvalidInput, NotFound, Unavailable
 from atoll.local.credentials import Credentials, tls_context
@@ -185,7 +185,8 @@ class Api:
         wait = self._patience.begin()
         while True:
             try:
-                response = self._client.send(request, stream=stream)
+                with telling_after_a_second(f"waiting for an answer of {self.server}"):
+                    response = self._client.send(request, stream=stream)
             except httpx.TransportError as error:
                 if not ((is_repeatable and _is_cut(error)) or _is_refused(error)):
                     raise
@@ -221,6 +222,8 @@ class Api:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             if trouble := tls_trouble(server, error):
                 raise trouble from error
+            if isinstance(error, httpx.TimeoutException):
+                raise unanswered(server) from error
             if isinstance(error, httpx.RemoteProtocolError):
                 hint = "; if it speaks TLS, its address begins with https://" if server.startswith("http:") else ""
                 what = f"ended in the middle of an answer, or is no Atoll hub: {error}{hint}"

@@ -6,10 +6,11 @@ import typer
 
 from atoll.cli import completing, members
 from atoll.cli.choosing import HubChoice, chooses_hub
+from atoll.cli.groups import Noun
 from atoll.cli.listings import show_all
 from atoll.cli.options import DryRun, Output, OutputFormat, Watch
 
-app = typer.Typer(no_args_is_help=True, help="Clusters: what they have, and whether new work goes there.")
+app = typer.Typer(cls=Noun, no_args_is_help=True, help="Clusters: what they have, and whether new work goes there.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The cluster.", autocompletion=completing.of("clusters"))]
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import typer
 
+from atoll.cli.kinds import ALL, KindRef, find
+
 Completer = Callable[[typer.Context, str], list[str]]
 # Shorter, and each Tab of one line asks the hub anew; longer, and what was just made is missed.
 _FRESH_SECONDS = 10.0
@@ -24,20 +26,13 @@ _MOST_NAMES = 500
 # Neither an error nor a line: whoever presses Tab has asked for names, not for what is wrong.
 _SILENCE = partial(contextlib.suppress, Exception)
 
-# Kinds by the words that a person may use for them, and whether their objects are in namespaces. A copy of what
-# `kinds` knows, for that loads all models; a test holds them together.
-NAMESPACED = {
-    "clusters": False, "queues": False, "reservations": False, "jobs": True, "runs": True, "datasets": True,
-    "transfers": True, "gateways": False, "streams": True, "triggers": True, "policysets": False,
-    "rolebindings": False, "namespaces": False, "events": True,
-}  # fmt: skip
-
 
 def of(plural: str) -> Completer:
     """Complete the names of objects of a kind, in the namespace that the line names."""
+    ref = find(plural)
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
-        return _starting(_names(ctx, plural), incomplete)
+        return _starting(_names(ctx, ref), incomplete)
 
     return complete
 
@@ -45,21 +40,21 @@ def of(plural: str) -> Completer:
 def kinds(ctx: typer.Context, incomplete: str) -> list[str]:
     """Complete the word for a kind, or KIND/NAME."""
     kind, slash, start = incomplete.partition("/")
-    plural = plural_of(kind)
-    if slash and plural:
-        return [f"{kind}/{name}" for name in _starting(_names(ctx, plural), start)]
-    return _starting((*NAMESPACED, *map(_singular, NAMESPACED)), incomplete)
+    ref = kind_of(kind)
+    if slash and ref:
+        return [f"{kind}/{name}" for name in _starting(_names(ctx, ref), start)]
+    return _starting((*(ref.plural for ref in ALL), *(ref.name.lower() for ref in ALL)), incomplete)
 
 
 def of_kind(ctx: typer.Context, incomplete: str) -> list[str]:
     """Complete the name of an object of the kind that stands before it."""
-    plural = plural_of(str(ctx.params.get("kind") or ""))
-    return _starting(_names(ctx, plural), incomplete) if plural else []
+    ref = kind_of(str(ctx.params.get("kind") or ""))
+    return _starting(_names(ctx, ref), incomplete) if ref else []
 
 
 def mounts(ctx: typer.Context, incomplete: str) -> list[str]:
     """Complete the dataset of DATASET:PATH."""
-    return [] if ":" in incomplete else [f"{name}:" for name in _starting(_names(ctx, "datasets"), incomplete)]
+    return [] if ":" in incomplete else [f"{name}:" for name in _starting(_names(ctx, find("datasets")), incomplete)]
 
 
 def contexts(_ctx: typer.Context, incomplete: str) -> list[str]:
@@ -72,29 +67,24 @@ def contexts(_ctx: typer.Context, incomplete: str) -> list[str]:
     return []
 
 
-def plural_of(word: str) -> str:
-    """Give the plural by which a kind is served; empty if the word is none of a kind. Pure."""
-    wanted = word.lower().removesuffix(".atoll.dev")
-    return next((plural for plural in NAMESPACED if wanted in (plural, _singular(plural))), "")
-
-
-def _singular(plural: str) -> str:
-    return plural.removesuffix("s")
+def kind_of(word: str) -> KindRef | None:
+    """Find the kind that a word means; None while it is none yet. Pure."""
+    return next((ref for ref in ALL if ref.is_called(word)), None)
 
 
 def _starting(names: Iterable[str], incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-def _names(ctx: typer.Context, plural: str) -> list[str]:
+def _names(ctx: typer.Context, ref: KindRef) -> list[str]:
     """Give names, remembered ones while they are fresh."""
-    namespace = "" if not NAMESPACED[plural] or ctx.params.get("all_namespaces") else _namespace(ctx)
+    namespace = "" if not ref.namespaced or ctx.params.get("all_namespaces") else _namespace(ctx)
     chosen = {name: ctx.params.get(name) for name in ("server", "home", "context", "certificate_authority")}
     with _SILENCE():
-        memory = memory_of(plural, namespace, *(str(value) for value in chosen.values()))
+        memory = memory_of(ref.plural, namespace, *(str(value) for value in chosen.values()))
         known = remembered(memory)
         if known is None:
-            known = _ask(chosen, plural, namespace)
+            known = _ask(chosen, ref.collection(namespace))
             remember(memory, known)
         return known
     return []
@@ -105,18 +95,14 @@ def _namespace(ctx: typer.Context) -> str:
     return named if isinstance(named, str) and named else os.environ.get("ATOLL_NAMESPACE", "default")
 
 
-def _ask(chosen: dict[str, object], plural: str, namespace: str) -> list[str]:
+def _ask(chosen: dict[str, object], path: str) -> list[str]:
     """Ask the hub that the line means, once, and not for long."""
-    from atoll.cli.api import Api
+    from atoll.cli import asking
     from atoll.cli.choosing import HubChoice
-    from atoll.cli.hub import find
+    from atoll.cli.hub import find as find_hub
 
-    found = find(HubChoice(**chosen))  # type: ignore[arg-type] # as the command line parsed them
-    group = "/api/v1" if plural in ("namespaces", "events") else "/apis/atoll.dev/v1alpha1"
-    inside = f"/namespaces/{namespace}" if namespace else ""
-    with Api(found.server, found.credentials, timeout_seconds=_PATIENCE_SECONDS) as api:
-        items = api.metadata(f"{group}{inside}/{plural}", {"limit": str(_MOST_NAMES)}).get("items", [])
-    return [str(each["metadata"]["name"]) for each in items]
+    hub = find_hub(HubChoice(**chosen))  # type: ignore[arg-type] # as the command line parsed them
+    return asking.names(hub.server, hub.credentials, f"{path}?limit={_MOST_NAMES}", seconds=_PATIENCE_SECONDS)
 
 
 def memory_of(*key: str) -> Path:

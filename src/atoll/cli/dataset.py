@@ -7,6 +7,7 @@ import typer
 
 from atoll.cli import completing
 from atoll.cli.choosing import HubChoice, chooses_hub
+from atoll.cli.groups import Noun
 from atoll.cli.listings import show_all
 from atoll.cli.options import (
     AllNamespaces,
@@ -19,7 +20,7 @@ from atoll.cli.options import (
     Watch,
 )
 
-app = typer.Typer(no_args_is_help=True, help="Datasets: named, versioned files with a ledger.")
+app = typer.Typer(cls=Noun, no_args_is_help=True, help="Datasets: named, versioned files with a ledger.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The dataset.", autocompletion=completing.of("datasets"))]
 Version = Annotated[
     int | None, typer.Option("--version", min=1, metavar="N", help="This version; default: the newest one.")
@@ -297,7 +298,9 @@ def register(
     """Make files that are on a cluster's volume already the next version of a dataset.
 
     Each is read and hashed; then the folder moves into the version. The volume is that of the namespace,
-    atoll-datasets, and the path is below its root.
+    atoll-datasets, and the path is below its root. Of a simulated cluster it is the folder
+    clusters/CLUSTER/storage/NAMESPACE/atoll-datasets in ~/.atoll (of the sandbox: in ~/.atoll/sandbox),
+    which is there once the namespace has a dataset.
 
     \b
     Example:

@@ -21,6 +21,11 @@ class Invitation:
     token: str
     expires_at: str
 
+    @property
+    def until(self) -> str:
+        """When it ends, as people read it."""
+        return f"{self.expires_at[:19].replace('T', ' ')} UTC"
+
 
 def ensure_object(api: Api, kind: str, name: str) -> bool:
     """Create the Cluster or Gateway if it is not there; tell whether it was new."""
@@ -55,10 +60,8 @@ def show_gateway_invitation(api: Api, name: str) -> None:
     if ensure_object(api, "gateway", name):
         hint(f"gateway/{name} created")
     invitation = invite(api, "gateway", name)
-    until = invitation.expires_at[:19].replace("T", " ")
-    hint(
-        f"the token is good once, until {until} UTC; run this on the machine of the gateway, with its broker's address:"
-    )
+    hint(f"the token is good once, until {invitation.until}")
+    hint("run this on the machine of the gateway, with its broker's address:")
     say(f"echo {shlex.quote(invitation.token)} > token")
     ca = api.credentials.ca.decode() if api.server.startswith("https://") else ""
     if ca:

@@ -11,6 +11,7 @@ import traceback
 from pathlib import Path
 
 from atoll import __version__
+from atoll.cli.visible import visible
 from atoll.federation.errors import AtollError, InvalidInput
 
 DEBUG_VARIABLE = "ATOLL_DEBUG"
@@ -62,4 +63,4 @@ def _write_traceback(error: Exception) -> Path | None:
 
 def _say(*lines: str) -> None:
     for line in lines:
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(visible(line) + "\n")

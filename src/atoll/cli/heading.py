@@ -2,7 +2,6 @@
 
 import io
 import json
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -14,7 +13,7 @@ import zstandard
 
 from atoll.cli.api import Api
 from atoll.cli.datasets import Wanted, manifest_of
-from atoll.cli.output import hint
+from atoll.cli.output import hint, say
 from atoll.federation.errors import InvalidInput, NotFound
 
 # What of a raw file is shown: it has no lines of its own.
@@ -34,7 +33,7 @@ def print_head(api: Api, wanted: Wanted, count: int) -> None:
     path = manifest.files[0].path
     chunks = api.chunks(f"{wanted.path}/files/{quote(path)}", {**wanted.query, "version": str(manifest.version)})
     for line in _lines(path, chunks, count):
-        sys.stdout.write(f"{line}\n")
+        say(line)
     hint(f"{path}, version {manifest.version}")
 
 

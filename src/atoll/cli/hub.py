@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from atoll.cli.api import Api
 from atoll.cli.choosing import HubChoice
 from atoll.cli.patience import USUAL_SECONDS, Patience
 from atoll.federation.errors import AtollError, InvalidInput, NotFound, Unavailable
@@ -20,17 +20,22 @@ from atoll.local.home import HOME_VARIABLE, Home, default_home, running_homes
 from atoll.local.kubeconfig import Context, Kubeconfig
 from atoll.local.kubeconfig_file import user_files
 
+if TYPE_CHECKING:
+    from atoll.cli.api import Api
+
 SERVER_VARIABLE, TOKEN_VARIABLE = "ATOLL_SERVER", "ATOLL_TOKEN"
 CA_VARIABLE = "ATOLL_CA"
 
 
-def connect(choice: HubChoice) -> Api:
+def connect(choice: HubChoice) -> "Api":
     """Open a client of the hub; raises as `find` does."""
     return open_context(find(choice))
 
 
-def open_context(context: Context) -> Api:
+def open_context(context: Context) -> "Api":
     """Open a client of a hub that was found; one that somebody has used before may be away for a moment."""
+    from atoll.cli.api import Api  # its client loads slowly, and a shell that completes needs the hub's address only
+
     is_known = bool(context.name or context.home or context.credentials.token)
     return Api(context.server, context.credentials, patience=Patience(USUAL_SECONDS) if is_known else None)
 

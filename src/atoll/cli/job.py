@@ -6,6 +6,7 @@ import typer
 
 from atoll.cli import completing, job_changing
 from atoll.cli.choosing import HubChoice, chooses_hub
+from atoll.cli.groups import Noun
 from atoll.cli.job_choosing import Wanted, wants_jobs
 from atoll.cli.job_run import run
 from atoll.cli.options import (
@@ -28,7 +29,7 @@ Examples:
   atoll job list --user me --phase Active
   atoll job logs fit -f
 """
-app = typer.Typer(no_args_is_help=True, help=_HELP)
+app = typer.Typer(cls=Noun, no_args_is_help=True, help=_HELP)
 Timeout = Annotated[str, typer.Option("--timeout", help="Longest wait, such as 90s or 2h.")]
 
 

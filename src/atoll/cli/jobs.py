@@ -80,15 +80,20 @@ def execute(api: Api, namespace: str, name: str, wanted: RemoteCommand) -> int:
 
 def why(job: Job) -> str:
     """Say in one line how far a job is, and why."""
-    return " ".join(part for part in (job.status.phase, job.status.reason, job.status.message) if part)
+    return f"{job.status.phase}{_because(job)}"
+
+
+def _because(job: Job) -> str:
+    status = job.status
+    reason = f" ({status.reason})" if status.reason not in ("", status.phase) else ""
+    return f"{reason}: {status.message}" if status.message else reason
 
 
 def tell(job: Job, told: str) -> str:
     """Tell the phase of a job unless it was told already; give what was told last."""
     status = job.status
     where = f" on {status.cluster}" if status.cluster else ""
-    why = f": {status.reason} {status.message}".rstrip() if status.reason and status.phase != "Succeeded" else ""
-    line = f"job/{job.metadata.name} {status.phase}{where}{why}"
+    line = f"job/{job.metadata.name} {status.phase}{where}{_because(job) if status.phase != 'Succeeded' else ''}"
     if line != told:
         hint(line)
     return line

@@ -1,5 +1,6 @@
 """What `cluster join` does: invite the cluster, and print or apply what its agent is made of."""
 
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -68,6 +69,11 @@ def join(api: Api, wanted: Joining, output: ManifestOutput) -> None:
         say(script(plan).rstrip())
     else:
         _print(manifests(plan), output)
+        if sys.stdout.isatty():
+            again = f"atoll cluster join {wanted.name}"
+            hint(
+                f"this is for the cluster: {again} | kubectl --context CONTEXT apply -f -, or {again} --context CONTEXT"
+            )
 
 
 def _check_name(name: str) -> None:
@@ -136,7 +142,7 @@ def _invited(api: Api, wanted: Joining, plan: Installation) -> Installation:
     if ensure_object(api, "cluster", wanted.name):
         hint(f"cluster/{wanted.name} created")
     invitation = invite(api, "cluster", wanted.name)
-    hint(f"the token in it is good once, until {invitation.expires_at}")
+    hint(f"the token in it is good once, until {invitation.until}")
     return replace(plan, hub=replace(plan.hub, token=invitation.token))
 
 

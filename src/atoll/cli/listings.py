@@ -6,6 +6,7 @@ import typer
 
 from atoll.cli import completing
 from atoll.cli.choosing import HubChoice, chooses_hub
+from atoll.cli.groups import Noun
 from atoll.cli.options import (
     AllNamespaces,
     Namespace,
@@ -16,8 +17,8 @@ from atoll.cli.options import (
     Watch,
 )
 
-gateway = typer.Typer(no_args_is_help=True, help="Lab gateways: their brokers, outboxes and lag.")
-stream = typer.Typer(no_args_is_help=True, help="Streams: which topics become which dataset.")
+gateway = typer.Typer(cls=Noun, no_args_is_help=True, help="Lab gateways: their brokers, outboxes and lag.")
+stream = typer.Typer(cls=Noun, no_args_is_help=True, help="Streams: which topics become which dataset.")
 
 
 GatewayName = Annotated[

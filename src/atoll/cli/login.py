@@ -7,9 +7,12 @@ import typer
 
 from atoll.cli import completing
 from atoll.cli.choosing import HubChoice, chooses_hub
+from atoll.cli.groups import Noun
 from atoll.cli.options import DryRun, ObjectFormat, ObjectOutput, Output, RecordFormat, RecordOutput
 
-context = typer.Typer(no_args_is_help=True, help="Contexts: the hubs that this machine knows, in your kubeconfig.")
+context = typer.Typer(
+    cls=Noun, no_args_is_help=True, help="Contexts: the hubs that this machine knows, in your kubeconfig."
+)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The context.", autocompletion=completing.contexts)]
 
 

@@ -32,7 +32,7 @@ from atoll.cli import (
     version,
     whatif,
 )
-from atoll.cli.mistyped import Root
+from atoll.cli.groups import Root
 
 app = typer.Typer(
     name="atoll",

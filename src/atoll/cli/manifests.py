@@ -12,7 +12,7 @@ from typing import Any
 from atoll.cli import kinds
 from atoll.cli.kinds import KindRef
 from atoll.federation.errors import InvalidInput, NotFound
-from atoll.federation.resources import validation
+from atoll.federation.resources import BY_NAME, validation
 from atoll.policies.yamldoc import Document, YamlError, line_of, read_documents
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
@@ -141,8 +141,8 @@ def _checked(file: str, body: object, lines: Mapping[str, int]) -> Iterator[Mani
 def _problems(manifest: Manifest) -> Iterator[tuple[str, str]]:
     if not manifest.name and not _metadata(manifest.body).get("generateName"):
         yield "metadata.name", "is required"
-    if manifest.ref.kind is not None:
-        _, problems = validation.parse(manifest.ref.kind, manifest.body)
+    if manifest.ref.is_ours:
+        _, problems = validation.parse(BY_NAME[manifest.ref.name], manifest.body)
         yield from ((problem.field, problem.message) for problem in problems)
 
 

@@ -6,9 +6,12 @@ from typing import Annotated
 import typer
 
 from atoll.cli.choosing import HubChoice, chooses_hub
+from atoll.cli.groups import Noun
 from atoll.cli.options import Output, RecordFormat, RecordOutput
 
-app = typer.Typer(no_args_is_help=True, help="The Cluster Mesh: who reaches whom, and whether its rules hold.")
+app = typer.Typer(
+    cls=Noun, no_args_is_help=True, help="The Cluster Mesh: who reaches whom, and whether its rules hold."
+)
 
 
 class TableOutput(StrEnum):

@@ -3,8 +3,11 @@
 It must not know HTTP: whoever asks knows what went wrong, and whether the same may be asked again.
 """
 
+import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from atoll.cli.output import hint
 
@@ -58,3 +61,21 @@ class Wait:
         delay = max(self._delay, at_least)
         self._delay = min(_LONGEST_DELAY_SECONDS, 2 * self._delay)
         return self._patience.outlasts(delay, self._until, why)
+
+
+@contextmanager
+def telling_after_a_second(what: str) -> Iterator[None]:
+    """Tell a terminal what is waited for if it takes more than a moment.
+
+    A pipe gets nothing, and neither does a terminal that has a bar: while it is shown, stderr goes through it.
+    """
+    if sys.__stderr__ is None or sys.stderr is not sys.__stderr__ or not sys.__stderr__.isatty():
+        yield
+        return
+    timer = threading.Timer(1.0, hint, args=(what,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

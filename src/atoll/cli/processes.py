@@ -11,12 +11,13 @@ import typer
 
 from atoll import __version__
 from atoll.cli import hub_credentials
+from atoll.cli.groups import Noun
 from atoll.cli.listings import gateway
 
 if TYPE_CHECKING:
     from atoll.federation.bus.membership import Membership
 
-hub = typer.Typer(no_args_is_help=True, help="The hub's own process.")
+hub = typer.Typer(cls=Noun, no_args_is_help=True, help="The hub's own process.")
 
 NatsUrl = Annotated[str, typer.Option("--nats", envvar="ATOLL_NATS", metavar="URL", help="NATS server.")]
 OpenNats = Annotated[

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
+from atoll.cli.visible import visible_line
+
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
@@ -20,8 +22,10 @@ def byte_bar(what: str, total: int | None = None) -> Iterator[Advance]:
     from rich.progress import BarColumn, DownloadColumn, SpinnerColumn, TextColumn, TransferSpeedColumn
 
     moving = BarColumn() if total is not None else SpinnerColumn()
-    with _shown(TextColumn("{task.description}"), moving, DownloadColumn(), TransferSpeedColumn()) as bars:
-        task = bars.add_task(what, total=total)
+    with _shown(
+        TextColumn("{task.description}", markup=False), moving, DownloadColumn(), TransferSpeedColumn()
+    ) as bars:
+        task = bars.add_task(visible_line(what), total=total)
         yield lambda count: bars.update(task, advance=count)
 
 
@@ -33,8 +37,8 @@ def waiting(what: str) -> Iterator[None]:
         return
     from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    with _shown(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()) as bars:
-        bars.add_task(what, total=None)
+    with _shown(SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()) as bars:
+        bars.add_task(visible_line(what), total=None)
         yield
 
 

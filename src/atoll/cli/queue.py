@@ -7,6 +7,7 @@ import typer
 
 from atoll.cli import completing
 from atoll.cli.choosing import HubChoice, chooses_hub
+from atoll.cli.groups import Noun
 from atoll.cli.listings import show_all
 from atoll.cli.options import AccountOutput, By, Output, OutputFormat, RecordFormat, RecordOutput, Watch
 
@@ -17,7 +18,7 @@ Examples:
   atoll queue usage lab
   atoll queue accounts --by user --since 7d
 """
-app = typer.Typer(no_args_is_help=True, help=_HELP)
+app = typer.Typer(cls=Noun, no_args_is_help=True, help=_HELP)
 QueueName = Annotated[
     str | None,
     typer.Argument(

@@ -32,6 +32,12 @@ def unreached(server: str, why: str) -> AtollError:
     return Unavailable(f"cannot reach {server}: {why}; {remedy}")
 
 
+def unanswered(server: str) -> AtollError:
+    """Say that whatever is there gave no answer in time."""
+    remedy = "is the address right? If it is, the hub is busy or stuck: see its log"
+    return Unavailable(f"{server} gave no answer in time: {remedy}")
+
+
 def refusal(server: str, credentials: Credentials, code: int, content: bytes, path: str) -> AtollError:
     """Turn a Kubernetes Status into the error of who must act; the server's own words where it has some."""
     try:
@@ -47,7 +53,7 @@ def refusal(server: str, credentials: Credentials, code: int, content: bytes, pa
     if code == 403:
         return Forbidden(text)
     if code == 404:
-        return NotFound(text)
+        return NotFound(f"{text}{_where_others_are(path, text)}")
     if code == 409:
         return Conflict(text)
     if code in (400, 415, 422):
@@ -56,6 +62,22 @@ def refusal(server: str, credentials: Credentials, code: int, content: bytes, pa
     if code in (429, 502, 503, 504):
         return Unavailable(text)
     return Internal(text)
+
+
+def _where_others_are(path: str, text: str) -> str:
+    """Say where an object was looked for, and what shows those there are; empty if something else is not there."""
+    match path.strip("/").split("/"):
+        case ["apis", "atoll.dev", _version, "namespaces", namespace, plural, _name, *_below] if _is_of(plural, text):
+            return f" in namespace {namespace}: atoll get {plural} -A shows those of all namespaces"
+        case ["apis", "atoll.dev", _version, plural, _name, *_below] if _is_of(plural, text):
+            return f": atoll get {plural} shows those there are"
+        case _:
+            return ""
+
+
+def _is_of(plural: str, text: str) -> bool:
+    """Tell whether it is an object of this kind that the server has not found, and not its namespace."""
+    return text.startswith(f"{plural}.atoll.dev ")
 
 
 def _unknown(credentials: Credentials) -> str:

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 import typer
 
 from atoll.cli import sandbox_cluster, sandbox_fault
+from atoll.cli.groups import Noun
 from atoll.cli.options import HomeFolder, NoContext, Output, RecordFormat, RecordOutput
 
-app = typer.Typer(no_args_is_help=True, help="A federation of simulated clusters on this machine.")
+app = typer.Typer(cls=Noun, no_args_is_help=True, help="A federation of simulated clusters on this machine.")
 app.add_typer(sandbox_cluster.app, name="cluster")
 app.add_typer(sandbox_fault.app, name="fault")
 Foreground = Annotated[bool, typer.Option("--foreground", help="Stay here and stop with Ctrl-C.")]

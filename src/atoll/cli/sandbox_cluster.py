@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli.groups import Noun
 from atoll.cli.options import HomeFolder, NoContext
 
-app = typer.Typer(no_args_is_help=True, help="More simulated clusters, for joining by hand.")
+app = typer.Typer(cls=Noun, no_args_is_help=True, help="More simulated clusters, for joining by hand.")
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="Its name; cloud-…, onprem-…, lab-… and edge-… choose its form.")
 ]

@@ -5,10 +5,11 @@ from typing import Annotated
 import typer
 
 from atoll.cli import completing
+from atoll.cli.groups import Noun
 from atoll.cli.options import HomeFolder, Output, RecordFormat, RecordOutput
 from atoll.sandbox.faults.fault import FaultKind
 
-app = typer.Typer(no_args_is_help=True, help="Break something of the sandbox on purpose, and heal it.")
+app = typer.Typer(cls=Noun, no_args_is_help=True, help="Break something of the sandbox on purpose, and heal it.")
 Once = Annotated[bool, typer.Option("--once", help="Let whoever looks after it start it again.")]
 OneWay = Annotated[bool, typer.Option("--one-way", help="Only the first cluster loses the second.")]
 

@@ -82,9 +82,9 @@ def _provider(home: Home, asked: str | None, kinds: str | None) -> str:
 
 
 def _start_k3d(home: Home, clusters: int | None, *, with_context: bool) -> State:
+    count = len(k3d_plan.clusters_of(clusters or len(k3d_clusters.clusters_in(home)) or k3d_clusters.USUAL_CLUSTERS))
     if not home.is_running():
         tools.check()  # before anything is started in the background
-    count = len(k3d_plan.clusters_of(clusters or len(k3d_clusters.clusters_in(home)) or k3d_clusters.USUAL_CLUSTERS))
     seconds = count * k3d_federation.SECONDS_EACH + _START_SECONDS
     if (state := home.read_state()) is not None and home.is_running():
         state = detach.wait_other(home, on_step=hint, told=len(state.steps), seconds=seconds)

@@ -8,7 +8,7 @@ from typing import get_args
 from atoll.cli import kinds
 from atoll.cli.api import Api, Json
 from atoll.federation.errors import InvalidInput
-from atoll.federation.resources import GROUP_VERSION, validation
+from atoll.federation.resources import BY_NAME, GROUP_VERSION, validation
 from atoll.federation.resources.job import JobEnd
 
 _ENDS: tuple[str, ...] = get_args(JobEnd)
@@ -90,8 +90,7 @@ def submit(api: Api, manifest: Json, *, dry_run: bool) -> str:
         Conflict: a job of this name exists.
     """
     ref = kinds.atoll("Job")
-    assert ref.kind is not None
-    _, problems = validation.parse(ref.kind, manifest)
+    _, problems = validation.parse(BY_NAME[ref.name], manifest)
     if problems:
         raise InvalidInput("no job was created, because:", [f"{p.field}: {p.message}" for p in problems])
     made = api.create(ref.collection(manifest["metadata"]["namespace"]), manifest, dry_run=dry_run)

@@ -6,9 +6,10 @@ import typer
 
 from atoll.cli import completing
 from atoll.cli.choosing import HubChoice, chooses_hub
-from atoll.cli.options import DryRun, Output, RecordFormat, RecordOutput
+from atoll.cli.groups import Noun
+from atoll.cli.options import DryRun, ObjectFormat, ObjectOutput, Output
 
-app = typer.Typer(no_args_is_help=True, help="Tokens: how people and programs log in.")
+app = typer.Typer(cls=Noun, no_args_is_help=True, help="Tokens: how people and programs log in.")
 
 
 @app.command()
@@ -62,7 +63,7 @@ def issue(  # noqa: PLR0913 - an option of a command line is a parameter to type
 
 @app.command("list")
 @chooses_hub
-def list_(output: RecordFormat = RecordOutput.TABLE, *, hub: HubChoice) -> None:
+def list_(output: ObjectFormat = ObjectOutput.TABLE, *, hub: HubChoice) -> None:
     """Show the tokens, without their secrets.
 
     \b

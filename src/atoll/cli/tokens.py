@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,6 +16,9 @@ from atoll.cli.options import Output
 from atoll.cli.output import hint, say, to_yaml
 from atoll.cli.tables import print_table
 from atoll.federation.capacity import format_duration, parse_duration
+from atoll.local.home import Home
+from atoll.local.kubeconfig import Context
+from atoll.local.pki import Pki
 
 _PATH = "/access/tokens"
 _HEADERS = ("ID", "USER", "ROLE", "NAMESPACES", "QUEUES", "EXPIRES IN", "AGE")
@@ -61,7 +65,17 @@ def issue(choice: HubChoice, wanted: Wanted, *, dry_run: bool) -> None:
         return
     say(made["token"])
     hint(f"token {made['id']} for {_facts(made)}; nobody can show it again")
-    hint(f"  use it: atoll login {context.server}   revoke it: atoll token revoke {made['id']}")
+    trusted = " --certificate-authority ca.crt" if context.credentials.ca else ""
+    hint(f"  use it: atoll login {context.server}{trusted}   revoke it: atoll token revoke {made['id']}")
+    if trusted:
+        hint(f"  ca.crt is the hub's CA, which is no secret: {_ca_of(context)}")
+
+
+def _ca_of(context: Context) -> str:
+    """Say where the certificate of the hub's CA is to be had."""
+    if context.home:
+        return str(Pki.of(Home(Path(context.home))).ca.certificate)
+    return "certificate-authority-data in your kubeconfig, decoded by base64 -d"
 
 
 def show(choice: HubChoice, output: Output) -> None:
@@ -72,6 +86,9 @@ def show(choice: HubChoice, output: Output) -> None:
         say(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
     elif output is Output.YAML:
         say(to_yaml(answer).rstrip())
+    elif output is Output.NAME:
+        for token in answer["items"]:
+            say(f"token/{token['id']}")
     elif answer["items"]:
         print_table(_HEADERS, _rows(answer["items"], datetime.now(UTC)))
     else:
@@ -84,9 +101,10 @@ def revoke(choice: HubChoice, token_id: str, *, dry_run: bool) -> None:
     Raises:
         NotFound: there is none of this id.
     """
+    ident = token_id.removeprefix("token/")
     with connect(choice) as api:
-        api.delete(f"{_PATH}/{token_id}", dry_run=dry_run)
-    say(f"token/{token_id} revoked{' (dry run)' if dry_run else ''}")
+        api.delete(f"{_PATH}/{ident}", dry_run=dry_run)
+    say(f"token/{ident} revoked{' (dry run)' if dry_run else ''}")
 
 
 def _facts(made: Json) -> str:

@@ -7,10 +7,11 @@ import typer
 
 from atoll.cli import completing
 from atoll.cli.choosing import HubChoice, chooses_hub
+from atoll.cli.groups import Noun
 from atoll.cli.options import Namespace, Output, RecordFormat, RecordOutput
 from atoll.cli.policy import PlanForm, PlanOutput
 
-app = typer.Typer(no_args_is_help=True, help="What would happen if: nothing is written.")
+app = typer.Typer(cls=Noun, no_args_is_help=True, help="What would happen if: nothing is written.")
 File = Annotated[str, typer.Option("-f", "--filename", metavar="FILE", help="A Job manifest; - reads standard input.")]
 
 

@@ -32,6 +32,8 @@ class KubeconfigText:
             _constructed(found)
         except yaml.YAMLError as error:
             raise InvalidInput(_syntax(error)) from error
+        except RecursionError:
+            raise InvalidInput("is nested too deeply for a kubeconfig") from None
         if not isinstance(found, MappingNode):
             raise InvalidInput(f"line {_line(found)}: should be a mapping with clusters, users and contexts")
         self._root = found

@@ -48,7 +48,13 @@ def _running(home: Home, state: State | None) -> Iterator[Finding]:
     for each in often:
         yield warning(f"home/{each.name}", f"started again {each.restarts} times", f"see the end of {each.log}")
     if not down and not often:
-        yield ok("home/processes", f"all {len(state.processes)} of {home.root} run")
+        yield ok("home/processes", f"all {len(state.processes)} of {home.root} run{_restarted(state)}")
+
+
+def _restarted(state: State) -> str:
+    """Name what ended and was started again: it runs now, and may have been killed a moment ago."""
+    again = ", ".join(f"{each.name} {each.restarts}x" for each in state.processes if each.restarts)
+    return f"; started again: {again}" if again else ""
 
 
 def _stopped(home: Home, state: State | None) -> Iterator[Finding]:

@@ -96,8 +96,10 @@ def _run(home: Home, supervisor: Popen[bytes], *, keep: bool, speed: float) -> b
                 sections = _examine(world, outcome)
     report.print_report(sections, seconds, total_seconds=time.monotonic() - started)
     passed = all(section.holds for section in sections)
-    if keep and passed:
+    if passed and keep:
         report.print_next_steps(home)
+    elif passed:
+        report.print_way_on()
     return passed
 
 

@@ -33,6 +33,15 @@ def print_report(sections: Sequence[Section], seconds: Mapping[str, float], *, t
         console.print(f"\nAll {count} checks passed.", style="bold green")
 
 
+def print_way_on() -> None:
+    """Say what comes after a federation that is gone again."""
+    _console().print(
+        "\nIt is gone again, with all of its processes. Your own files next: 'A job on your own files' in README.md,\n"
+        "with a federation that stays: . .venv/bin/activate && atoll sandbox up",
+        soft_wrap=True,
+    )
+
+
 def print_next_steps(home: Home) -> None:
     """Say what to try on a federation that was kept."""
     export = export_line(home)
