@@ -25,8 +25,9 @@ from benchmarks.policy.memory_cluster import MemoryCluster
 from atoll.edge.enrolment import EnrolmentSettings
 from atoll.edge.member.desired import POLICYSETS
 from atoll.edge.member.objects import Kind, ObjectRef
-from atoll.edge.member.policies import PolicyController
+from atoll.edge.member.policies import WHOLE_SET_SECONDS, PolicyController
 from atoll.edge.member.policy_objects import PolicyObjects
+from atoll.edge.member.policy_pass import heal_key
 from atoll.edge.member.records import PolicyRecord, Records
 from atoll.edge.member.shelf import Shelf
 from atoll.edge.member.work import Worker
@@ -74,16 +75,19 @@ class PolicyAgent(LightAgent):
     async def hold(self) -> None:
         """Hold what is ordered, for ever, as the real agent does (edge/member/main.py)."""
         worker = Worker("policies", self._controller.reconcile)
+        heals = Worker("policy heals", self._controller.heal)
         self.orders.on_change(POLICYSETS, worker.add)
+        self._controller.on_handover(worker.add)
 
         def on_object(kind: Kind, key: str) -> None:
             if owner := self._controller.owner_of(kind, key):
-                worker.add(owner)
+                heals.add(heal_key(kind, key))
+                worker.add(owner, within_seconds=WHOLE_SET_SECONDS)
 
         self._objects.on_change(on_object)
         async with asyncio.TaskGroup() as group:
-            group.create_task(worker.run())
-            group.create_task(self._objects.run())
+            for part in (worker.run(), heals.run(), self._objects.run()):
+                group.create_task(part)
 
 
 async def obey(hub_url: str, hub_ca: Path, folder: Path) -> None:

@@ -89,3 +89,15 @@ def test_a_cluster_that_is_another_one_now_is_compiled_anew() -> None:
 def test_an_order_is_on_the_wire_what_it_was() -> None:
     order = OrderBook().order(SET, bundle("c1", policy("a")), TARGET, lambda: None)
     assert PolicyOrder.model_validate_json(order.encode()) == order == PolicyOrder.decode(order.encode())
+
+
+def test_a_hub_that_leads_again_keeps_what_it_compiled_and_looks_anew_at_what_stands() -> None:
+    book, c1 = OrderBook(), bundle("c1", policy("a"))
+    book.order(SET, c1, TARGET, lambda: None)
+    compiled = book.compile("base", c1, TARGET)
+    # Meanwhile another hub has led, and ordered the same policy of a commit of its own.
+    theirs = OrderBook().order(SET, bundle("c0", policy("a")), TARGET, lambda: None)
+    book.begin()
+    assert book.compile("base", c1, TARGET) is compiled
+    order = book.order(SET, c1, TARGET, lambda: theirs)
+    assert (order.commit, commit_of(bodies(order)["a"])) == ("c1", "c0")

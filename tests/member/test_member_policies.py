@@ -196,3 +196,47 @@ async def test_many_changes_by_hand_at_once_are_each_put_back_and_counted_once(
     assert (report.drift_healed, report.phase, report.objects) == (20, "Applied", 20)
     found = await policies(cluster)
     assert len(found) == 20 and not any(one["spec"].get("ingress") for one in found.values())
+
+
+OTHER_KEY, OTHER_FIRST_KEY = "policyset/other", "policyset/aaa"
+
+
+async def test_an_object_of_two_sets_stays_with_the_one_that_holds_it_and_goes_over_without_a_gap(
+    cluster: Cluster, agent: None, hub: HubSide
+) -> None:
+    """The other says Conflict and does not write, holds the rest, and gets the very object when it is let go."""
+    await held(hub, cluster, DENY)
+    before = (await policies(cluster))["deny"]
+    wider = {**DENY, "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}}
+    other = policy_order(wider, ALLOW).model_copy(update={"name": "other"})
+    await hub.order(OTHER_KEY, other)
+    report = await hub.reported(OTHER_KEY, PolicyReport, lambda report: report.phase == "Failed")
+    assert report.message.startswith(f"Conflict: NetworkPolicy {NAMESPACE}/deny is held by PolicySet baseline")
+    assert report.objects == 1
+    found = await policies(cluster)
+    assert found["deny"]["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+    assert found["allow-web"]["metadata"]["labels"]["atoll.dev/policyset"] == "other"
+    await hub.withdraw(POLICY_KEY)
+    await hub.reported(OTHER_KEY, PolicyReport, lambda report: report.phase == "Applied" and report.objects == 2)
+    after = (await policies(cluster))["deny"]
+    assert after["metadata"]["uid"] == before["metadata"]["uid"], "it was there at every moment"
+    assert after["spec"]["policyTypes"] == ["Ingress", "Egress"]
+
+
+async def test_who_holds_an_object_holds_it_after_a_restart_and_the_other_never_prunes_it(
+    cluster: Cluster, settings: MemberSettings, hub: HubSide
+) -> None:
+    """The holder is read from disk, whichever of the two sets is looked at first."""
+    other = policy_order(DENY, ALLOW).model_copy(update={"name": "aaa"})
+    async with running_agent(settings):
+        await held(hub, cluster, DENY)
+        await hub.order(OTHER_FIRST_KEY, other)
+        first = await hub.reported(OTHER_FIRST_KEY, PolicyReport, lambda report: report.phase == "Failed")
+    async with running_agent(settings):
+        report = await hub.reported(OTHER_FIRST_KEY, PolicyReport, lambda report: report.at > first.at)
+        assert report.phase == "Failed" and "held by PolicySet baseline" in report.message
+        await hub.withdraw(OTHER_FIRST_KEY)
+        await hub.gone(OTHER_FIRST_KEY)
+        found = await policies(cluster)
+        assert found.keys() == {"deny"}
+        assert found["deny"]["metadata"]["labels"]["atoll.dev/policyset"] == "baseline"

@@ -1,11 +1,13 @@
 """Corners of Cilium's engine that the public corpus does not reach, from its source and documentation."""
 
+import dataclasses
 from typing import Any
 
 import pytest
 import yaml
 
 from atoll.policies.compile import Target, compile_for
+from atoll.policies.features import Features
 from atoll.policies.identity import PortName
 from atoll.policies.manifest import Manifest, parse_file
 from atoll.policies.verdict import Address, Endpoint, Entity, Flow, Options, Party, Protocol, World, verdict
@@ -184,3 +186,151 @@ def test_names_of_dns_are_matched_by_label_and_only_for_the_ports_that_are_said(
     deep = Address("93.184.216.34", domain_names=("a.b.example.org",))
     assert not allowed(policies, WEB, deep, 443), "* ends at a dot"
     assert not allowed(policies, WEB, Address("93.184.216.34", domain_names=("example.org",)), 443)
+
+
+def clusterwide(rule: str, selector: str = "{}") -> tuple[Manifest, ...]:
+    """Give one clusterwide policy."""
+    body = {"endpointSelector": yaml.safe_load(selector), **yaml.safe_load(rule)}
+    policy = {
+        "apiVersion": "cilium.io/v2",
+        "kind": "CiliumClusterwideNetworkPolicy",
+        "metadata": {"name": "p"},
+        "spec": body,
+    }
+    parsed = parse_file(yaml.safe_dump(policy), "p.yaml")
+    assert parsed.problems == ()
+    return parsed.manifests
+
+
+NOT_TEAM_A = "{matchExpressions: [{key: io.cilium.k8s.namespace.labels.team, operator: NotIn, values: [a]}]}"
+
+
+@pytest.mark.parametrize(("source", "expected"), [(API, True), (Address("8.8.8.8"), False), (Entity("host"), False)])
+def test_a_clusterwide_peer_by_namespace_labels_alone_means_pods_and_nothing_else(
+    source: Party, expected: bool
+) -> None:
+    policies = clusterwide(f"ingress: [{{fromEndpoints: [{NOT_TEAM_A}]}}]")
+    how = {"default_local_cluster": False, "allow_localhost": False}
+    assert allowed(policies, source, WEB, **how) is expected
+
+
+def test_a_peer_by_namespace_labels_in_a_namespaced_policy_is_not_held_to_pods() -> None:
+    policies = cilium(f"ingress: [{{fromEndpoints: [{NOT_TEAM_A}]}}]")
+    assert allowed(policies, Address("8.8.8.8"), WEB, default_local_cluster=False)
+    assert not allowed(policies, Address("8.8.8.8"), WEB, default_local_cluster=True)
+
+
+NOT_INIT = "{matchExpressions: [{key: 'reserved:init', operator: DoesNotExist}]}"
+
+
+def test_naming_init_in_the_subject_opens_peers_of_clusterwide_policies_only() -> None:
+    rule, away = "ingress: [{fromEndpoints: [{}]}]", {"default_local_cluster": False}
+    assert allowed(clusterwide(rule, NOT_INIT), Address("8.8.8.8"), WEB, **away)
+    namespaced = cilium(f"{{endpointSelector: {NOT_INIT}, {rule}}}")
+    assert not allowed(namespaced, Address("8.8.8.8"), WEB, **away)
+    assert allowed(namespaced, API, WEB, **away)
+
+
+def raw(rule: str) -> tuple[Manifest, ...]:
+    """Give a policy that `validate` refuses, as an engine may hold it."""
+    (policy,) = cilium("ingress: [{}]")
+    body = {**policy.body, "spec": {"endpointSelector": {}, **yaml.safe_load(rule)}}
+    return (dataclasses.replace(policy, body=body),)
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        ("{toFQDNs: [], toPorts: [{ports: [{port: '80'}]}]}", True),
+        ("{toGroups: [], toPorts: [{ports: [{port: '80'}]}]}", True),
+        ("{toServices: [], toPorts: [{ports: [{port: '80'}]}]}", True),
+        ("{toFQDNs: []}", False),
+        ("{toEndpoints: [], toPorts: [{ports: [{port: '80'}]}]}", False),
+        ("{toNodes: [], toPorts: [{ports: [{port: '80'}]}]}", False),
+        ("{toEndpoints: [], toEntities: [all]}", False),
+        ("{toEndpoints: null, toEntities: [all]}", True),
+    ],
+)
+def test_an_empty_list_of_peers_is_nobody_or_no_list_at_all_as_in_ciliums_engine(item: str, expected: bool) -> None:
+    assert allowed(raw(f"egress: [{item}]"), WEB, Address("8.8.8.8")) is expected
+
+
+@pytest.mark.parametrize("field", ["toFQDNs", "toGroups", "toServices"])
+def test_an_empty_list_that_cilium_takes_for_everybody_is_refused(field: str) -> None:
+    rule = f"egress: [{{{field}: [], toPorts: [{{ports: [{{port: '80'}}]}}]}}]"
+    (problem,) = parse_file(yaml.safe_dump(dict(raw(rule)[0].body)), "p.yaml").problems
+    assert problem.field == f"spec.egress[0].{field}"
+    assert "everybody" in problem.message
+
+
+def test_l7_rules_of_which_there_are_none_are_no_l7_rules() -> None:
+    policies = cilium("egress: [{toPorts: [{ports: [{port: '80', protocol: TCP}], rules: {http: []}}]}]")
+    side = verdict(World({"lab": policies}), Flow(WEB, Address("8.8.8.8"), 80)).egress
+    assert side is not None and side.allowed and not side.is_l7
+
+
+@pytest.mark.parametrize(
+    ("label", "rule", "expected"),
+    [
+        ("host", "ingress: [{}]", True),
+        ("hosts", "ingress: [{}]", False),
+        ("init", "egress: [{toEntities: [all]}]", False),
+    ],
+)
+def test_a_pods_own_label_of_a_reserved_name_frees_or_closes_it_on_cilium(
+    label: str, rule: str, expected: bool
+) -> None:
+    assert allowed(cilium(rule), API, Endpoint("odd", "lab", "shop", {label: ""})) is expected
+
+
+def test_the_same_label_means_nothing_to_other_engines() -> None:
+    text = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: shop}\n"
+    policies = parse_file(text + "spec: {podSelector: {}}", "p.yaml").manifests
+    pod = Endpoint("odd", "lab", "shop", {"host": "a"})
+    assert allowed(policies, API, pod) and not allowed(policies, API, pod, engine="Kubernetes")
+    assert not allowed(policies, API, pod, host_firewall=True), "then the node's policies are looked at, and the pod's"
+
+
+NAMES = """
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: names}
+spec:
+  tier: Admin
+  priority: 1
+  subject: {namespaces: {}}
+  egress:
+    - {action: Accept, to: [{domainNames: ["*.example.org"]}]}
+    - {action: Deny, to: [{networks: [0.0.0.0/0]}, {namespaces: {}}]}
+"""
+
+
+def test_whoever_may_open_connections_to_names_may_ask_kube_dns_for_them() -> None:
+    policies = parse_file(NAMES, "p.yaml").manifests
+    ports = (PortName("dns", 53, "UDP"), PortName("dns-tcp", 53, "TCP"), PortName("metrics", 9153))
+    dns = Endpoint("dns", "lab", "kube-system", {"k8s-app": "kube-dns"}, port_names=ports)
+    assert allowed(policies, WEB, dns, 53, "UDP") and allowed(policies, WEB, dns, 53, "TCP")
+    assert not allowed(policies, WEB, dns, 9153)
+    assert not allowed(policies, WEB, API, 53, "UDP")
+    assert allowed(policies, WEB, Address("93.184.216.34", domain_names=("a.b.example.org",)), 443)
+    side = verdict(World({"lab": policies}), Flow(WEB, dns, 53, "UDP")).egress
+    assert side is not None and side.is_l7, "a proxy answers for these names alone"
+
+
+def test_nodes_as_peers_need_the_agents_option() -> None:
+    text = NAMES.replace('domainNames: ["*.example.org"]', "nodes: {}")
+    (problem,) = parse_file(text, "p.yaml").problems
+    assert (problem.field, problem.line) == ("spec.egress[0].to[0].nodes", 10)
+    assert "enable-node-selector-labels" in problem.message
+    assert parse_file(text, "p.yaml", Features(node_selector_labels=True)).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [("'010'", "is no IPv4 ICMP type"), ("'٣'", "is no IPv4 ICMP type"), ("256", "not between"), ("'8'", "")],
+)
+def test_icmp_types_in_text_are_numbers_as_the_schema_writes_them(kind: str, says: str) -> None:
+    (policy,) = raw(f"ingress: [{{icmps: [{{fields: [{{type: {kind}}}]}}]}}]")
+    problems = parse_file(yaml.safe_dump(dict(policy.body), allow_unicode=True), "p.yaml").problems
+    assert [problem.field for problem in problems] == (["spec.ingress[0].icmps[0].fields[0].type"] if says else [])
+    assert all(says in problem.message for problem in problems)

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import yaml
 
+from atoll.federation.resources.labelsets import ClusterWorkloads, LabelSet
 from atoll.policies.compile import Target
 from atoll.policies.identity import Endpoint, Party
-from atoll.policies.lint import LintFinding, lint, lint_on
+from atoll.policies.lint import LintFinding, lint, lint_live, lint_on
 from atoll.policies.manifest import Manifest, parse_file
 from atoll.policies.trials.fleet import Fleet
+from atoll.policies.trials.parties import namespaces_of
 
 Json = dict[str, Any]
 
@@ -145,3 +147,72 @@ def test_a_rule_that_overflows_the_policy_map_is_told() -> None:
     spec = {**WEB, "ingress": [{"fromEndpoints": [{}], **ports}]}
     found = fleet_findings(policy("p", spec), clusters=("a",), parties=crowd)
     assert checks(found) == {"PolicyMapSize"}
+
+
+def test_what_engines_take_differently_is_told() -> None:
+    plain = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "p"}}
+    sections = {"podSelector": {}, "policyTypes": ["Ingress"], "egress": [{}]}
+    (finding,) = lint(read({**plain, "spec": sections}))
+    assert (finding.check, finding.field) == ("EngineDependent", "spec.egress")
+    body = {
+        "apiVersion": "policy.networking.k8s.io/v1alpha2",
+        "kind": "ClusterNetworkPolicy",
+        "metadata": {"name": "p"},
+    }
+    rule = {"action": "Deny", "from": [{"namespaces": {"matchLabels": {"team": "x"}}}]}
+    spec = {"tier": "Admin", "priority": 1, "subject": {"namespaces": {}}, "ingress": [rule]}
+    (finding,) = lint(read({**body, "spec": spec}))
+    assert (finding.check, finding.field) == ("EngineDependent", "spec.ingress[0].from")
+    pods = {"pods": {"podSelector": {}, "namespaceSelector": {"matchLabels": {"team": "x"}}}}
+    assert lint(read({**body, "spec": {**spec, "ingress": [{"action": "Deny", "from": [pods]}]}})) == ()
+
+
+def test_a_subject_by_a_label_for_which_cilium_holds_no_policy_is_told() -> None:
+    odd = {"endpointSelector": {"matchLabels": {"host": "a"}}, "ingress": [{"fromEndpoints": [PORTAL]}]}
+    assert checks(lint(read(policy("p", odd)))) == {"UnpolicedLabel"}
+
+
+def live(*labels: dict[str, str], omitted: int = 0) -> dict[str, ClusterWorkloads]:
+    """Give a cluster with these sets of labels."""
+    sets = tuple(LabelSet(namespace="web", labels=one) for one in labels)
+    return {"a": ClusterWorkloads(namespaces={"web": {}}, sets=sets, omitted_sets=omitted)}
+
+
+def costs(body: Json, running: dict[str, ClusterWorkloads], cni: str = "cilium") -> tuple[LintFinding, ...]:
+    """Lint one policy on what runs."""
+    policies = read(body)
+    targets = {"a": Target("a", cni=cni, cilium_version="1.19.4" if cni == "cilium" else "")}
+    return lint_live(policies, Fleet(policies, targets, namespaces_of(running)), running)
+
+
+def test_what_overflows_a_policy_map_among_what_runs_is_told_of_the_rule_that_takes_most() -> None:
+    crowd = [{"app": "web", "n": str(n)} for n in range(900)]
+    ports = {"toPorts": [{"ports": [{"port": "1025", "endPort": 65534, "protocol": "TCP"}]}]}
+    narrow = {"fromEndpoints": [PORTAL], **TLS}
+    wide = {"fromEndpoints": [{"matchExpressions": [{"key": "n", "operator": "Exists"}]}], **ports}
+    spec = {**WEB, "ingress": [narrow, wide]}
+    (finding,) = costs(policy("p", spec), live(*crowd))
+    assert (finding.check, finding.field) == ("PolicyMapSize", "spec.ingress[1]")
+    assert "web/web@a" in finding.message
+    assert costs(policy("p", {**WEB, "ingress": [narrow]}), live(*crowd)) == ()
+
+
+def test_a_cluster_that_comes_near_its_most_identities_is_told_and_so_is_a_label_of_single_objects() -> None:
+    body = policy("p", {**WEB, "ingress": [{"fromEndpoints": [PORTAL]}]})
+    (finding,) = costs(body, live({"app": "web"}, omitted=40_000))
+    assert str(finding).startswith("cluster/a: identities: has 40001 identities of at most 65535")
+    (finding,) = costs(body, live(*({"app": "web", "build": str(n)} for n in range(1500))))
+    assert (finding.check, finding.field) == ("IdentityExplosion", "label build")
+
+
+def test_engines_without_policy_maps_are_told_of_none() -> None:
+    crowd = live(*({"app": "web", "n": str(n)} for n in range(900)))
+    rule = {"from": [{"podSelector": {}}], "ports": [{"port": 1025, "endPort": 65534}]}
+    body = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "p", "namespace": "web"},
+    }
+    wide = {**body, "spec": {"podSelector": {}, "ingress": [rule]}}
+    assert checks(costs(wide, crowd)) == {"PolicyMapSize"}
+    assert costs(wide, crowd, "calico") == ()

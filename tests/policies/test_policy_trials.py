@@ -1,21 +1,19 @@
 """Policy tests: what a file states is judged as the clusters' engines would, and every slip in it is named."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-import atoll.policies.library
 from atoll.policies.manifest import Manifest, parse_file
 from atoll.policies.trials.fleet import Fleet, targets_of
-from atoll.policies.trials.plan import Plan, make_plan, to_markdown
+from atoll.policies.trials.markdown import LONGEST, to_markdown
+from atoll.policies.trials.plan import ClusterChange, Plan, make_plan
 from atoll.policies.trials.reach import find_reaches, to_mermaid, to_svg
 from atoll.policies.trials.scenario import Scenario, parse_port, parse_scenarios
 from atoll.policies.trials.trial import run_trial
 from atoll.policies.verdict import Flow
 
-LIBRARY = Path(atoll.policies.library.__path__[0])
 DENY_ALL = """
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -96,18 +94,6 @@ spec: {endpointSelector: {}, ingress: [{fromEntities: [cluster]}]}
     result = run_trial(scenario(clusters={"lab": {"cni": "kube-router"}}), manifests(only_cilium))
     assert not result.passed
     assert "lab: 0.yaml" in result.unenforceable[0] and "only Cilium enforces" in result.unenforceable[0]
-
-
-def test_the_librarys_own_policy_tests_pass() -> None:
-    policies = manifests(
-        *(file.read_text() for file in sorted(LIBRARY.glob("*.yaml")) if ".policytest." not in file.name)
-    )
-    tests = sorted(LIBRARY.glob("*.policytest.yaml"))
-    assert tests
-    for file in tests:
-        parsed = parse_scenarios(file.read_text(), file.name)
-        assert parsed.problems == ()
-        assert all(run_trial(one, policies).passed for one in parsed.scenarios)
 
 
 @pytest.mark.parametrize(
@@ -202,3 +188,19 @@ def test_a_plan_names_what_a_cluster_could_not_enforce_any_more() -> None:
     plan = make_plan(manifests(DENY_ALL), manifests(cilium), targets_of(edge.clusters), edge.parties, {})
     (change,) = plan.clusters
     assert change.removed == ("NetworkPolicy web/closed",) and "only Cilium enforces" in change.unenforceable[0]
+
+
+def test_clusters_in_which_the_same_changes_stand_in_one_row() -> None:
+    clusters = tuple(ClusterChange(f"c{n}", added=("NetworkPolicy lab/a",)) for n in range(30))
+    text = to_markdown(Plan((*clusters, ClusterChange("odd", removed=("NetworkPolicy lab/b",))), (), 0))
+    rows = [line for line in text.splitlines() if "NetworkPolicy" in line]
+    assert len(rows) == 2
+    assert rows[0].startswith("| c0<br>c1<br>") and "<br>and 20 more | NetworkPolicy lab/a | - | - |" in rows[0]
+
+
+def test_a_plan_of_any_size_fits_into_a_comment_and_says_what_is_cut() -> None:
+    names = tuple(f"NetworkPolicy {'n' * 60}/{'p' * 200}-{n}" for n in range(500))
+    clusters = tuple(ClusterChange(f"c{n}", added=names[n:], changed=names[: n + 1]) for n in range(60))
+    text = to_markdown(Plan(clusters, (), 0))
+    assert len(text) <= LONGEST
+    assert text.endswith("the rest is cut: a comment takes no more. `-o json` has all of it.\n")

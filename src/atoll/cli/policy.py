@@ -10,12 +10,13 @@ import typer
 
 from atoll.cli import completing, policy_library
 from atoll.cli.choosing import HubChoice, chooses_hub
+from atoll.cli.groups import Noun
 from atoll.cli.options import DryRun, Output, OutputFormat, RecordFormat, RecordOutput
 
 if TYPE_CHECKING:
     from atoll.cli.api import Api
 
-app = typer.Typer(no_args_is_help=True, help="Network policies: valid before Git, held after it.")
+app = typer.Typer(cls=Noun, no_args_is_help=True, help="Network policies: valid before Git, held after it.")
 app.add_typer(policy_library.app, name="library")
 Folder = Annotated[Path, typer.Argument(metavar="PATH", help="File or folder with policy manifests.", exists=True)]
 From = Annotated[str, typer.Argument(metavar="FROM", help="Who opens the connection.")]
@@ -127,16 +128,29 @@ def graph(path: Folder, form: Form = GraphForm.TABLE) -> None:
 
 
 @app.command()
-def lint(path: Folder, output: RecordFormat = RecordOutput.TABLE) -> None:
+@chooses_hub
+def lint(
+    path: Folder,
+    policyset: OfSet = None,
+    workloads: Saved = None,
+    output: RecordFormat = RecordOutput.TABLE,
+    *,
+    hub: HubChoice,
+) -> None:
     """Find what is valid and hardly meant: shadowed allows, dropped labels, one-sided mesh rules; exit 3 if any.
+
+    With --policyset or --workloads also what it costs among what runs: identities, and entries of policy maps.
 
     \b
     Example:
       atoll policy lint policies/
+      atoll policy lint policies/ --policyset seismology
     """
-    from atoll.cli import policy_trials
+    from atoll.cli import policy_lint, policy_planning
 
-    if not policy_trials.lint_folder(path, output):
+    with _hub_of(hub, policyset if workloads is None else None) as api:
+        is_clean = policy_lint.lint_folder(path, output, policy_planning.Among(api, policyset or "", workloads))
+    if not is_clean:
         raise typer.Exit(3)
 
 

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from atoll.cli.groups import Noun
 from atoll.cli.options import RecordFormat, RecordOutput
 
-app = typer.Typer(help="Ready-made policies, each with its test.")
+app = typer.Typer(cls=Noun, help="Ready-made policies, each with its test.")
 
 
 def _names(incomplete: str) -> list[str]:

@@ -21,7 +21,8 @@ from atoll.policies.bundle import GitSource, load_bundle
 from atoll.policies.compile import Target, compile_for
 from atoll.policies.manifest import Manifest
 from atoll.policies.trials.fleet import targets_of
-from atoll.policies.trials.plan import FlowChange, Plan, make_plan, to_markdown
+from atoll.policies.trials.markdown import to_markdown
+from atoll.policies.trials.plan import FlowChange, Plan, make_plan
 from atoll.policies.trials.scenario import Scenario
 
 
@@ -95,7 +96,7 @@ class _Change:
 def _read_change(path: Path, against: str | None, among: Among) -> _Change:
     folder = read_folder(path)
     stated = merged(folder, path) if folder.scenarios else None
-    live, targets = _live(among), None
+    live, targets = live_of(among), None
     if live is not None:
         targets = live.targets
     elif stated is not None:
@@ -108,7 +109,8 @@ def _read_change(path: Path, against: str | None, among: Among) -> _Change:
     return _Change(_manifests_of(path, against or in_force), folder.manifests, targets, stated, live)
 
 
-def _live(among: Among) -> Live | None:
+def live_of(among: Among) -> Live | None:
+    """Ask what runs of the hub or of the file, whichever is meant; None if neither is."""
     if among.saved is not None:
         return of_file(among.saved)
     return of_hub(among.api, among.policyset) if among.api is not None else None

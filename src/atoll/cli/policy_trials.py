@@ -1,6 +1,5 @@
-"""What `policy test|explain|graph|lint` do: judge policies offline, on the workloads that policy tests state."""
+"""What `policy test|explain|graph` do: judge policies offline, on the workloads that policy tests state."""
 
-import ipaddress
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from atoll.cli.output import hint, plural, say, to_yaml
 from atoll.cli.policy_files import PolicyFolder, merged, modelled, names_of, read_folder
 from atoll.cli.tables import print_table
 from atoll.federation.errors import InvalidInput
-from atoll.policies.lint import LintFinding, lint, lint_on
 from atoll.policies.trials.fleet import Fleet, targets_of
 from atoll.policies.trials.reach import find_reaches, to_mermaid, to_svg
 from atoll.policies.trials.scenario import Scenario, parse_port
@@ -31,7 +29,7 @@ def run_tests(path: Path, output: RecordOutput) -> bool:
         raise InvalidInput(f"{path}: no policy test found; tests are files such as training.policytest.yaml")
     results = modelled(lambda: [run_trial(scenario, folder.manifests) for scenario in folder.scenarios])
     if output is not RecordOutput.TABLE:
-        _dump([_wire(result) for result in results], output)
+        dump([_wire(result) for result in results], output)
     else:
         for result in results:
             _print_result(result)
@@ -78,44 +76,6 @@ def draw(path: Path, form: str) -> None:
     else:
         print_table(("FROM", "TO", "OPEN"), ((r.source, r.destination, r.ports) for r in reaches if r.spans))
         hint(f"{sum(bool(reach.spans) for reach in reaches)} of {plural(len(reaches), 'pair')} may talk")
-
-
-def lint_folder(path: Path, output: RecordOutput) -> bool:
-    """Print what is valid and yet hardly meant; tell whether nothing was found.
-
-    Raises:
-        InvalidInput: a file cannot be read, or there is no policy.
-    """
-    folder = read_folder(path)
-    if not folder.manifests:
-        raise InvalidInput(f"{path}: no policy found")
-    found = sorted({*modelled(lambda: lint(folder.manifests)), *_on_workloads(folder, path)})
-    if output is not RecordOutput.TABLE:
-        names = ("path", "line", "field", "check", "message")
-        _dump([{name: getattr(finding, name) for name in names} for finding in found], output)
-    else:
-        for finding in found:
-            say(str(finding))
-        hint(f"{plural(len(found), 'finding')} in {plural(len(folder.manifests), 'policy')}")
-        if not folder.scenarios:
-            hint("with policy tests beside the policies more is checked: what they select, and both sides of a mesh")
-    return not found
-
-
-def _on_workloads(folder: PolicyFolder, path: Path) -> tuple[LintFinding, ...]:
-    if not folder.scenarios:
-        return ()
-    scenario = merged(folder, path)
-    networks = {
-        name: [ipaddress.ip_network(text) for text in cluster.pod_networks]
-        for name, cluster in scenario.clusters.items()
-    }
-
-    def look() -> tuple[LintFinding, ...]:
-        fleet = Fleet(folder.manifests, targets_of(scenario.clusters), scenario.namespaces)
-        return lint_on(folder.manifests, fleet, scenario.parties, namespaces=scenario.namespaces, pod_networks=networks)
-
-    return modelled(look)
 
 
 def _the_scenario(folder: PolicyFolder, path: Path, source: str, destination: str) -> Scenario:
@@ -196,5 +156,6 @@ def _flow(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _dump(value: object, output: RecordOutput) -> None:
+def dump(value: object, output: RecordOutput) -> None:
+    """Print a record as JSON or YAML."""
     say(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() if output is RecordOutput.JSON else to_yaml(value))

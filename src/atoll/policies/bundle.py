@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from atoll.federation.errors import InvalidInput, NotFound
 from atoll.policies.features import DEFAULT_FEATURES, Features
-from atoll.policies.folder import FileId, read_folder
+from atoll.policies.folder import FileId, Folder, read_folder
 from atoll.policies.git import FOLDER_MODE, NOBODY, Entry, Git, Signers, mirror_lock, public_url
 from atoll.policies.kustomize.gathering import Find
 from atoll.policies.manifest import Manifest, Parsed, Problem
@@ -124,6 +124,21 @@ async def load_bundle(
             known=known.parsed if known is not None else {},
         )
         author, seconds = await git.describe(commit)
+    scenarios, problems = await _checked(folder, source)
+    return Bundle(
+        commit,
+        author,
+        datetime.fromtimestamp(seconds, UTC),
+        folder.manifests,
+        problems,
+        tuple(folder.tests),
+        scenarios,
+        Known((source.repository, source.path), features, folder.parsed),
+    )
+
+
+async def _checked(folder: Folder, source: GitSource) -> tuple[tuple[Scenario, ...], tuple[Problem, ...]]:
+    """Read and run the policy tests of a folder; give them, and all that is wrong with it."""
     problems = list(folder.problems)
     if not folder.files and not problems:
         # An empty folder is more likely a slip of the path than the wish to remove every policy.
@@ -133,16 +148,7 @@ async def load_bundle(
     if not problems:
         problems += [problem for one in stated for problem in one.problems]
         problems += await asyncio.to_thread(_failures, scenarios, folder.manifests)
-    return Bundle(
-        commit,
-        author,
-        datetime.fromtimestamp(seconds, UTC),
-        folder.manifests,
-        tuple(sorted(problems)),
-        tuple(folder.tests),
-        scenarios,
-        Known((source.repository, source.path), features, folder.parsed),
-    )
+    return scenarios, tuple(sorted(problems))
 
 
 def _usable(last: Bundle | None, source: GitSource, features: Features) -> Known | None:

@@ -15,7 +15,7 @@ _DROPPED = re.compile(
     r"|pod-template-hash|controller-revision-hash|annotation|controller-uid|etcd_node"
     r"|statefulset\.kubernetes\.io/pod-name|apps\.kubernetes\.io/pod-index"
     r"|batch\.kubernetes\.io/(job-completion-index|controller-uid)"
-    r"|io\.cilium\.k8s\.(policy|namespace\.labels)"
+    r"|io\.cilium\.k8s"  # filterPodLabels, pkg/k8s/utils: what Cilium itself writes
 )
 
 

@@ -219,6 +219,8 @@ def _check_object(body: Mapping[str, Any], features: Features, out: Findings) ->
     struct({**envelope, **kind.fields}, required=required)(body, "", out)
     if name in CILIUM_POLICIES:
         check_rules(body, _namespace(body) if kind.is_namespaced else None, features, out)
+    elif name == CLUSTER_NETWORK_POLICY:
+        kubernetes.check_nodes(body, features, out)
 
 
 def _namespace(body: Mapping[str, Any]) -> str:

@@ -16,6 +16,11 @@ from atoll.policies.rules import Action, Direction, Icmp, Identity, NamedPort, P
 
 __all__ = ["Address", "Endpoint", "Entity", "Flow", "Options", "Side", "Verdict", "World", "verdict"]
 
+# Cilium asks for the labels reserved:host and reserved:init by these keys whatever their source is, so that a pod's own
+# label counts, too: without the host firewall the first frees a pod of all policies, and the second closes it
+# (computePolicyEnforcementAndRules, pkg/policy/repository.go).
+UNPOLICED_LABEL, CLOSED_LABEL = "host", "init"
+
 Protocol = Literal["TCP", "UDP", "SCTP", "ICMP", "ICMPv6"]
 Because = Literal["NoPolicy", "Rule", "DefaultDeny", "LocalHost"]
 
@@ -34,6 +39,7 @@ class Options:
     allow_localhost: bool = True
     non_default_deny: bool = True
     dual_stack: bool = True
+    host_firewall: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,12 +134,13 @@ class World:
         shelf = self._shelves[party.cluster][direction]
         near = sorted([*shelf.get(party.namespace, ()), *shelf.get("", ())])
         candidates = (self._rules[party.cluster][index] for index in near)
-        enforcement = self.options.enforcement
-        if enforcement == "never":
+        enforcement, is_cilium = self.options.enforcement, self.options.engine == "Cilium"
+        is_taken_for_host = is_cilium and not self.options.host_firewall and UNPOLICED_LABEL in identity.by_key
+        if enforcement == "never" or is_taken_for_host:
             return Stance((), closed=False)
         rules = tuple(rule for rule in candidates if rule.subject.matches(identity))
-        # Endpoints without an identity yet are always closed (reserved:init, pkg/endpoint).
-        always = enforcement == "always" or party.reserved == "init"
+        # Endpoints without an identity yet (reserved:init) are always closed.
+        always = enforcement == "always" or (is_cilium and CLOSED_LABEL in identity.by_key)
         return Stance(rules, closed=always or any(rule.default_deny for rule in rules))
 
     def boundaries(self, party: Party, direction: Direction, protocol: Protocol) -> Iterator[int]:

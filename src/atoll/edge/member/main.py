@@ -227,6 +227,7 @@ class _Agent:
         controller.on_standing(on_standing)
         worker, heals = Worker("policies", controller.reconcile), Worker("policy heals", controller.heal)
         self._orders.on_change(POLICYSETS, worker.add)
+        controller.on_handover(worker.add)
 
         def on_object(kind: Kind, key: str) -> None:
             if owner := controller.owner_of(kind, key):

@@ -10,11 +10,12 @@ Rules:
    is proven beyond that is proof/'s.
 5. One object that changes is looked at by itself and at once: a look at the whole set takes as long as it has objects,
    and follows within a second. Both are under the set's lock.
+6. An object is held by one set: the first that orders it keeps it, another says Conflict and does not write.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -23,20 +24,31 @@ from atoll.edge.member.backoff import Allowance
 from atoll.edge.member.desired import POLICYSETS, Orders
 from atoll.edge.member.objects import Kind, ObjectRef, digest_of, with_labels
 from atoll.edge.member.policy_objects import PolicyObjects
-from atoll.edge.member.policy_pass import HeldSet, Pass, Wanted, entry_of, identity_of, kinds_of, ref_of, report_key
+from atoll.edge.member.policy_owners import Owners
+from atoll.edge.member.policy_pass import (
+    NEWEST_DRIFTS,
+    HeldSet,
+    Pass,
+    Wanted,
+    entry_of,
+    identity_of,
+    kinds_of,
+    record_of,
+    ref_of,
+    report_key,
+    with_drifts,
+)
 from atoll.edge.member.proof.standing import Standing, Writes
 from atoll.edge.member.records import PolicyRecord, Records
 from atoll.edge.member.runs import Reports
 from atoll.edge.member.work import DONE, Result
-from atoll.federation.bus.messages import DriftRecord, PolicyOrder, PolicyReport
+from atoll.federation.bus.messages import PolicyOrder, PolicyReport
 from atoll.federation.errors import AtollError, Conflict, Internal
-from atoll.policies.drift import Drift
 from atoll.policies.manifest import Manifest, Origin
 from atoll.policies.stamp import POLICYSET_LABEL, policyset_label
 
 log = structlog.get_logger(__name__)
 
-_NEWEST_DRIFTS = 10
 # Another controller that writes the same object would else be fought at full speed, for ever.
 _HEALS, _HEALS_SECONDS = 10, 30.0
 # How soon after an object has changed its whole set is looked at: soon enough for what is told of it.
@@ -61,22 +73,31 @@ class PolicyController:
         self._observe_only = observe_only
         self._objects, self._orders, self._records, self._reports = objects, orders, records, reports
         self._now = now
-        self._owners: dict[tuple[Kind, str], str] = {}
+        self._owners = Owners(filter(None, map(records.get, records)))
         self._heals = Allowance(_HEALS, _HEALS_SECONDS)
         self._held: dict[str, HeldSet] = {}
         self._unsaved: dict[str, PolicyRecord] = {}  # records with drift that is not on disk yet
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._standings: dict[str, Standing] = {}
         self._standing_handler: Callable[[], None] = lambda: None
+        self._handover_handler: Callable[[str], None] = lambda _name: None
         self.writes = Writes(now)
 
     def owner_of(self, kind: Kind, key: str) -> str | None:
-        """Name the set that orders an object."""
-        return self._owners.get((kind, key))
+        """Name the set that holds an object, or failing that one that observes it."""
+        return self._owners.concerned(kind, key)
 
     def on_standing(self, handler: Callable[[], None]) -> None:
         """Call a handler when what stands of a set was looked at; it must not block."""
         self._standing_handler = handler
+
+    def on_handover(self, handler: Callable[[str], None]) -> None:
+        """Call a handler with each set that has got an object of another one; it must not block."""
+        self._handover_handler = handler
+
+    def _hand_over(self, heirs: Iterable[str]) -> None:
+        for name in heirs:
+            self._handover_handler(name)
 
     def standings(self) -> Mapping[str, Standing]:
         """Give what stands of each set just now, by the key of its report."""
@@ -90,7 +111,7 @@ class PolicyController:
     async def heal(self, key: str) -> Result:
         """Put one object back that has changed, if it was held as it is ordered now; the whole set follows later."""
         ref = ref_of(key)
-        name = self._owners.get((ref.kind, ref.key), "")
+        name = self._owners.concerned(ref.kind, ref.key) or ""
         async with self._locks[name]:
             held = self._held.get(name)
             one = held.wanted.get(ref) if held is not None else None
@@ -99,7 +120,7 @@ class PolicyController:
             done = Pass()
             await self._hold_one(one, {ref: one.digest}, done)
             if done.drifts and not done.problems:
-                record = self._with_drifts(self._record(name), done)
+                record = with_drifts(self._record(name), done)
                 self._unsaved[name] = record
                 update = {"drift_healed": record.drift_healed, "drifts": record.drifts, "at": self._now()}
                 self._reports.report(report_key(name), held.report.model_copy(update=update))
@@ -108,15 +129,6 @@ class PolicyController:
 
     def _record(self, name: str) -> PolicyRecord:
         return self._unsaved.get(name) or self._records.get(name) or PolicyRecord(name=name)
-
-    def _with_drifts(self, record: PolicyRecord, done: Pass) -> PolicyRecord:
-        """Add what was found; what was not put back is found again each time, so only the healed are history."""
-        history = (drift for drift in record.drifts if drift.healed)
-        update = {
-            "drift_healed": record.drift_healed + sum(drift.healed for drift in done.drifts),
-            "drifts": (*done.drifts, *history)[:_NEWEST_DRIFTS],
-        }
-        return record.model_copy(update=update)
 
     async def _reconcile(self, name: str) -> Result:
         raw = self._orders.get(POLICYSETS, name)
@@ -139,19 +151,24 @@ class PolicyController:
     async def _hold(self, order: PolicyOrder, record: PolicyRecord, raw: bytes) -> Result:
         done = Pass()
         wanted = tuple(self._wanted(order, done))
+        self._hand_over(self._owners.order(order.name, {one.ref for one in wanted}))
         record = record.model_copy(update={"kinds": kinds_of(record, wanted)})
         self._records.put(order.name, record)
         entries = {entry.object.ref(): entry for entry in record.held}
         known = {ref: entry.digest for ref, entry in entries.items()}
         # What the order changes goes first: it waits for nothing else.
         for one in sorted(wanted, key=lambda one: known.get(one.ref) == one.digest):
-            await self._hold_one(one, known, done)
+            if self._owners.may_touch(order.name, one.ref):
+                await self._hold_one(one, known, done)
+        for holder, refs in self._owners.contested(order.name).items():
+            done.refuse(holder, refs)
         if not done.problems:
             await self._prune(record, wanted=done.held.keys(), done=done)
         # What could not be brought up to the order is still there from an earlier one.
-        held = known | done.held if done.problems else done.held
+        left = {ref: digest for ref, digest in known.items() if self._owners.may_touch(order.name, ref)}
+        held = left | done.held if done.problems else done.held
         saved = tuple(entry_of(ref, digest, entries.get(ref)) for ref, digest in held.items())
-        record = self._with_drifts(record.model_copy(update={"held": saved}), done)
+        record = with_drifts(record.model_copy(update={"held": saved}), done)
         self._records.put(order.name, record)
         self._unsaved.pop(order.name, None)
         self._stand(order, wanted, done)
@@ -178,7 +195,7 @@ class PolicyController:
             done.fail(ref, error)
         if drift:
             healed = ref in done.held
-            done.drifts.append(self._record_of(drift, healed=healed))
+            done.drifts.append(record_of(drift, healed=healed, now=self._now()))
             log.warning(
                 "a policy was changed by hand",
                 object=str(ref),
@@ -193,7 +210,7 @@ class PolicyController:
         try:
             labelled = await self._objects.labelled(record.name, (Kind(*kind) for kind in record.kinds))
             for ref in sorted((held | labelled) - set(wanted), key=str):
-                if await self._objects.prune(ref):
+                if self._owners.may_touch(record.name, ref) and await self._objects.prune(ref):
                     log.info("pruned a policy", policyset=record.name, object=str(ref))
         except AtollError as error:
             done.fail("pruning", error)
@@ -203,6 +220,7 @@ class PolicyController:
         done = Pass()
         seen = {identity_of(drift): drift for drift in record.drifts if not drift.healed}
         wanted = tuple(self._wanted(order, done))
+        self._hand_over(self._owners.observe(order.name, {one.ref for one in wanted}))
         for one in wanted:
             ref = one.ref
             try:
@@ -210,11 +228,11 @@ class PolicyController:
                 if drift is None:
                     done.held[ref] = ""
                     continue
-                found = self._record_of(drift, healed=False)
+                found = record_of(drift, healed=False, now=self._now())
                 done.drifts.append(seen.get(identity_of(found), found))
             except AtollError as error:
                 done.fail(ref, error)
-        record = record.model_copy(update={"drifts": tuple(done.drifts)[:_NEWEST_DRIFTS]})
+        record = record.model_copy(update={"drifts": tuple(done.drifts)[:NEWEST_DRIFTS]})
         self._records.put(order.name, record)
         self._stand(order, wanted, done)
         self._report(order, record, done)
@@ -223,12 +241,12 @@ class PolicyController:
     async def _withdraw(self, record: PolicyRecord) -> Result:
         """Remove all objects of a set whose order has ended."""
         done = Pass()
+        self._hand_over(self._owners.end(record.name))
         if not self._observe_only:
             await self._prune(record, wanted=(), done=done)
         if not done.errors:
             self._records.delete(record.name)
             self._unsaved.pop(record.name, None)
-            self._owners = {key: name for key, name in self._owners.items() if name != record.name}
             self._standings.pop(report_key(record.name), None)
             self._reports.forget(report_key(record.name))
             return DONE
@@ -236,7 +254,6 @@ class PolicyController:
 
     def _wanted(self, order: PolicyOrder, done: Pass) -> Iterator[Wanted]:
         """Give the ordered objects as they shall stand in the cluster, and watch their kinds."""
-        self._owners = {key: name for key, name in self._owners.items() if name != order.name}
         for manifest in order.manifests:
             try:
                 ref = ObjectRef.of(manifest)
@@ -244,21 +261,9 @@ class PolicyController:
                 done.fail("the order", error)
                 continue
             self._objects.watch(ref.kind)
-            self._owners[ref.kind, ref.key] = order.name
             body = with_labels(manifest, {POLICYSET_LABEL: policyset_label(order.name)})
             policy = Manifest(ref.kind.kind, ref.namespace, ref.name, body, Origin(order.commit, 0))
             yield Wanted(ref, digest_of(body), policy)
-
-    def _record_of(self, drift: Drift, *, healed: bool) -> DriftRecord:
-        return DriftRecord(
-            kind=drift.kind,
-            namespace=drift.namespace,
-            name=drift.name,
-            paths=drift.changed_paths,
-            managers=drift.managers,
-            at=drift.at or self._now(),
-            healed=healed,
-        )
 
     def _stand(self, order: PolicyOrder, wanted: Sequence[Wanted], done: Pass) -> None:
         """Note what can be proven from now on."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from atoll.edge.member.desired import POLICYSETS
 from atoll.edge.member.errors import KindNotServed, is_passing
@@ -10,12 +11,14 @@ from atoll.edge.member.records import HeldObject, PolicyRecord, SavedRef
 from atoll.edge.member.work import RequeueAfter, Result
 from atoll.federation.bus.messages import DriftRecord, PolicyReport
 from atoll.federation.errors import AtollError
+from atoll.policies.drift import Drift
 from atoll.policies.manifest import Manifest
 
 # A net below the watches: comparing with what the watches hold costs no request.
 _RESYNC_SECONDS = 300.0
 _KIND_RETRY_SECONDS = 5.0
 _PROBLEMS_SHOWN = 3
+NEWEST_DRIFTS = 10
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,15 @@ class Pass:
         """Note what did not go."""
         self.errors.append(error)
         self.problems.append(f"{what}: {error}")
+
+    def refuse(self, holder: str, refs: Sequence[ObjectRef]) -> None:
+        """Note what another set holds; time does not mend that, so it is not tried again by itself."""
+        more = len(refs) - _PROBLEMS_SHOWN
+        names = ", ".join(map(str, refs[:_PROBLEMS_SHOWN])) + (f" and {more} more" if more > 0 else "")
+        verb, them = ("is", "it") if len(refs) == 1 else ("are", "them")
+        self.problems.append(
+            f"Conflict: {names} {verb} held by PolicySet {holder}; take {them} out of one of the two sets"
+        )
 
     @property
     def message(self) -> str:
@@ -86,6 +98,29 @@ def kinds_of(record: PolicyRecord, wanted: Sequence[Wanted]) -> tuple[tuple[str,
     """Name the kinds of what a set has held and of what it shall hold."""
     kinds = {Kind(*kind) for kind in record.kinds} | {one.ref.kind for one in wanted}
     return tuple(sorted((kind.api_version, kind.kind) for kind in kinds))
+
+
+def record_of(drift: Drift, *, healed: bool, now: datetime) -> DriftRecord:
+    """Give a difference as it is told to the hub; where the API server does not say when, it was now."""
+    return DriftRecord(
+        kind=drift.kind,
+        namespace=drift.namespace,
+        name=drift.name,
+        paths=drift.changed_paths,
+        managers=drift.managers,
+        at=drift.at or now,
+        healed=healed,
+    )
+
+
+def with_drifts(record: PolicyRecord, done: Pass) -> PolicyRecord:
+    """Add what was found; what was not put back is found again each time, so only the healed are history."""
+    history = (drift for drift in record.drifts if drift.healed)
+    update = {
+        "drift_healed": record.drift_healed + sum(drift.healed for drift in done.drifts),
+        "drifts": (*done.drifts, *history)[:NEWEST_DRIFTS],
+    }
+    return record.model_copy(update=update)
 
 
 def identity_of(drift: DriftRecord) -> tuple[object, ...]:

@@ -4,6 +4,7 @@ Owns what was compiled and stamped before, by policy set and cluster: of a new c
 compiled. It must not decide which commit a cluster gets.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -38,6 +39,14 @@ class OrderBook:
 
     def __init__(self) -> None:
         self._places: dict[tuple[str, str], _Place] = {}
+        # Orders are made in threads; one of a turn that has just ended may still be at it when the next turn begins.
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Drop what depends on what stood: another hub may have led since. What was compiled stays true."""
+        for place in self._places.values():
+            place.orders.clear()
+            place.stamps.clear()
 
     def forget(self, name: str) -> None:
         """Drop what is known of a policy set."""
@@ -67,6 +76,12 @@ class OrderBook:
             target: the cluster.
             standing: reads what it is ordered to hold now; large, so it is read only where it matters.
         """
+        with self._lock:
+            return self._order(policyset, bundle, target, standing)
+
+    def _order(
+        self, policyset: PolicySet, bundle: Bundle, target: Target, standing: Callable[[], PolicyOrder | None]
+    ) -> PolicyOrder:
         name = policyset.metadata.name
         place, key = self._place(name, target), (bundle.commit, policyset.spec.mode)
         known = place.orders.get(key)

@@ -4,7 +4,7 @@ Owns readings. Git is slow and may be away: what was read last is given on, and 
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
@@ -56,8 +56,11 @@ class PolicyReader:
 
     def due_seconds(self, policyset: PolicySet, reading: Reading) -> float:
         """Give the seconds until the repository is looked at again."""
-        interval = timedelta(seconds=max(_SHORTEST_POLL_SECONDS, parse_duration(policyset.spec.source.interval)))
-        return max(_LEAST_SECONDS, (reading.read_at + interval - self._context.clock()).total_seconds())
+        interval = max(_SHORTEST_POLL_SECONDS, parse_duration(policyset.spec.source.interval))
+        age = (self._context.clock() - reading.read_at).total_seconds()
+        if age < 0:  # this machine's clock was set back: how old the reading is, nobody knows
+            return _LEAST_SECONDS
+        return max(_LEAST_SECONDS, interval - age)
 
     async def read(self, policyset: PolicySet, features: Features = DEFAULT_FEATURES) -> Reading:
         """Give the last reading while it is young enough, else read again.

@@ -6,6 +6,7 @@ Git is read by policy_source.py; the decisions are in policy_plan.py and policy_
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from atoll.federation.bus.messages import PolicyOrder, PolicyOrderHead, PolicyReport
@@ -27,15 +28,30 @@ from atoll.policies.compile import Compiled, Target
 from atoll.policies.targets import features_of_any, target_of
 
 
+@dataclass(frozen=True)
+class PolicyMemory:
+    """What was read and compiled, which stays true whoever leads: a hub that loses its turn need not begin again."""
+
+    reader: PolicyReader
+    book: OrderBook
+
+    @classmethod
+    def of(cls, context: Context) -> "PolicyMemory":
+        """Begin with nothing."""
+        return cls(PolicyReader(context), OrderBook())
+
+
 class PolicySetController:
     """Keeps PolicyOrder and PolicySet.status."""
 
     name = "policysets"
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, memory: PolicyMemory | None = None) -> None:
+        """Lead from now on; `memory` is of earlier turns of this hub."""
         self._context = context
-        self._reader = PolicyReader(context)
-        self._book = OrderBook()
+        memory = memory or PolicyMemory.of(context)
+        self._reader, self._book = memory.reader, memory.book
+        self._book.begin()
         self._written: dict[Path, tuple[PolicyOrder, int]] = {}
         self._preview, self._workloads = PolicyPreview(context.clock), Workloads(context.observed)
 

@@ -9,7 +9,7 @@ from atoll.policies.rules import Source
 
 @dataclass(frozen=True, order=True)
 class LintFinding:
-    """Where it is written, what it is called (PascalCase), and a sentence with what to do."""
+    """Where it is written (line 0: of a cluster, in no file), its name (PascalCase), and what to do in a sentence."""
 
     path: str
     line: int
@@ -18,7 +18,8 @@ class LintFinding:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.field}: {self.message} ({self.check})"
+        where = f"{self.path}:{self.line}" if self.line else self.path
+        return f"{where}: {self.field}: {self.message} ({self.check})"
 
 
 class Places:

@@ -43,7 +43,7 @@ def lint_on(
         if identities and not any(rule.subject.matches(identity) for identity in identities):
             found.append(places.finding(rule.source, "SelectsNothing", "selects none of the stated workloads"))
         found += _addresses_of_pods(rule, pod_networks, places)
-        entries = _map_entries(rule, [identity for identity in identities if _is_peer(rule, identity)])
+        entries = map_entries(rule, sum(is_peer(rule, identity) for identity in identities))
         if entries > POLICY_MAP_ENTRIES:
             message = f"takes some {entries} entries of each policy map, which holds {POLICY_MAP_ENTRIES}; narrow it"
             found.append(places.finding(rule.source, "PolicyMapSize", message))
@@ -66,18 +66,24 @@ def _overlap(left: Network, right: Network) -> bool:
     return left.version == right.version and left.overlaps(right)
 
 
-def _is_peer(rule: Rule, identity: Identity) -> bool:
+def is_peer(rule: Rule, identity: Identity) -> bool:
+    """Tell whether a rule's peers include a pod's identity."""
     return rule.peers is None or any(isinstance(peer, Labelled) and peer.matches(identity) for peer in rule.peers)
 
 
-def _map_entries(rule: Rule, peers: Sequence[Identity]) -> int:
-    """Estimate the entries of one rule in one endpoint's policy map: one per identity and range of ports by prefix."""
+def map_entries(rule: Rule, peers: int) -> int:
+    """Estimate the entries of one rule in one endpoint's policy map: one per identity and range of ports by prefix.
+
+    Args:
+        rule: the rule.
+        peers: how many identities of pods its peers include.
+    """
     if rule.peers is None or rule.action is Action.PASS:
         return 0
     ranges = sum(_prefixes(traffic) for traffic in rule.traffic) if rule.traffic is not None else 1
     addressed = (peer for peer in rule.peers if isinstance(peer, Range | Grouped))
     networks = sum(len(peer.networks) + len(peer.exceptions) for peer in addressed)
-    return (len(peers) + networks) * ranges
+    return (peers + networks) * ranges
 
 
 def _prefixes(traffic: Traffic) -> int:

@@ -8,10 +8,11 @@ from atoll.policies.compile import Target, compile_for
 from atoll.policies.covering import covers
 from atoll.policies.identity import is_dropped
 from atoll.policies.lint.finding import LintFinding, Places
-from atoll.policies.manifest import KINDS, Manifest
+from atoll.policies.manifest import CLUSTER_NETWORK_POLICY, KINDS, NETWORK_POLICY, Manifest
 from atoll.policies.reading import read_rules
 from atoll.policies.reading.context import CLUSTER, NAMESPACE
 from atoll.policies.rules import Action, Labelled, Peer, Rule, Term, Tier
+from atoll.policies.verdict import UNPOLICED_LABEL
 
 _POSITIVE = ("In", "Exists")
 
@@ -27,6 +28,7 @@ def lint(manifests: Iterable[Manifest]) -> tuple[LintFinding, ...]:
     rules = read_rules(policies, "", default_local_cluster=False)
     places = Places(policies)
     found = [finding for rule in rules for finding in _of_rule(rule, places)]
+    found += [finding for manifest in policies for finding in _by_engine(manifest)]
     return tuple(sorted({*found, *_shadowed(rules, places), *_refused_by_cilium(policies)}))
 
 
@@ -45,6 +47,9 @@ def _of_selector(rule: Rule, selector: Labelled, role: str, places: Places) -> I
             effect = "never matches" if term.operator in _POSITIVE else "always matches"
             message = f"{role} by label {term.key}, which Cilium keeps out of identities: the term {effect} there"
             yield places.finding(rule.source, "DroppedLabel", message)
+        if role == "it selects" and term.key == UNPOLICED_LABEL and term.operator in _POSITIVE:
+            message = f"{role} by label {term.key}: without host firewall Cilium holds nothing for pods that bear it"
+            yield places.finding(rule.source, "UnpolicedLabel", message)
     if contradiction := _contradiction(selector.terms):
         message = f"{role} by label {contradiction}, whose terms exclude each other: this selects nothing"
         yield places.finding(rule.source, "SelectsNothing", message)
@@ -84,6 +89,24 @@ def _shadowed(rules: Sequence[Rule], places: Places) -> Iterator[LintFinding]:
             where = places.finding(over.source, "", "")
             message = f"allows nothing: {over.source.kind} {over.source.name} denies it all ({where.path}:{where.line})"
             yield places.finding(rule.source, "ShadowedByDeny", message)
+
+
+def _by_engine(manifest: Manifest) -> Iterator[LintFinding]:
+    """Tell what Cilium and other engines take differently, by their own surprises (hm-034 and hm-174 of the corpus)."""
+    spec = manifest.body.get("spec") or {}
+    for section, side in (("ingress", "from"), ("egress", "to")):
+        types = spec.get("policyTypes")
+        if manifest.kind == NETWORK_POLICY and types and spec.get(section) and section.capitalize() not in types:
+            message = f"policyTypes does not name {section.capitalize()}: Kubernetes ignores this, Cilium enforces it"
+            yield _finding(manifest, f"spec.{section}", message)
+        for index, rule in enumerate(spec.get(section) or () if manifest.kind == CLUSTER_NETWORK_POLICY else ()):
+            if any("namespaces" in peer for peer in rule[side]):
+                message = "peers by namespaces are of all clusters on Cilium and of one elsewhere; write pods instead"
+                yield _finding(manifest, f"spec.{section}[{index}].{side}", message)
+
+
+def _finding(manifest: Manifest, field: str, message: str) -> LintFinding:
+    return LintFinding(manifest.origin.path, manifest.line_of(field), field, "EngineDependent", message)
 
 
 def _refused_by_cilium(manifests: Sequence[Manifest]) -> Iterator[LintFinding]:

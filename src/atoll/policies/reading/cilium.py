@@ -60,6 +60,9 @@ _ENTITIES: Mapping[str, tuple[str, ...]] = {
     "cluster": ("host", "remote-node", "init", "ingress", "health", "unmanaged", "kube-apiserver"),
 }
 _NOT_MODELLED = ("Services", "Groups", "Nodes", "Requires")
+# Of these an empty list selects nobody; an empty list of another kind is as if it were not there, so that toFQDNs: []
+# with ports means everyone (mergeEndpointSelectors, pkg/policy/utils).
+_NOBODY_IF_EMPTY = ("Endpoints", "CIDR", "CIDRSet", "Entities", "Nodes")
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,9 @@ def _rule(body: Mapping[str, Any], place: _Place) -> Iterator[Rule]:
 
 
 def _looks_further(port_rule: Mapping[str, Any]) -> bool:
-    return any(port_rule.get(name) for name in ("rules", "serverNames", "listener", "terminatingTLS", "originatingTLS"))
+    rules = port_rule.get("rules") or {}
+    others = ("serverNames", "listener", "terminatingTLS", "originatingTLS")
+    return any(rules.values()) or any(port_rule.get(name) for name in others)
 
 
 def _subject(selector: Mapping[str, Any], place: _Place) -> Labelled:
@@ -128,8 +133,9 @@ def _peers(item: Mapping[str, Any], direction: Direction, place: _Place) -> tupl
     for kind in _NOT_MODELLED:
         if item.get(side + kind):
             raise Unsupported(f"{place.field}.{side}{kind}", "is not modelled")
-    members = [name for name in item if name.startswith(side) and name != "toPorts"]
-    if not members:
+    if any(item.get(side + kind) == [] for kind in _NOBODY_IF_EMPTY):
+        return ()
+    if not any(item.get(side + kind) for kind in (*_NOBODY_IF_EMPTY, "FQDNs")):
         # No peer member at all means everyone, but only if the item says something: {} selects nobody.
         return None if item.get("toPorts") or item.get("icmps") else ()
     peers: list[Peer] = []
@@ -150,13 +156,19 @@ def _endpoints(selector: Mapping[str, Any], place: _Place) -> tuple[Term, ...]:
     terms = terms_of(selector, place.field)
     if is_reserved(terms):
         return terms
-    names_namespace = has_key(terms, NAMESPACE) or any(
-        term.key.startswith(NAMESPACE_LABELS) and term.source in ("any", "k8s") for term in terms
-    )
-    if not names_namespace and not place.is_for_init:
-        namespace = place.manifest.namespace
-        terms = (*terms, equals(NAMESPACE, namespace) if namespace else exists(NAMESPACE))
+    if not has_key(terms, NAMESPACE):
+        terms = (*terms, *_own_namespaces(terms, place))
     return place.reader.local(terms)
+
+
+def _own_namespaces(terms: tuple[Term, ...], place: _Place) -> Iterator[Term]:
+    """Give what is added to a peer that names no namespace (getEndpointSelector, pkg/policy/utils)."""
+    namespace = place.manifest.namespace
+    if namespace is None:
+        if not place.is_for_init:
+            yield exists(NAMESPACE)
+    elif not any(term.key.startswith(NAMESPACE_LABELS) and term.source in ("any", "k8s") for term in terms):
+        yield equals(NAMESPACE, namespace)
 
 
 def _cidr_set(block: Mapping[str, Any], place: _Place) -> Iterator[Peer]:

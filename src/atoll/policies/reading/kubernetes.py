@@ -3,6 +3,7 @@
 As Cilium reads them (pkg/k8s/network_policy.go) or by the word of Kubernetes' API.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -36,6 +37,10 @@ from atoll.policies.rules import (
 _ACTIONS = {"Accept": Action.ALLOW, "Deny": Action.DENY, "Pass": Action.PASS}
 _TIERS = {"Admin": Tier.ADMIN, "Baseline": Tier.BASELINE}
 _PROTOCOLS = ("tcp", "udp", "sctp")
+# Whoever may open connections to names may ask kube-dns of any cluster for them (kcnpParseFQDNSelectors and the
+# dnsEgress beside it, pkg/k8s/cluster_network_policy.go); a proxy answers for these names only.
+_KUBE_DNS = (Labelled((Term("any", "k8s-app", "In", frozenset({"kube-dns"})),)),)
+_DNS_PORTS = tuple(NamedPort(frozenset({"TCP", "UDP", "SCTP"}), name) for name in ("dns", "dns-tcp"))
 _SIDES = ((Direction.INGRESS, "from"), (Direction.EGRESS, "to"))
 
 
@@ -113,7 +118,7 @@ def cluster_policy_rules(manifest: Manifest, reader: Reader) -> Iterator[Rule]:
     for direction, side in _SIDES:
         for index, rule in enumerate(spec.get(direction.value) or []):
             field = f"spec.{direction.value}[{index}]"
-            yield Rule(
+            found = Rule(
                 source=_source(manifest, field),
                 direction=direction,
                 subject=subject,
@@ -124,6 +129,9 @@ def cluster_policy_rules(manifest: Manifest, reader: Reader) -> Iterator[Rule]:
                 rank=(spec["priority"], index),
                 default_deny=False,
             )
+            yield found
+            if reader.is_cilium and any("domainNames" in peer for peer in rule[side]):
+                yield dataclasses.replace(found, peers=_KUBE_DNS, traffic=_DNS_PORTS, is_l7=True)
 
 
 def _subject(subject: Mapping[str, Any]) -> tuple[Term, ...]:

@@ -7,7 +7,7 @@ from atoll.policies.compile import Compiled, Target, Unenforceable, compile_for
 from atoll.policies.features import Features
 from atoll.policies.identity import Endpoint, Party
 from atoll.policies.manifest import Manifest
-from atoll.policies.rules import Direction, Rule, Source
+from atoll.policies.rules import Direction, Identity, Rule, Source
 from atoll.policies.trials.scenario import ClusterText
 from atoll.policies.verdict import Flow, Options, Protocol, Stance, Verdict, World, verdict
 
@@ -85,9 +85,9 @@ class Fleet:
         """Give what enforces policies where a party is."""
         return self._world_of(party).options
 
-    def selects(self, rule: Rule, subject: Party, peer: Party) -> bool:
-        """Say whether a rule, of those that select a subject, has a party among its peers."""
-        return self._world_of(subject).selects(rule, peer)
+    def identity(self, subject: Party, party: Party) -> Identity:
+        """Give what the engine that enforces policies for a subject sees of a party."""
+        return self._world_of(subject).identity(party)
 
     def where(self, cluster: str, source: Source) -> str:
         """Say where a deciding rule is written: file, line and field."""
@@ -120,5 +120,8 @@ def targets_of(clusters: Mapping[str, ClusterText]) -> dict[str, Target]:
 
 def _options(target: Target) -> Options:
     is_cilium = target.cni.lower() == "cilium"
-    local = target.default_local_cluster is not False
-    return Options(engine="Cilium" if is_cilium else "Kubernetes", default_local_cluster=local)
+    return Options(
+        engine="Cilium" if is_cilium else "Kubernetes",
+        default_local_cluster=target.default_local_cluster is not False,
+        host_firewall=target.features.host_firewall,
+    )

@@ -12,6 +12,7 @@ from atoll.federation.resources.labelsets import ClusterWorkloads
 from atoll.policies.identity import Endpoint, Entity
 from atoll.policies.rules import Direction, NamedPort, Rule, Source
 from atoll.policies.trials.fleet import Fleet
+from atoll.policies.trials.masks import Mask, PeerMasks, bits
 from atoll.policies.trials.parties import Group, Mentioned, groups_of
 from atoll.policies.trials.reach import Span, find_spans
 
@@ -19,7 +20,6 @@ _NOWHERE = Source("", None, "", "")
 _HOST = Entity("host")
 # Stands among the numbers of rules for being a node, which always reaches its own pods (verdict.py).
 _IS_HOST = -1
-Mask = int  # a set of parties: their places are its bits
 Spans = tuple[Span, ...]
 
 
@@ -144,6 +144,7 @@ class _Comparison:
     _spans: dict[object, tuple[Spans, Spans]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._peers = PeerMasks(self.groups)
         self._masks[_IS_HOST] = sum(1 << index for index, group in enumerate(self.groups) if group.party == _HOST)
         self._stances = {side: [self._stance(group, side) for group in self.groups] for side in _SIDES}
         self._alike: dict[Direction, dict[_Stance, Mask]] = {side: defaultdict(int) for side in _SIDES}
@@ -174,10 +175,7 @@ class _Comparison:
         """Give the parties that a rule's peers include."""
         if number not in self._masks:
             fleet, rule, subject = self._twins[number]
-            chosen = (
-                1 << index for index, group in enumerate(self.groups) if fleet.selects(rule, subject.party, group.party)
-            )
-            self._masks[number] = sum(chosen)
+            self._masks[number] = self._peers.of(rule, fleet, subject.party)
         return self._masks[number]
 
     @property
@@ -188,12 +186,11 @@ class _Comparison:
 
     def blocks(self) -> Iterator[Block]:
         """Give what changes: first by who is reached, then, of what that has not looked at, by who reaches."""
-        everybody = (1 << len(self.groups)) - 1
         looked_at = [0] * len(self.groups)  # by destination, the sources that its own rules made another thing of
         found: dict[tuple[Mask, Spans, Spans], Mask] = defaultdict(int)
         for index, stance in enumerate(self._stances[Direction.INGRESS]):
             if stance.is_changed:
-                for mask, before, after in self._changes(Direction.INGRESS, index, everybody, looked_at):
+                for mask, before, after in self._changes(Direction.INGRESS, index, self._peers.everybody, looked_at):
                     found[mask, before, after] |= 1 << index
         for (mask, before, after), reached in found.items():
             yield Block(self._named(mask), self._named(reached), before, after)
@@ -264,7 +261,7 @@ class _Comparison:
 
     def _by_ports(self, peers: Mask) -> dict[object, Mask]:
         found: dict[object, Mask] = defaultdict(int)
-        for peer in _bits(peers):
+        for peer in bits(peers):
             found[self._ports(peer)] |= 1 << peer
         return found
 
@@ -273,15 +270,8 @@ class _Comparison:
         return party.port_names if isinstance(party, Endpoint) else ()
 
     def _named(self, mask: Mask) -> tuple[Group, ...]:
-        return tuple(self.groups[index] for index in _bits(mask))
+        return tuple(self.groups[index] for index in bits(mask))
 
 
 def _names_ports(rule: Rule) -> bool:
     return any(isinstance(traffic, NamedPort) for traffic in rule.traffic or ())
-
-
-def _bits(mask: Mask) -> Iterator[int]:
-    while mask:
-        lowest = mask & -mask
-        yield lowest.bit_length() - 1
-        mask ^= lowest

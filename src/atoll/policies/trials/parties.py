@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from atoll.federation.resources.labelsets import ClusterWorkloads, LabelSet
 from atoll.policies.identity import Address, Endpoint, Entity, Party, PortName, identity_of
 from atoll.policies.rules import Domain, Grouped, Labelled, NamedPort, Network, Range, Rule
+from atoll.policies.verdict import CLOSED_LABEL, UNPOLICED_LABEL
 
 # Ranges of addresses and names of hosts that are looked at one by one; more are not, and the plan says so.
 MOST_OUTSIDE = 500
@@ -48,8 +49,9 @@ class Mentioned:
 
     @classmethod
     def by(cls, rules: Iterable[Rule]) -> "Mentioned":
-        """Collect what rules speak of."""
+        """Collect what rules speak of, and what Cilium itself looks at."""
         found = cls()
+        found.values |= {UNPOLICED_LABEL: set(), CLOSED_LABEL: set()}
         for rule in rules:
             found._take(rule.subject)
             for peer in rule.peers or ():

@@ -14,7 +14,6 @@ from atoll.policies.trials.fleet import Fleet
 from atoll.policies.trials.live import Changes, find_changes
 from atoll.policies.trials.parties import namespaces_of
 from atoll.policies.trials.reach import Reach, find_reaches
-from atoll.policies.trials.wording import side, words
 
 # Rows of connections that a person reads in a pull request.
 MOST_SHOWN = 50
@@ -124,48 +123,6 @@ def _live(
     return find_changes(before, after, known, most_work=most_work)
 
 
-def to_markdown(plan: Plan) -> str:
-    """Write a plan for the text of a pull request."""
-    lines = ["### Policy plan", ""]
-    if plan.clusters:
-        lines += ["| cluster | added | changed | removed |", "|---|---|---|---|"]
-        lines += [
-            f"| {c.cluster} | {_list(c.added)} | {_list(c.changed)} | {_list(c.removed)} |" for c in plan.clusters
-        ]
-    else:
-        lines += ["No object changes in any cluster."]
-    lines += [""] + [f"- **{c.cluster} cannot enforce** {item}" for c in plan.clusters for item in c.unenforceable]
-    if plan.flows:
-        lines += ["", "| | from | to | before | after |", "|---|---|---|---|---|"]
-        for flow in plan.flows:
-            sign = "opens" if flow.opens else "closes"
-            row = (sign, flow.after.source, flow.after.destination, flow.before.ports, flow.after.ports)
-            lines.append(f"| {' | '.join(row)} |")
-    elif plan.pairs:
-        lines += ["", f"No verdict changes among {plan.pairs} pairs of stated workloads."]
-    if plan.live is not None:
-        lines += ["", *_live_markdown(plan.live, plan.untold)]
-    return "\n".join(lines) + "\n"
-
-
-def _live_markdown(live: Changes, untold: tuple[str, ...]) -> list[str]:
-    lines = [f"#### Among the {live.sets} label sets that run now", ""]
-    if live.blocks:
-        lines += ["| | from | to | before | after | pods |", "|---|---|---|---|---|---|"]
-    for block in live.blocks[:MOST_SHOWN]:
-        sign = "**opens**" if block.opens else "closes"
-        row = (sign, side(block.sources), side(block.destinations), words(block.before), words(block.after))
-        lines.append(f"| {' | '.join(row)} | {block.pods} |")
-    more = len(live.blocks) - MOST_SHOWN
-    if more > 0:
-        lines += ["", f"… and {more} more."]
-    if not live.blocks:
-        lines.append(f"No verdict changes among {live.pairs} pairs of parties that policies tell apart.")
-    if untold:
-        lines += ["", f"Not known is what runs in {', '.join(untold)}."]
-    return lines
-
-
 def _with_known(after: tuple[Manifest, ...], before: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
     """Put the very objects of before in the place of their equals, so that they are compiled once."""
     known = {(manifest.key, manifest.origin): manifest for manifest in before}
@@ -197,7 +154,3 @@ def _differ(one: Manifest, other: Manifest) -> bool:
 def _name(key: tuple[str, str, str]) -> str:
     kind, namespace, name = key
     return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
-
-
-def _list(names: tuple[str, ...]) -> str:
-    return "<br>".join(names) or "-"

@@ -75,7 +75,7 @@ def _icmp_field(value: object, path: str, out: Findings) -> None:
     family, kind = value.get("family", "IPv4"), value.get("type")
     if not isinstance(family, str) or family not in TYPES:
         return
-    if isinstance(kind, str) and not kind.isdigit():
+    if isinstance(kind, str) and not re.fullmatch("0|[1-9][0-9]*", kind):
         if kind not in TYPES[family]:
             out.add(f"{path}.type", NOT_SUPPORTED, f"{show(kind)} is no {family} ICMP type: {', '.join(TYPES[family])}")
     elif isinstance(kind, int | str) and not 0 <= int(kind) <= 255:

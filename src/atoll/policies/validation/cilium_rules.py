@@ -14,6 +14,8 @@ from atoll.policies.validation.shapes import FORBIDDEN, INVALID, NOT_SUPPORTED, 
 
 DIRECTIONS = ("ingress", "ingressDeny", "egress", "egressDeny")
 _PEERS = ("Endpoints", "CIDR", "CIDRSet", "Entities", "Groups", "Nodes", "Services", "FQDNs")
+# An empty list of these is no member at all (mergeEndpointSelectors, pkg/policy/utils); of the others it is nobody.
+_NO_MEMBER_IF_EMPTY = ("Groups", "Services", "FQDNs")
 NAMESPACE_KEYS = (
     "k8s:io.kubernetes.pod.namespace",
     "any:io.kubernetes.pod.namespace",
@@ -124,8 +126,11 @@ def _check_item(item: _Item, out: Findings) -> None:
     members = [f"{side}{kind}" for kind in _PEERS if f"{side}{kind}" in item.body]
     if len(members) > 1:
         out.add(item.path, FORBIDDEN, f"{' and '.join(members)} cannot stand in one item; write an item for each")
-    if "icmps" in item.body and "toPorts" in item.body:
+    if item.body.get("icmps") and item.body.get("toPorts"):
         out.add(item.path, FORBIDDEN, "icmps and toPorts cannot stand in one item; write an item for each")
+    for name in (f"{side}{kind}" for kind in _NO_MEMBER_IF_EMPTY):
+        if item.body.get(name) == []:
+            out.add(f"{item.path}.{name}", INVALID, "is empty, which Cilium takes for everybody; name one or remove it")
     if f"{side}Nodes" in item.body and not item.features.node_selector_labels:
         out.add(f"{item.path}.{side}Nodes", NOT_SUPPORTED, "needs Cilium's option enable-node-selector-labels")
     for index, port_rule in enumerate(_list(item.body.get("toPorts"))):
@@ -180,8 +185,9 @@ def _check_l7(item: _Item, port_rule: Mapping[str, Any], path: str, out: Finding
 
 
 def _check_l7_ports(l7: Mapping[str, Any], ports: list[Mapping[str, Any]], path: str, out: Findings) -> None:
-    if "dns" in l7 and not ports:
-        out.add(f"{path}.ports", REQUIRED, 'DNS rules need a port, usually "53"')
+    if l7 and not ports:
+        hint = 'usually "53"' if "dns" in l7 else "without one the item allows nothing"
+        out.add(f"{path}.ports", REQUIRED, f"L7 rules need a port, {hint}")
     for index, port in enumerate(ports):
         where, protocol = f"{path}.ports[{index}]", port.get("protocol", "ANY")
         if port.get("port") == "0":

@@ -6,6 +6,7 @@ Follows kubernetes/kubernetes pkg/apis/networking/validation and the CRD of kube
 from collections.abc import Mapping
 from typing import Any
 
+from atoll.policies.features import Features
 from atoll.policies.validation.shapes import (
     FORBIDDEN,
     INVALID,
@@ -165,6 +166,18 @@ def _egress_peers(value: object, path: str, out: Findings) -> None:
         out.add(f"{path}.protocols", FORBIDDEN, "networks, nodes and domainNames have no named ports; write numbers")
     if "domainNames" in kinds and value.get("action") in ("Deny", "Pass"):
         out.add(f"{path}.action", NOT_SUPPORTED, "domainNames can only be accepted, not denied or passed")
+
+
+def check_nodes(body: Mapping[str, Any], features: Features, out: Findings) -> None:
+    """Report peers by node of a ClusterNetworkPolicy that no agent takes."""
+    spec = body.get("spec")
+    rules = spec.get("egress") if isinstance(spec, Mapping) and not features.node_selector_labels else ()
+    for index, rule in enumerate(rules if isinstance(rules, list) else ()):
+        peers = rule.get("to") if isinstance(rule, Mapping) else ()
+        for place, peer in enumerate(peers if isinstance(peers, list) else ()):
+            if isinstance(peer, Mapping) and "nodes" in peer:
+                where = f"spec.egress[{index}].to[{place}].nodes"
+                out.add(where, NOT_SUPPORTED, "needs Cilium's option enable-node-selector-labels")
 
 
 CLUSTER_NETWORK_POLICY: Mapping[str, Shape] = {

@@ -65,8 +65,15 @@ def label_key(value: object, path: str, out: Findings) -> None:
 
 def cilium_label_key(value: object, path: str, out: Findings) -> None:
     """Accept a label key with an optional Cilium source such as k8s: or reserved:."""
-    if of_type(value, path, out, (str, "a text")):
-        label_key(_CILIUM_SOURCE.sub("", str(value), count=1), path, out)
+    if not of_type(value, path, out, (str, "a text")):
+        return
+    key = _CILIUM_SOURCE.sub("", str(value), count=1)
+    source, colon, _ = key.partition(":")
+    if colon:
+        hint = "before ':' stands where a label is from, which is k8s, any or reserved"
+        out.add(path, INVALID, f"label key {show(key)}: {hint}, not {show(source)}")
+    else:
+        label_key(key, path, out)
 
 
 def _values_fit_operator(value: object, path: str, out: Findings) -> None:
