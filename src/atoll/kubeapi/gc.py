@@ -42,11 +42,11 @@ class GarbageCollector:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._work(), name="gc-worker")
             while True:
-                served = set(self._store.registry.all())
-                for rt in served - watched.keys():
+                served = dict.fromkeys(self._store.registry.all())
+                for rt in [rt for rt in served if rt not in watched]:
                     self._begin(rt)
                     watched[rt] = tasks.create_task(self._watch(rt), name=f"gc-watch-{rt.plural}")
-                for rt in watched.keys() - served:
+                for rt in [rt for rt in watched if rt not in served]:
                     watched.pop(rt).cancel()
                     self._end(rt)
                 await asyncio.sleep(_LOOK_FOR_TYPES_SECONDS)

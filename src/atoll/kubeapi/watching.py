@@ -20,6 +20,7 @@ DeltaType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 BOOKMARK_SECONDS = 30.0
 """How often a quiet watch that asked for bookmarks gets one: clients resume from it, so rarer means more relists."""
 
+_MOST_DIGITS, _NO_NUMBER = 20, 2**64
 _AT_ONCE = 64  # objects of the initial state in one batch
 
 
@@ -126,9 +127,14 @@ def parse_revision(text: str, field: str = "resourceVersion") -> int:
     """Read a resourceVersion; empty is 0. Raises BadRequest."""
     if not text:
         return 0
-    if not text.isascii() or not text.isdigit():
-        raise BadRequest(f"{field}: Invalid value: {text!r}: must be a number that the server gave")
+    if not is_whole_number(text):
+        raise BadRequest(f"{field}: Invalid value: {text[:80]!r}: must be a number that the server gave")
     return int(text)
+
+
+def is_whole_number(text: str) -> bool:
+    """Tell whether a text is a number of 64 bits at most; Python reads no more than 4300 digits, and fails on more."""
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and int(text) < _NO_NUMBER
 
 
 def bookmark(rt: ResourceType, delta: Delta) -> Object:

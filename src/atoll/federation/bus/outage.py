@@ -36,8 +36,9 @@ class Outage:
         self._lost_at = 0.0
         self._stands = asyncio.Event()
         self._stands.set()
-        self._on_loss: set[Callable[[], None]] = set()
-        self._on_return: set[Callable[[], None]] = set()
+        # Called in the order in which they came; a set would order them by where they are in memory.
+        self._on_loss: dict[Callable[[], None], None] = {}
+        self._on_return: dict[Callable[[], None], None] = {}
 
     def begin(self) -> None:
         """Take note that the connection is gone."""
@@ -85,14 +86,14 @@ class Outage:
 
 
 @contextlib.contextmanager
-def _member(callbacks: set[Callable[[], None]], callback: Callable[[], None]) -> Iterator[None]:
-    callbacks.add(callback)
+def _member(callbacks: dict[Callable[[], None], None], callback: Callable[[], None]) -> Iterator[None]:
+    callbacks[callback] = None
     try:
         yield
     finally:
-        callbacks.discard(callback)
+        callbacks.pop(callback, None)
 
 
-def _call(callbacks: set[Callable[[], None]]) -> None:
+def _call(callbacks: dict[Callable[[], None], None]) -> None:
     for callback in tuple(callbacks):
         callback()
