@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # Two more than two cores: the tests wait for processes as long as they compute.
 TEST_PROCESSES ?= 4
 
-.PHONY: demo test bench bench-compare docs lint format clean deploy-check deploy-bases lock dist
+.PHONY: demo test bench bench-compare campaign docs lint format clean deploy-check deploy-bases lock audit fuzz dist
 .DEFAULT_GOAL := demo
 LOCK := deploy/requirements.lock
 
@@ -27,6 +27,19 @@ bench: $(VENV)/.installed-dev
 # Two commits in turns on this machine: make bench-compare A=v0.1.0 B=main ONLY=policy; without B, what is checked out.
 bench-compare: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.suite $(ONLY) --size $(SIZE) --rounds $(ROUNDS) --against $(A) $(if $(B),--with $(B))
+
+# A whole federation of real processes under faults, then seeds on virtual time; see docs/reliability.md. One seed again:
+# make campaign SEEDS=7 TWIN_SEEDS=; the known bugs, which must all be found: make campaign PLANTED=all
+MINUTES ?= 10
+CLUSTERS ?= 8
+GATEWAYS ?= 4
+TWIN_SEEDS ?= 1-5000
+TWIN_MINUTES ?= 3
+CAMPAIGN := PYTHONPATH=tests $(BIN)/python -m
+campaign: $(VENV)/.installed-dev
+	$(CAMPAIGN) campaign --minutes $(MINUTES) --clusters $(CLUSTERS) --gateways $(GATEWAYS) --report build/campaign/report \
+		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(PLANTED),--planted $(PLANTED))
+	$(if $(PLANTED),,$(if $(TWIN_SEEDS),$(CAMPAIGN) twin --seeds $(TWIN_SEEDS) --minutes $(TWIN_MINUTES)))
 
 docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
@@ -55,6 +68,16 @@ lock: $(VENV)/.installed-dev
 		--no-emit-find-links --no-annotate --custom-compile-command 'make lock' $(UPGRADE) \
 		--extra embedded --extra kustomize --extra parquet pyproject.toml --output-file $(LOCK)
 
+# Parsers that meet the outside, guided by coverage, for MINUTES in all: make fuzz MINUTES=5 ONLY="envelope sbatch". Needs
+# atheris (pip install atheris), which has wheels for Linux only.
+fuzz: $(VENV)/.installed-dev
+	cd tests && $(abspath $(BIN))/python -m security.fuzz $(ONLY) --minutes $(MINUTES)
+
+# What the image holds against the known vulnerabilities (PyPI's list). It asks the network, so that it is no test; a
+# package that could not be looked up counts as a failure.
+audit: $(VENV)/.installed-dev
+	$(BIN)/uvx --quiet pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement $(LOCK)
+
 # A release: the same bytes for the same commit (reproducible-builds.org: SOURCE_DATE_EPOCH). What is told of the wheel,
 # its completions and its parts, is told by the wheel in an empty environment.
 RELEASE := build/release
@@ -75,12 +98,17 @@ dist: $(VENV)/.installed-dev
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
+# pip is quiet for as long as it loads packages: without a word it looks as if nothing happened.
+INSTALLING = echo "installing Atoll into $(VENV): some minutes, and only the first time"
+
 # .[dev] has all that .[demo] has, so whichever came first serves the demo.
 $(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
-	@test $(VENV)/.installed-dev -nt pyproject.toml || $(BIN)/python -m pip install --quiet --editable '.[demo]'
+	@test $(VENV)/.installed-dev -nt pyproject.toml || { $(INSTALLING) && \
+		$(BIN)/python -m pip install --quiet --editable '.[demo]'; }
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	@$(INSTALLING)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 

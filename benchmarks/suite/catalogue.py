@@ -173,6 +173,7 @@ MEASURES: Sequence[Measure] = (
             Figure("fast ÷ mosquitto_sub > file", '"atoll, fast".ratio', "x", "higher", aim=2.5),
             Figure("with paho ÷ mosquitto_sub > file", '"atoll, paho".ratio', "x", "higher", aim=0.3),
             Figure("a Mosquitto bridge ÷ the same", "bridge.ratio", "x", "higher"),
+            Figure("a Mosquitto bridge into NATS ÷ the same", '"bridge, NATS".ratio', "x", "higher"),
             Figure("CPU per reading, all processes", '"atoll, fast".cpu_us', "µs", "lower"),
             Figure("one reading, idle, median", "latency.path_p50_ms", "ms", "lower", aim=20),
         ),
@@ -199,6 +200,16 @@ MEASURES: Sequence[Measure] = (
         "memory: one object per policy and cluster",
     ),
     Measure(
+        "policy", "live", "-m benchmarks.policy.live", "", "--policies 100 --sets 500",
+        (
+            Figure("100 policies more among what runs, CPU", "cases.hundred.seconds", "s", "lower", aim=10),
+            Figure("its memory", "cases.hundred.memory_mb", "MB", "lower", aim=500),
+            Figure("all of them gone, CPU", "cases.none.seconds", "s", "lower"),
+            Figure("judging each pair by itself, CPU", "by_hand_seconds", "s", "higher"),
+        ),
+        "endpoints whose rules change, times the sets of rules on the other side",
+    ),
+    Measure(
         "policy", "reach", "-m benchmarks.policy.reach", "",
         "--cilium 60 --kubernetes 90 --clusters 3 --rounds 1",
         (
@@ -219,7 +230,8 @@ MEASURES: Sequence[Measure] = (
         "the API server's answers; ten changes a second",
     ),
     Measure(
-        "dashboard", "pages", "-m benchmarks.dashboard.pages", "", "--clusters 100 --jobs 10000 --times 3",
+        "dashboard", "pages", "-m benchmarks.dashboard.pages", "",
+        "--clusters 100 --jobs 10000 --datasets 1000 --times 3",
         (
             Figure("page of jobs, CPU", "pages.jobs.ms", "ms", "lower", aim=1000),
             Figure("map of the fleet, CPU", "pages.fleet.ms", "ms", "lower", aim=1000),

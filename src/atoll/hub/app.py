@@ -34,7 +34,7 @@ from atoll.hub.controllers.lab_logs import LabLogController
 from atoll.hub.controllers.loss_rules import FencePolicy, LossRules
 from atoll.hub.controllers.manifests import DataService
 from atoll.hub.controllers.namespaces import NamespaceController
-from atoll.hub.controllers.policysets import PolicySetController
+from atoll.hub.controllers.policysets import PolicyMemory, PolicySetController
 from atoll.hub.controllers.prefetches import PrefetchController
 from atoll.hub.controllers.queues import QueueController
 from atoll.hub.controllers.reservations import ReservationController
@@ -115,7 +115,6 @@ _CONTROLLERS: Sequence[_Part] = (
     _Part(RunController, workers=32),
     _Part(JobController, workers=32),
     _Part(PrefetchController, settle_seconds=0.5),
-    _Part(PolicySetController, settle_seconds=0.2),
     _Part(NamespaceController),
     _Part(QueueController, settle_seconds=0.5),
     _Part(ReservationController, settle_seconds=0.5),
@@ -141,6 +140,7 @@ class Hub:
     dashboard: Dashboard
     metrics: Metrics
     knowledge: Knowledge
+    policies: PolicyMemory
     desk: Desk | None = None
     clock: Clock = field(default=utc_now)
 
@@ -173,6 +173,8 @@ class Hub:
                         make(self.context), metrics=self.metrics, settle_seconds=settle_seconds, workers=workers
                     )
                     group.create_task(controller.run())
+                policysets = PolicySetController(self.context, self.policies)
+                group.create_task(Controller(policysets, metrics=self.metrics, settle_seconds=0.2).run())
                 for departures in (ClusterDepartureController, GatewayDepartureController):
                     leaving = departures(self.context, self.desk.leave if self.desk is not None else None)
                     group.create_task(Controller(leaving, metrics=self.metrics).run())
@@ -259,6 +261,7 @@ async def _assemble(
         desk=desk,
         metrics=metrics,
         knowledge=knowledge,
+        policies=PolicyMemory.of(context),
         clock=clock,
     )
 

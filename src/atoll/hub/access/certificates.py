@@ -34,7 +34,7 @@ def tls_extension(certificate: bytes | None, version: str | None) -> dict[str, A
         try:
             found = x509.load_der_x509_certificate(certificate)
             chain, name = [_pem(found)], found.subject.rfc4514_string()
-        except ValueError as unreadable:
+        except (ValueError, TypeError, x509.InvalidVersion) as unreadable:
             error = str(unreadable)
     return {
         "server_cert": None,

@@ -3,18 +3,20 @@
 Owns the deletion of what is in a namespace, and its finalizer.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 from atoll.hub.client import translated
 from atoll.hub.controllers.context import Context
 from atoll.hub.controllers.runtime import DONE, Key, Outcome, RequeueAfter, Source
 from atoll.hub.kinds import NAMESPACE_FINALIZER
-from atoll.kubeapi.errors import Gone, NotFound
+from atoll.kubeapi.errors import Gone, NotFound, Timeout, Unavailable
 from atoll.kubeapi.resource import ResourceType
 from atoll.kubeapi.store import Store
 
 # How soon to look again whether what has finalizers of its own has gone.
 _WAIT_SECONDS = 0.5
+_WATCH_RETRY_SECONDS = 0.5
 
 
 class _Namespaces(Source):
@@ -30,6 +32,9 @@ class _Namespaces(Source):
                 async for event in self._store.watch(self._rt):
                     yield [("", event.object["metadata"]["name"])]
             except Gone:
+                continue
+            except (Unavailable, Timeout):  # as in hub/client.py: an end of this would be the end of the hub
+                await asyncio.sleep(_WATCH_RETRY_SECONDS)
                 continue
             return
 
