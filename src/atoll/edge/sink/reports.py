@@ -1,10 +1,12 @@
 """Tell the hub and the gateways what is in files. Level-based: the newest truth per key, tried until it is out.
 
-Owns what is reported when. A growing dataset is reported at most twice a second; completion at once.
+Owns what is reported when. A growing dataset is reported at most twice a second; completion at once. What was told
+shortly before a connection broke is told again: a write that was given up on may have come after its successor.
 """
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -26,9 +28,16 @@ log = structlog.get_logger(__name__)
 
 _PERIOD_SECONDS = 0.5
 _RETRY_SECONDS = 1.0
+# Longer than NATS holds a write that nobody waits for any more: it elects a leader within seconds.
+_RECENT_SECONDS = 120.0
+# All sinks of a federation come back at once when NATS does.
+_SPREAD_SECONDS = 2.0
 # A value in a table has at most 512 KiB; a source takes about 300 bytes, a feed with its intervals 900. The volume's
 # ledger has them all.
 _REPORTED_SOURCES, _REPORTED_FEEDS, _REPORTED_INTERVALS = 1000, 100, 8
+
+
+_Key = tuple[str, str]  # subject prefix and key
 
 
 class Reports:
@@ -36,7 +45,8 @@ class Reports:
 
     def __init__(self, bus: Bus, *, cluster: str, namespace: str, token: str) -> None:
         self._bus, self._cluster, self._namespace, self._token = bus, cluster, namespace, token
-        self._pending: dict[tuple[str, str], Message] = {}  # (subject prefix, key) → newest report
+        self._pending: dict[_Key, Message] = {}
+        self._told: dict[_Key, tuple[float, Message]] = {}  # when, by the loop's clock; the oldest first
         self._commits: dict[str, dict[str, StreamCommit]] = {}  # gateway → Stream → how far it is
         self._wanted: dict[str, dict[str, tuple[WantedUpload, ...]]] = {}  # gateway → Stream → what its sink lacks
         self._wake = asyncio.Event()
@@ -102,24 +112,46 @@ class Reports:
 
     async def run(self) -> None:
         """Send what is pending until cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            self._urgent.clear()
-            pending, self._pending = self._pending, {}
-            await asyncio.gather(*(self._send(prefix, key, report) for (prefix, key), report in pending.items()))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_PERIOD_SECONDS):
-                    await self._urgent.wait()
+        with self._bus.on_reconnect(self._come_back):
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                self._urgent.clear()
+                pending, self._pending = self._pending, {}
+                await asyncio.gather(*(self._send(key, report) for key, report in pending.items()))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_PERIOD_SECONDS):
+                        await self._urgent.wait()
 
-    async def _send(self, prefix: str, key: str, report: Message) -> None:
+    def _come_back(self) -> None:
+        delay = random.uniform(0.0, _SPREAD_SECONDS)  # noqa: S311 - no secret
+        asyncio.get_running_loop().call_later(delay, self._repeat_recent)
+
+    def _repeat_recent(self) -> None:
+        for key, (_, report) in self._told.items():
+            self._again(key, report)
+
+    def _again(self, key: _Key, report: Message) -> None:
+        """Have a report sent once more, unless there is a newer one."""
+        self._pending.setdefault(key, report)
+        self._wake.set()
+
+    async def _send(self, key: _Key, report: Message) -> None:
+        self._note(key, report)
+        prefix, name = key
         try:
-            await self._bus.own_table(OBSERVED_STREAM, prefix).put(key, report.encode())
+            await self._bus.own_table(OBSERVED_STREAM, prefix).put(name, report.encode())
         except AtollError as error:
-            log.debug("a report will be sent again", key=key, problem=str(error))
+            log.debug("a report will be sent again", key=name, problem=str(error))
             await asyncio.sleep(_RETRY_SECONDS)
-            self._pending.setdefault((prefix, key), report)
-            self._wake.set()
+            self._again(key, report)
+
+    def _note(self, key: _Key, report: Message) -> None:
+        now = asyncio.get_running_loop().time()
+        self._told.pop(key, None)
+        self._told[key] = (now, report)
+        while next(iter(self._told.values()))[0] < now - _RECENT_SECONDS:
+            del self._told[next(iter(self._told))]
 
 
 def _commit(progress: Progress, problem: str) -> StreamCommit:
