@@ -91,8 +91,8 @@ dist: $(VENV)/.installed-dev
 	@for shell in bash zsh fish; do _ATOLL_COMPLETE=source_$$shell $(RELEASE)/bin/atoll > dist/atoll-completion.$$shell; done
 	version=$$($(RELEASE)/bin/atoll --version) && sed "s/^dynamic = .*/version = \"$${version#atoll }\"/" pyproject.toml \
 		> build/pyproject.toml
-	$(BIN)/cyclonedx-py environment $(RELEASE)/bin/python --pyproject build/pyproject.toml --output-reproducible \
-		--output-file dist/atoll-sbom.cdx.json
+	$(BIN)/uvx --quiet --from 'cyclonedx-bom>=7,<8' cyclonedx-py environment $(RELEASE)/bin/python \
+		--pyproject build/pyproject.toml --output-reproducible --output-file dist/atoll-sbom.cdx.json
 	cd dist && sha256sum -- * > SHA256SUMS
 
 clean:

@@ -9,7 +9,7 @@ if os.environ.get("PYTHONHASHSEED") != "0":  # the order of a set of texts is pa
     os.execve(sys.executable, [sys.executable, "-m", "twin", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
 shims.install()
 
-from twin.campaign import main  # noqa: E402 - the clocks go before everything that reads them
+from twin.histories import main  # noqa: E402 - the clocks go before everything that reads them
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

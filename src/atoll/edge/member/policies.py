@@ -51,6 +51,8 @@ log = structlog.get_logger(__name__)
 
 # Another controller that writes the same object would else be fought at full speed, for ever.
 _HEALS, _HEALS_SECONDS = 10, 30.0
+# A record names all objects: of a larger set it would take longer to write than an object to put back.
+_SMALL_SET = 500
 # How soon after an object has changed its whole set is looked at: soon enough for what is told of it.
 WHOLE_SET_SECONDS = 1.0
 _OBSERVES = "the agent was started with --observe-only and puts nothing right"
@@ -121,11 +123,18 @@ class PolicyController:
             await self._hold_one(one, {ref: one.digest}, done)
             if done.drifts and not done.problems:
                 record = with_drifts(self._record(name), done)
-                self._unsaved[name] = record
+                self._remember(record)
                 update = {"drift_healed": record.drift_healed, "drifts": record.drifts, "at": self._now()}
                 self._reports.report(report_key(name), held.report.model_copy(update=update))
                 self._standing_handler()
         return DONE
+
+    def _remember(self, record: PolicyRecord) -> None:
+        """Write down that something was put back; of a large set, the look at the whole does, within a second."""
+        if len(record.held) <= _SMALL_SET:
+            self._records.put(record.name, record)
+        else:
+            self._unsaved[record.name] = record
 
     def _record(self, name: str) -> PolicyRecord:
         return self._unsaved.get(name) or self._records.get(name) or PolicyRecord(name=name)
