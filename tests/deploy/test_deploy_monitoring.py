@@ -4,12 +4,17 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any, get_args
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from atoll.federation.mesh import census
-from atoll.hub.metrics import Metrics
+from atoll.federation.resources import Cluster, Gateway, PolicySet, Resource
+from atoll.federation.resources.cluster import CLUSTER_PHASES
+from atoll.federation.resources.gateway import GatewayPhase
+from atoll.federation.resources.policyset_rollout import RolloutPhase
+from atoll.hub.metrics import Fleet, Metrics
 from deploy.world import of_kind
 
 PLACE = "overlays/cloud"
@@ -28,12 +33,29 @@ def expressions() -> Iterator[tuple[str, str]]:
             yield panel["title"], target["expr"]
 
 
+def made(model: type[Resource], phase: str, **parts: Any) -> Any:
+    """An object that was heard, called as its phase is."""
+    status = {"phase": phase, "lastProvenAt": datetime.now(UTC)}
+    return model.model_validate({"metadata": {"name": phase.lower()}, "status": status, **parts})
+
+
+def fleet() -> Fleet:
+    """One of each, in each phase."""
+    spec = {"source": {"repository": "https://git.example.org/policies"}}
+    return Fleet(
+        [made(Cluster, phase) for phase in CLUSTER_PHASES],
+        [made(Gateway, phase) for phase in get_args(GatewayPhase)],
+        [made(PolicySet, each, spec=spec, status={"rollout": {"phase": each}}) for each in get_args(RolloutPhase)],
+    )
+
+
 @pytest.fixture(scope="module")
 def counted() -> dict[str, dict[str, set[str]]]:
     """What a hub exposes: name → label → values."""
     now, metrics = datetime.now(UTC), Metrics()
     metrics.clusters({})
     metrics.mesh(census((), now=now), now)
+    metrics.fleet(fleet())
     metrics.reconciled("job", "error", 0.1)
     metrics.authenticated("token", "refused")
     metrics.forged("report")
@@ -57,8 +79,9 @@ def test_each_label_and_value_is_one_that_its_metric_has(counted: dict[str, dict
     """An alert on a state that is spelled otherwise would never be raised."""
     for name, expression in expressions():
         for metric, matchers in re.findall(r"\b(atoll_\w+)\{([^}]*)\}", expression):
-            for label, value in re.findall(r'(\w+)="([^"]*)"', matchers):
-                assert value in counted[metric].get(label, set()), (name, metric, label, value)
+            for label, values in re.findall(r'(\w+)=~?"([^"]*)"', matchers):
+                for value in values.split("|"):
+                    assert value in counted[metric].get(label, set()), (name, metric, label, value)
         labels = {label for metric in re.findall(r"\batoll_\w+", expression) for label in counted[metric]}
         grouped = {each.strip() for group in re.findall(r"by \(([^)]*)\)", expression) for each in group.split(",")}
         assert grouped <= labels | ADDED, name

@@ -171,6 +171,25 @@ async def test_metrics_name_controllers_and_results(hub: HubClient) -> None:
     assert await eventually(is_counted)
 
 
+async def test_metrics_tell_of_what_is_there_when_they_are_asked_for(hub: HubClient) -> None:
+    """Of objects that were made a moment ago, and of those that are counted only."""
+    await hub.apply(manifest("Gateway", "seismo", {"outboxBytes": 5_000_000}))
+    text = (await hub.http.get("/metrics")).text
+    assert 'atoll_gateway_outbox_limit_bytes{gateway="seismo"} 5e+06' in text
+    assert 'atoll_gateway_phase{gateway="seismo",phase="Pending"} 1.0' in text
+    assert 'atoll_transfers{phase="Failed"} 0.0' in text
+
+
+async def test_a_hub_that_lets_everybody_in_serves_no_page_of_another_site(hub: HubClient) -> None:
+    """A name that was made to lead here does not help one, nor does a form that is sent to the right address."""
+    queues, port = f"{API}/queues", hub.http.base_url.port
+    for headers in ({"host": f"evil.example:{port}"}, {"origin": "https://evil.example"}):
+        refused = await hub.http.post(queues, json=manifest("Queue", "stolen"), headers=headers)
+        assert (refused.status_code, refused.json()["reason"]) == (403, "Forbidden")
+        assert (await hub.http.get("/dashboard", headers=headers)).status_code == 403
+    assert (await hub.http.get(f"{queues}/stolen", headers={"host": f"localhost:{port}"})).status_code == 404
+
+
 @pytest.mark.faults
 async def test_the_hub_is_not_ready_while_nats_is_away(hub: HubClient, nats_server: Any) -> None:
     assert (await hub.http.get("/readyz")).text == "ok"

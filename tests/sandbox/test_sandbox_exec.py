@@ -10,8 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 
+from atoll.kubeapi.http.channels import PROTOCOLS
 from sandbox.worlds import Json, Kubectl, Sandbox, eventually, python
 
 BUSY = ["sleep", "600"]
@@ -200,3 +202,17 @@ def test_ciliums_pods_answer_as_its_sockets_do(sandbox: Sandbox) -> None:
     assert (probes["local"]["name"], len(probes["nodes"])) == ("onprem-gpu/gpu-b", 9)
     done = kubectl.run("exec", "cilium-0", "--", "ls", check=False)
     assert (done.returncode, "no such command" in done.stderr) == (127, True)
+
+
+async def test_no_web_page_gets_into_a_pod(busy: Kubectl, workshop: Sandbox) -> None:
+    """Pods are processes of whoever runs the sandbox: not by a name that leads here, and not by a WebSocket."""
+    server = workshop.state.cluster("onprem-gpu").server
+    address = f"{server}/api/v1/namespaces/{busy.namespace}/pods/p/exec?command=true&stdout=true"
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{server}/api/v1/pods", headers={"host": "evil.example"}) as answer:
+            assert answer.status == 403
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await session.ws_connect(address, protocols=PROTOCOLS, origin="https://evil.example")
+        assert refused.value.status == 403
+        async with session.ws_connect(address, protocols=PROTOCOLS, origin=server) as socket:
+            assert socket.protocol in PROTOCOLS

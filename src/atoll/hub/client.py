@@ -7,9 +7,11 @@ from the cache, which holds every write that this process has finished; writes a
 import asyncio
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from atoll.federation.errors import AtollError, Conflict, Internal, InvalidInput, NotFound, Unavailable
@@ -41,11 +43,22 @@ _ENDS: Mapping[type[Resource], Collection[str]] = {Job: FINISHED_JOB_PHASES, Run
 
 
 class _Glance(NamedTuple):
-    """What is read of an object that is not parsed. `is_leaving` says that its deletion was asked for."""
+    """What is read of an object that is not parsed. `is_leaving` says that its deletion was asked for.
+
+    `unmet` names the conditions that are False, with spaces between: one text that all objects share.
+    """
 
     revision: int
     phase: str
     is_leaving: bool
+    unmet: str
+
+
+class Tally(NamedTuple):
+    """How many objects of a kind are in each phase, and of how many each condition is False."""
+
+    phases: Mapping[str, int] = MappingProxyType({})
+    unmet: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -162,7 +175,7 @@ class Client:
 
         Those that have ended are most, and stay as they are: each is looked into once per revision, and never parsed.
         """
-        rt, glances = self.type_of(model), self._glances.setdefault(model, {})
+        rt = self.type_of(model)
         bucket, found = self._store.cache.bucket(rt.prefix), []
         for number, key in enumerate(bucket.keys(key_prefix(rt, None))):
             if number % _GLANCES_AT_ONCE == 0:
@@ -170,9 +183,26 @@ class Client:
             entry = bucket.entries.get(key)  # it may be gone by now
             if entry is not None and self._glance(model, entry).phase not in ends:
                 found.append(self._parsed.of(model, entry))
-        for key in glances.keys() - bucket.entries.keys() if len(glances) > len(bucket.entries) else ():
-            del glances[key]
+        self._forget_gone(model)
         return found
+
+    async def tally(self, model: type[Resource]) -> Tally:
+        """Count a kind's objects; each is looked into once per revision, and never parsed."""
+        bucket = self._store.cache.bucket(self.type_of(model).prefix)
+        phases, unmet = Counter[str](), Counter[str]()
+        for number, entry in enumerate(list(bucket.entries.values())):
+            if number % _GLANCES_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            glance = self._glance(model, entry)
+            phases[glance.phase] += 1
+            unmet.update(glance.unmet.split())
+        self._forget_gone(model)
+        return Tally(phases, unmet)
+
+    def _forget_gone(self, model: type[Resource]) -> None:
+        glances, entries = self._glances.get(model, {}), self._store.cache.bucket(self.type_of(model).prefix).entries
+        for key in glances.keys() - entries.keys() if len(glances) > len(entries) else ():
+            del glances[key]
 
     def _glance(self, model: type[Resource], entry: Entry) -> _Glance:
         glances = self._glances.setdefault(model, {})
@@ -180,7 +210,8 @@ class Client:
         if known is None or known.revision != entry.revision:
             obj = entry.decode()
             is_leaving = "deletionTimestamp" in obj["metadata"]
-            known = glances[entry.key] = _Glance(entry.revision, sys.intern(_phase(obj)), is_leaving)
+            phase, unmet = sys.intern(_phase(obj)), sys.intern(_unmet(obj))
+            known = glances[entry.key] = _Glance(entry.revision, phase, is_leaving, unmet)
         return known
 
     def _has_ended(self, model: type[Resource], entry: Entry) -> bool:
@@ -295,6 +326,11 @@ def _phase(obj: Mapping[str, Any]) -> str:
     spec, status = obj.get("spec", {}), obj.get("status", {})
     is_asked = spec.get("requeues", 0) > status.get("requeue", {}).get("answered", 0) and not spec.get("cancelled")
     return "Requeued" if is_asked else str(status.get("phase", ""))
+
+
+def _unmet(obj: Mapping[str, Any]) -> str:
+    conditions = obj.get("status", {}).get("conditions", ())
+    return " ".join(each["type"] for each in conditions if each["status"] == "False")
 
 
 def _type_of(registry: Registry, model: type[Resource]) -> ResourceType:

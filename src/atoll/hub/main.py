@@ -18,6 +18,7 @@ from atoll.hub.http.server import listen, serving, url_of
 from atoll.hub.http.tls import Tls
 from atoll.hub.lease_thread import lease_beside
 from atoll.hub.settings import HubSettings
+from atoll.kubeapi.http.local_only import LocalOnly
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +51,8 @@ async def running(settings: HubSettings, *, clock: Clock = utc_now) -> AsyncIter
         listener = stack.enter_context(listen(settings.host, settings.port))
         hub = await _built(settings, stack, clock=clock)
         stack.push_async_callback(hub.access.close)
-        server = await stack.enter_async_context(serving(hub.app, listener, tls=tls))
+        app = LocalOnly(hub.app, names=None if tls is not None else ()) if settings.no_auth else hub.app
+        server = await stack.enter_async_context(serving(app, listener, tls=tls))
         stack.push_async_callback(hub.store.close)  # before the server ends: watches end with the store
         work = asyncio.create_task(hub.run(), name="hub")
         stack.push_async_callback(_end, work)

@@ -1,17 +1,25 @@
 """What the hub counts, in the format that Prometheus scrapes. The only door to prometheus-client in this room.
 
-Owns names and labels: closed label values, no ids and no error text.
+Owns names and labels: closed label values, and names of clusters, gateways and policy sets, of which there are not too
+many; no other ids, and no error text. Of the fleet nothing is kept: it is what statuses say at the scrape.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from math import nan
+from typing import NamedTuple, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from atoll.federation.mesh import Census
+from atoll.federation.resources import Cluster, Gateway, PolicySet
 from atoll.federation.resources.cluster import CLUSTER_PHASES, ClusterPhase
+from atoll.federation.resources.policyset import PolicyPhase
+from atoll.federation.resources.transfer import TransferPhase
+from atoll.hub.client import Tally
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -52,7 +60,8 @@ class Metrics:
             registry=self._registry,
         )
         self._clusters = Gauge("atoll_hub_clusters", "Clusters by phase.", ["phase"], registry=self._registry)
-        self._mesh = _MeshGauges(self._registry)
+        self._mesh, self._fleet = _MeshGauges(self._registry), _FleetCollector()
+        self._registry.register(self._fleet)
 
     def forged(self, kind: str) -> None:
         """Count one message that nobody who may send it has sent."""
@@ -80,8 +89,12 @@ class Metrics:
         """Say how the mesh is."""
         self._mesh.set(counted, now)
 
+    def fleet(self, told: "Fleet") -> None:
+        """Say what there is of the fleet; what it does not name is not exposed any more."""
+        self._fleet.told = told
+
     def expose(self) -> bytes:
-        """Write all metrics for a scrape."""
+        """Write all metrics for a scrape. In any thread."""
         return generate_latest(self._registry)
 
 
@@ -118,3 +131,155 @@ class _MeshGauges:
             self._services.labels(service_state).set(count)
         ends = counted.expires_at
         self._expiry.set((ends - now).total_seconds() if ends is not None else nan)
+
+
+class Fleet(NamedTuple):
+    """What a monitor is told of objects, as they are when it asks."""
+
+    clusters: Sequence[Cluster] = ()
+    gateways: Sequence[Gateway] = ()
+    policysets: Sequence[PolicySet] = ()
+    datasets: Tally = Tally()
+    transfers: Tally = Tally()
+
+
+class _FleetCollector(Collector):
+    """Makes the metrics of the fleet at each scrape: an object that is gone leaves none behind."""
+
+    def __init__(self) -> None:
+        self.told = Fleet()
+
+    def collect(self) -> "Iterator[_Family]":
+        """Give them all."""
+        told = self.told
+        yield from _hearing("cluster", told.clusters)
+        yield from _hearing("gateway", told.gateways)
+        for gauge in _GATEWAY_GAUGES:
+            yield _labelled(gauge, "gateway", [(one.metadata.name, gauge.value(one)) for one in told.gateways])
+        for counter in _GATEWAY_COUNTERS:
+            rows = [(one.metadata.name, counter.value(one)) for one in told.gateways]
+            yield _labelled(counter, "gateway", rows, family=CounterMetricFamily)
+        yield from _of_policysets(told.policysets)
+        yield _labelled(_DATASETS, "condition", [(each, told.datasets.unmet.get(each, 0)) for each in _CONDITIONS])
+        yield _labelled(_TRANSFERS, "phase", _transfers(told.transfers))
+
+
+_Family = GaugeMetricFamily | CounterMetricFamily
+
+
+class _Told(NamedTuple):
+    """A metric."""
+
+    name: str
+    documentation: str
+
+
+class _ToldOfGateway(NamedTuple):
+    """A metric of each gateway."""
+
+    name: str
+    documentation: str
+    value: Callable[[Gateway], float]
+
+
+_GATEWAY_GAUGES = (
+    _ToldOfGateway(
+        "atoll_gateway_outbox_bytes",
+        "What waits on a gateway's disk for the hub, as it said last.",
+        lambda gateway: gateway.status.outbox_bytes,
+    ),
+    _ToldOfGateway(
+        "atoll_gateway_outbox_limit_bytes",
+        "Most that may wait there: outboxBytes of the Gateway.",
+        lambda gateway: gateway.spec.outbox_bytes,
+    ),
+    _ToldOfGateway(
+        "atoll_gateway_lag_seconds",
+        "How long the oldest reading of a gateway has waited to be in a file, as it said last; 0 if none waits.",
+        lambda gateway: gateway.status.lag_seconds,
+    ),
+)
+
+
+def _sum_of(field: str) -> Callable[[Gateway], float]:
+    return lambda gateway: sum(getattr(row, field) for row in gateway.status.ledger)
+
+
+# Sums over Streams: to remove one is a step back, which Prometheus takes for a restart.
+_GATEWAY_COUNTERS = tuple(
+    _ToldOfGateway(f"atoll_gateway_readings_{field}", f"{what} Since a gateway's outbox was made.", _sum_of(field))
+    for field, what in (
+        ("received", "Readings that it took in."),
+        ("committed", "Readings that are in files."),
+        ("refused", "Readings that were not stored; lastRefusal of their Stream says why."),
+        ("shed", "Readings that were given up for want of room, by their Stream's buffer."),
+        ("damaged", "Readings that were lost with its disk."),
+    )
+)
+_DATASETS = _Told(
+    "atoll_dataset_conditions_false",
+    "Datasets of which a condition is False, by condition. Complete: they still grow, which is no failure.",
+)
+_CONDITIONS = ("Complete", "Healthy", "Registered", "Replicated", "Volume")
+_TRANSFERS = _Told("atoll_transfers", "Transfers by phase; those that have ended are kept for some time.")
+_UNIFORM = _Told(
+    "atoll_policyset_uniform",
+    "1 while every cluster has proven the same rung of a policy set's newest commit, else 0.",
+)
+_CURRENT = _Told("atoll_policyset_clusters_current", "Clusters of a policy set that hold its newest commit.")
+
+
+def _labelled(
+    told: _Told | _ToldOfGateway,
+    label: str,
+    rows: Iterable[tuple[str, float]],
+    *,
+    family: type[_Family] = GaugeMetricFamily,
+) -> _Family:
+    found = family(told.name, told.documentation, labels=[label])
+    for value_of_label, value in rows:
+        found.add_metric([value_of_label], value)
+    return found
+
+
+def _hearing(kind: str, members: Sequence[Cluster] | Sequence[Gateway]) -> Iterator[_Family]:
+    """Tell the phase of each member, and when it was heard last; of one that never was, nothing."""
+    documentation = f"1 for the phase that a {kind} is in; the other phases have no sample."
+    phases = GaugeMetricFamily(f"atoll_{kind}_phase", documentation, labels=[kind, "phase"])
+    documentation = f"Date of the newest sign of life of a {kind}, in seconds since 1970; none before the first."
+    dates = GaugeMetricFamily(f"atoll_{kind}_last_proven_timestamp_seconds", documentation, labels=[kind])
+    for member in members:
+        name, status = member.metadata.name, member.status
+        phases.add_metric([name, status.phase], 1)
+        if status.last_proven_at is not None:
+            dates.add_metric([name], status.last_proven_at.timestamp())
+    yield from (phases, dates)
+
+
+def _of_policysets(policysets: Sequence[PolicySet]) -> Iterator[_Family]:
+    """Tell where each policy set is held, and how far its newest commit has come."""
+    documentation = "Clusters that a policy set is meant for, by phase."
+    clusters = GaugeMetricFamily("atoll_policyset_clusters", documentation, labels=["policyset", "phase"])
+    documentation = "1 for the phase that the newest commit of a policy set is in; the other phases have no sample."
+    rollouts = GaugeMetricFamily("atoll_policyset_rollout_phase", documentation, labels=["policyset", "phase"])
+    for policyset in policysets:
+        name, status = policyset.metadata.name, policyset.status
+        found = [row.phase for row in status.clusters]
+        for phase in get_args(PolicyPhase):
+            clusters.add_metric([name, phase], found.count(phase))
+        if status.rollout is not None:
+            rollouts.add_metric([name, status.rollout.phase], 1)
+    yield from (clusters, rollouts)
+    yield _labelled(_UNIFORM, "policyset", [(each.metadata.name, each.status.uniform) for each in policysets])
+    yield _labelled(_CURRENT, "policyset", [(each.metadata.name, _current(each)) for each in policysets])
+
+
+def _current(policyset: PolicySet) -> int:
+    status = policyset.status
+    return sum(row.phase == "Applied" and row.commit == status.commit for row in status.clusters)
+
+
+def _transfers(tally: Tally) -> Iterator[tuple[str, float]]:
+    for phase in get_args(TransferPhase):
+        is_first = phase == "Pending"  # one that nobody has looked at yet says none
+        yield phase, tally.phases.get(phase, 0) + (tally.phases.get("", 0) if is_first else 0)

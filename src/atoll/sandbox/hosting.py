@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from atoll.federation.errors import NotFound
+from atoll.kubeapi.http.local_only import LocalOnly
 from atoll.local.certificates import Pair, issue_server, new_key
 from atoll.local.home import Home
 from atoll.sandbox.cilium import commands
@@ -175,7 +176,8 @@ class Host:
         cluster = await stack.enter_async_context(
             simulated(spec, folder, clock=grounds.clock, isolation=isolation, reason=reason, surroundings=surroundings)
         )
-        api = ApiServer(Port(plain, cluster.app), Port(secure, cluster.secure_app, self._identity(folder)))
+        plain_app = LocalOnly(cluster.app, names=_SERVICE_NAMES)
+        api = ApiServer(Port(plain, plain_app), Port(secure, cluster.secure_app, self._identity(folder)))
         stack.push_async_callback(api.close)
         await api.start()
         cilium = await self._cilium(cluster, stack)

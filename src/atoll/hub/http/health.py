@@ -11,10 +11,10 @@ from starlette.routing import Route
 
 from atoll.federation.bus.connection import Bus
 from atoll.federation.mesh import Census, census, members_of
-from atoll.federation.resources import Cluster
+from atoll.federation.resources import Cluster, Dataset, Gateway, PolicySet, Transfer
 from atoll.hub.access.service import AccessService
 from atoll.hub.client import Client
-from atoll.hub.metrics import CONTENT_TYPE, Metrics
+from atoll.hub.metrics import CONTENT_TYPE, Fleet, Metrics
 from atoll.kubeapi.errors import Unavailable
 
 # To count the links of 511 clusters, which is as many as can be meshed, takes half a second of one core.
@@ -43,11 +43,18 @@ class Health:
         return PlainTextResponse("ok")
 
     async def expose(self, _request: Request) -> Response:
-        """Answer with all metrics. What clusters there are is counted when it is asked: any replica can tell."""
+        """Answer with all metrics. What there is of the fleet is read when it is asked: any replica can tell."""
         clusters, now = await self._client.list(Cluster), self._client.store.clock()
         self._metrics.clusters(Counter(each.status.phase for each in clusters))
         self._metrics.mesh(await self._mesh.count(clusters, now), now)
-        return Response(self._metrics.expose(), media_type=CONTENT_TYPE)
+        self._metrics.fleet(await self._fleet(clusters))
+        return Response(await asyncio.to_thread(self._metrics.expose), media_type=CONTENT_TYPE)
+
+    async def _fleet(self, clusters: Sequence[Cluster]) -> Fleet:
+        client = self._client
+        gateways, policysets = await client.list(Gateway), await client.list(PolicySet)
+        datasets, transfers = await client.tally(Dataset), await client.tally(Transfer)
+        return Fleet(clusters, gateways, policysets, datasets=datasets, transfers=transfers)
 
 
 class MeshCounter:
