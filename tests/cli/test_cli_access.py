@@ -75,6 +75,10 @@ def test_a_token_alone_is_on_stdout_and_the_list_holds_no_secret(hub: Cli) -> No
     listed = hub.ok("token", "list")
     row = next(line for line in listed.splitlines() if line.startswith(token_id))
     assert row.split()[1:6] == ["ci", "Operator", "all", "all", "89d"]
+    header, *rows = hub.ok("token", "list", "-o", "wide").splitlines()
+    assert header.split()[7:] == ["GROUPS", "ISSUED", "BY", "FOR", "AGE"]
+    wide = next(line for line in rows if line.startswith(token_id)).split()
+    assert (wide[6], wide[7].startswith("admin-"), wide[8]) == ("robots", True, "CI")
     assert secret.split("_")[2] not in hub.ok("token", "list", "-o", "json")
     assert hub.ok("token", "revoke", token_id, "--dry-run") == f"token/{token_id} revoked (dry run)\n"
     assert hub.ok("token", "revoke", token_id) == f"token/{token_id} revoked\n"

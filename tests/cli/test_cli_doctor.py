@@ -2,16 +2,19 @@
 
 import json
 import resource
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from clitool import Cli
 
-from atoll.cli.checkup import federation, machine
+from atoll.cli.checkup import federation, machine, report
 from atoll.cli.checkup.findings import Finding, Result, clock, expiry, worst_first
+from atoll.cli.choosing import HubChoice
 from atoll.hub.diagnosis.members import by_owner, seconds
 from atoll.hub.diagnosis.servers import server_row, stream_row
 
@@ -93,6 +96,11 @@ def test_what_is_not_well_is_told_with_what_to_do(changes: dict[str, Any], check
     assert troubled[0].remedy
 
 
+def test_what_the_hub_could_not_examine_is_told_without_subjects() -> None:
+    told = diagnosis() | {"problems": ["the lease: no answer on $JS.API.STREAM.MSG.GET.LEASES within 10 s"]}
+    assert "the lease: no answer within 10 s" in {each.message for each in judged(told)}
+
+
 def test_a_heartbeat_of_long_ago_says_nothing_of_the_clock_now() -> None:
     told = diagnosis(member={"clockAheadSeconds": -900.0, "heardAt": later(hours=-1)})
     assert not any(each.check.endswith("/clock") for each in judged(told) if each.result is Result.PROBLEM)
@@ -149,6 +157,50 @@ def test_without_a_hub_the_machine_is_examined_and_a_hub_that_was_named_is_misse
     assert (found["hub/reachable"]["result"], "atoll up" in found["hub/reachable"]["remedy"]) == ("note", True)
     missed = findings(cli, "--server", "https://127.0.0.1:1", code=3)
     assert missed["hub/reachable"]["result"] == "problem"
+
+
+class Frozen(BaseHTTPRequestHandler):
+    """A hub whose NATS is frozen: what needs it is answered only when both questions that do were asked."""
+
+    both: ClassVar[threading.Barrier]
+
+    def do_GET(self) -> None:
+        if self.path == "/version":
+            self._answer(200, {"gitVersion": "v1.34.0+atoll-0.1.0"})
+            return
+        self.both.wait(30)
+        self._answer(503, {"message": "the store cannot be reached: no answer on $JS.API.STREAM.INFO.S within 5 s"})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(200, {"status": {"userInfo": {"username": "ada"}}})
+
+    def _answer(self, code: int, answer: dict[str, Any]) -> None:
+        content = json.dumps(answer).encode()
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+def test_what_waits_for_a_frozen_nats_is_asked_at_once_and_told_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other, each would take its ten seconds."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.setenv("ATOLL_HOME", str(tmp_path / "home"))
+    handler = type("One", (Frozen,), {"both": threading.Barrier(2)})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        found = {each.check: each for each in report.examine(HubChoice(f"http://127.0.0.1:{server.server_port}"))}
+        server.shutdown()
+        thread.join()
+    told = "not seen: the hub answers, but not NATS, where it keeps everything (no answer within 5 s)"
+    assert {check: found[check].message for check in ("nats", "clusters")} == {"nats": told, "clusters": told}
 
 
 def test_an_admin_sees_all_and_a_viewer_what_a_viewer_may(hub: Cli, viewer: Cli) -> None:

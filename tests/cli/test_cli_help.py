@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from atoll.cli import mistyped
 from atoll.cli.main import app
+from atoll.cli.options import Output
 
 # The commands of DESIGN.md, "The command line", and those that came to them.
 DESIGNED = """
@@ -34,6 +35,8 @@ context: list use
 token: issue list revoke
 hub: serve
 """
+# What is on this machine or in the program itself, and changes by this command line only.
+NO_OBJECTS = {("context", "list"), ("policy", "library", "list"), ("sandbox", "fault", "list")}
 _SHELL = re.compile(r"\s(?:&&|\|\||\||;|>|<)\s|\s#\s")
 
 
@@ -109,12 +112,29 @@ def test_every_command_of_the_design_is_there() -> None:
     assert wanted - ALL.keys() == set()
 
 
-def test_a_list_has_all_forms_of_output() -> None:
-    """What lists objects of the hub prints them as JSON, YAML, wide or by name, and follows them."""
+def test_no_help_is_wider_than_a_hundred_columns() -> None:
+    """Examples are not wrapped by whoever prints them."""
     for path, command in ALL.items():
-        if path[1:] == ("list",) and path[0] not in ("token", "context"):
-            options = {option for parameter in command.params for option in parameter.opts}
-            assert {"--output", "--watch"} <= options, path
+        with command.make_context(path[-1], [], resilient_parsing=True, terminal_width=100) as context:
+            widest = max(command.get_help(context).splitlines(), key=len)
+        assert len(widest) <= 100, f"{' '.join(path)}: {widest}"
+
+
+def options(path: tuple[str, ...]) -> dict[str, Any]:
+    return {option: parameter for parameter in ALL[path].params for option in parameter.opts}
+
+
+def test_a_list_has_all_forms_of_output() -> None:
+    """What lists objects prints them as JSON, YAML, wide or by name, and follows them."""
+    for path in ALL:
+        if path[-1] == "list" and path not in NO_OBJECTS:
+            assert options(path)["--output"].type_descriptor.annotation is Output, path
+            assert "--watch" in options(path), path
+
+
+@pytest.mark.parametrize("words", ["queue usage", "policy status", "gateway status", "job top"])
+def test_what_tells_how_things_are_now_can_be_watched(words: str) -> None:
+    assert "--watch" in options(tuple(words.split()))
 
 
 def said(*words: str) -> str:

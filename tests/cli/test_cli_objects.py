@@ -91,6 +91,17 @@ def test_an_empty_answer_says_so_on_stderr(hub: Cli) -> None:
     assert done.stderr == expected
 
 
+@pytest.mark.parametrize(("form", "printed"), [("table", ""), ("name", ""), ("json", '"items": []')])
+def test_nothing_in_a_namespace_that_is_not_there_is_told_with_why(hub: Cli, form: str, printed: str) -> None:
+    """A mistyped -n is not taken for an empty one, whatever form is asked for."""
+    done = hub("get", "jobs", "-n", "nope", "-o", form)
+    assert (done.returncode, done.stderr) == (
+        0,
+        "no jobs found: there is no namespace nope; atoll get namespaces shows those there are\n",
+    )
+    assert printed in done.stdout
+
+
 def test_describe_shows_spec_and_status(hub: Cli) -> None:
     """Everything about one object, without the machinery's bookkeeping."""
     hub.ok("apply", "-f", "-", stdin=QUEUE.format(name="described", weight=3))

@@ -11,6 +11,8 @@ from atoll.cli.api import Api
 from atoll.cli.patience import telling_after_a_second
 from atoll.cli.refusals import refusal
 from atoll.federation.errors import NotFound, Unavailable
+from atoll.hub.store.jetstream import JetStreamStorage
+from atoll.kubeapi.errors import Unavailable as StoreAway
 from atoll.local.credentials import Credentials
 
 OURS = "/apis/atoll.dev/v1alpha1"
@@ -33,6 +35,42 @@ def test_what_is_not_there_is_told_with_where_it_was_looked_for(path: str, missi
     error = refusal("https://hub:8700", Credentials(), 404, answer, path)
     assert isinstance(error, NotFound)
     assert str(error) == f"{missing} not found{told}"
+
+
+class Frozen:
+    """A table of a NATS that does not answer."""
+
+    async def last_revision(self) -> int:
+        raise Unavailable("no answer on $JS.hub.API.STREAM.INFO.STATE within 5 s")
+
+
+async def test_a_hub_that_cannot_reach_its_store_is_told_without_words_of_jetstream() -> None:
+    """As the hub's own storage says it."""
+    with pytest.raises(StoreAway) as away:
+        await JetStreamStorage(Frozen(), None).revision()  # type: ignore[arg-type]  # nothing else is asked
+    error = refusal("https://hub:8700", Credentials(), 503, orjson.dumps(away.value.status()), f"{OURS}/jobs")
+    assert isinstance(error, Unavailable)
+    assert str(error) == (
+        "the hub answers, but not NATS, where it keeps everything (no answer within 5 s): 'atoll doctor' looks further"
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("the tokens cannot be reached: nobody answers on $JS.API.STREAM.MSG.GET.KV_t", "(nobody answers)"),
+        ("the accounts cannot be read now: the stream is gone", "(the stream is gone)"),
+        (
+            "nothing was changed: the request could not be recorded for the audit: no answer on audit.x within 5 s",
+            "nothing was changed: the hub answers, but not NATS, where it keeps everything (no answer within 5 s)",
+        ),
+        ("cluster lab is not heard", "cluster lab is not heard"),
+    ],
+)
+def test_what_else_is_away_keeps_its_own_words(said: str, told: str) -> None:
+    error = refusal("https://hub:8700", Credentials(), 503, orjson.dumps({"message": said}), f"{OURS}/jobs")
+    assert told in str(error)
+    assert "$JS" not in str(error)
 
 
 def test_a_server_that_never_answers_is_told_without_words_of_its_libraries() -> None:

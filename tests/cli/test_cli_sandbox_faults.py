@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from clitool import Cli, kubectl
 
 pytestmark = [pytest.mark.demo, pytest.mark.faults]
@@ -175,3 +176,16 @@ def test_one_more_cluster_joins_by_hand_is_cut_off_returns_and_leaves(sandbox: C
         sandbox.ok("sandbox", "cluster", "stop", "lab-9")
     assert "lab-9" not in sandbox.kubeconfig.read_text()
     assert "lab-9" not in sandbox.ok("sandbox", "cluster", "list")
+
+
+def test_the_clusters_are_listed_in_every_form(sandbox: Cli) -> None:
+    """For people, for scripts, and for programs."""
+    clusters = json.loads(sandbox.ok("sandbox", "cluster", "list", "-o", "json"))
+    names = [one["name"] for one in clusters]
+    assert {one["agent"] for one in clusters} == {"the sandbox"}
+    assert sandbox.ok("sandbox", "cluster", "list", "-o", "name").split() == [f"cluster/{name}" for name in names]
+    assert yaml.safe_load(sandbox.ok("sandbox", "cluster", "list", "-o", "yaml")) == clusters
+    narrow, wide = (sandbox.ok("sandbox", "cluster", "list", *form).splitlines() for form in ((), ("-o", "wide")))
+    assert narrow[0].split() == ["NAME", "VERSION", "AGENT", "API"]
+    assert wide[0].split() == ["NAME", "VERSION", "AGENT", "API", "KUBECONFIG"]
+    assert wide[1].split()[-1] == clusters[0]["kubeconfig"]

@@ -66,7 +66,8 @@ def restore(
     Examples:
       atoll restore atoll-2026-11-23.tar --home /srv/atoll && atoll up --hub-only --home /srv/atoll
       atoll restore atoll-2026-11-23.tar --dry-run
-      atoll restore atoll-2026-11-23.tar --nats tls://nats-0:4222 --nats-keys /keys --nats-ca /keys/ca.crt
+      atoll restore atoll-2026-11-23.tar --nats tls://nats-0:4222 \\
+        --nats-keys /keys --nats-ca /keys/ca.crt
     """
     from atoll.cli import restoring
 

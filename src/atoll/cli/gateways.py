@@ -4,14 +4,15 @@ Owns the words and the layout. What is not known (nothing was heard) is a dash, 
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
 
-from atoll.cli import kinds
+from atoll.cli import kinds, watching
 from atoll.cli.ages import age
-from atoll.cli.api import Api
-from atoll.cli.options import RecordOutput
+from atoll.cli.api import Api, Json
+from atoll.cli.options import Output, RecordOutput
 from atoll.cli.output import hint, say, to_yaml
 from atoll.cli.tables import print_table
 from atoll.federation.capacity import format_duration
@@ -25,13 +26,19 @@ STREAM_HEADERS = (
 _UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
-def show_status(api: Api, name: str | None, output: RecordOutput) -> None:
-    """Print how gateways are: all, or one.
+def show_status(api: Api, name: str | None, output: RecordOutput, *, watch: bool = False) -> None:
+    """Print how gateways are: all, or one; if asked, again at each change.
 
     Raises:
         NotFound: there is no gateway of that name.
     """
-    found = api.get(kinds.atoll("Gateway").collection(None)).get("items", [])
+    path = kinds.atoll("Gateway").collection(None)
+    watching.show(
+        lambda: api.get(path).get("items", []), partial(_print, name=name, output=output), Output(output), watch=watch
+    )
+
+
+def _print(found: list[Json], name: str | None, output: RecordOutput) -> None:
     gateways = [Gateway.model_validate(each) for each in found]
     chosen = [each for each in gateways if name in (None, each.metadata.name)]
     if name is not None and not chosen:

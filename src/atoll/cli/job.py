@@ -140,20 +140,23 @@ def top(
     namespace: Namespace = "default",
     all_namespaces: AllNamespaces = False,
     output: RecordFormat = RecordOutput.TABLE,
+    watch: Watch = False,
     *,
     hub: HubChoice,
 ) -> None:
     """Show what the pods of jobs use, of what they asked for.
 
     \b
-    Example:
+    Examples:
       atoll job top -A
+      atoll job top picks -n seismology --watch
     """
     from atoll.cli import top as top_
     from atoll.cli.hub import connect
 
     with connect(hub) as api:
-        raise typer.Exit(top_.show(api, "" if all_namespaces and not name else namespace, name, Output(output)))
+        where = "" if all_namespaces and not name else namespace
+        raise typer.Exit(top_.show(api, where, name, Output(output), watch=watch))
 
 
 @app.command("exec")

@@ -95,7 +95,8 @@ def run(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter 
     Examples:
       atoll job run --name count -n seismology --queue seismology.interactive \\
         --input shots.2026-11-22:/data --follow -- sh -c 'ls -lR /data'
-      atoll job run --queue lab --depends-on count --env SEED=7 --time-limit 2h --retries 2 -- python fit.py
+      atoll job run --queue lab --depends-on count --env SEED=7 \\
+        --time-limit 2h --retries 2 -- python fit.py
     """
     from atoll.cli import job_logs, submitting
     from atoll.cli.hub import connect

@@ -1,6 +1,10 @@
 """What `get` and each noun's `list` do: ask the hub for a table and print it, once or as long as it changes."""
 
+import contextlib
 import math
+import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,7 +15,10 @@ from atoll.cli.options import Output
 from atoll.cli.output import hint, print_objects, table_rows
 from atoll.cli.tables import TablePrinter
 from atoll.federation.capacity import parse_duration
-from atoll.federation.errors import InvalidInput
+from atoll.federation.errors import Forbidden, InvalidInput, Unavailable
+
+# Between two streams of changes: a hub that ends each at once is not asked all the time.
+_AGAIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -100,30 +107,71 @@ def show(api: Api, query: Query, output: Output, *, watch: bool = False, show_ma
             printer = TablePrinter(headers)
             printer.print(rows)
         else:
-            hint(f"no {query.ref.plural} found{_where(query)}")
+            hint(f"no {query.ref.plural} found{missing_namespace(api, query.namespace) or _where(query)}")
     else:
         answer = query.chosen(api.get(query.path, query.parameters))
         print_objects(answer, output, query.ref, show_managed_fields=show_managed_fields)
+        if answer.get("items") == [] and (missing := missing_namespace(api, query.namespace)):
+            hint(f"no {query.ref.plural} found{missing}")
     if watch:
         _follow(api, query, output, printer=printer, show_managed_fields=show_managed_fields)
 
 
+def missing_namespace(api: Api, namespace: str) -> str:
+    """Say that a namespace is not there, for whoever finds nothing in it; empty if it is, or if we may not know."""
+    if not namespace:
+        return ""
+    try:
+        is_there = api.find(kinds.NAMESPACES.path(None, namespace)) is not None
+    except Forbidden:
+        return ""
+    return "" if is_there else f": there is no namespace {namespace}; atoll get namespaces shows those there are"
+
+
 def _follow(api: Api, query: Query, output: Output, *, printer: TablePrinter | None, show_managed_fields: bool) -> None:
-    since = {"resourceVersion": _now(api, query)}
     as_table = output in (Output.TABLE, Output.WIDE)
+    sys.stdout.flush()  # a pipe would get it when there is a lot of it
+    for changed in _changes(api, query, as_table=as_table):
+        if as_table:
+            headers, rows = _table(changed, query, output)
+            if rows:
+                printer = printer or TablePrinter(headers)
+                printer.print(rows)
+        elif query.is_of(changed):
+            print_objects(changed, output, query.ref, show_managed_fields=show_managed_fields)
+            sys.stdout.flush()
+
+
+def _changes(api: Api, query: Query, *, as_table: bool) -> Iterator[Json]:
+    """Give each change, as a table or as the object, for as long as anybody reads.
+
+    A stream ends with its hub, and by itself after an hour. What has changed until the next one begins is told by its
+    revision, which the hub counts up; what was deleted meanwhile is not.
+    """
     collection = query.ref.collection(query.namespace)
-    for event in api.watch(collection, {**query.parameters, **since}, as_table=as_table):
-        if event["type"] not in ("ADDED", "MODIFIED", "DELETED"):
-            continue
-        if not as_table and not query.is_of(event["object"]):
-            continue
-        if not as_table:
-            print_objects(event["object"], output, query.ref, show_managed_fields=show_managed_fields)
-            continue
-        headers, rows = _table(event["object"], query, output)
-        if rows:
-            printer = printer or TablePrinter(headers)
-            printer.print(rows)
+    seen = _now(api, query)
+    while True:
+        with contextlib.suppress(Unavailable):  # cut off: whether the hub comes back is seen below, with patience
+            since = {"resourceVersion": str(seen)}
+            for event in api.watch(collection, {**query.parameters, **since}, as_table=as_table):
+                if event["type"] in ("ADDED", "MODIFIED", "DELETED"):
+                    seen = max([seen, *map(_revision, _each(event["object"]))])
+                    yield event["object"]
+        time.sleep(_AGAIN_SECONDS)
+        now = _now(api, query)
+        answer = api.get(collection, query.parameters, as_table=as_table)
+        newer = [each for each in _each(answer) if _revision(each) > seen]
+        yield from [{**answer, "rows": newer}] if as_table else newer
+        seen = now
+
+
+def _each(answer: Json) -> list[Json]:
+    """Give the rows of a table, the objects of a list, or the one object."""
+    return answer.get("rows", answer.get("items", [answer])) or []
+
+
+def _revision(part: Json) -> int:
+    return int(part.get("object", part)["metadata"]["resourceVersion"])
 
 
 def _table(answer: Json, query: Query, output: Output) -> tuple[list[str], list[list[object]]]:
@@ -144,9 +192,9 @@ def _oldest_first(headers: list[str], rows: list[list[object]]) -> list[list[obj
     return sorted(rows, key=seconds_ago, reverse=True)
 
 
-def _now(api: Api, query: Query) -> str:
+def _now(api: Api, query: Query) -> int:
     answer = api.get(query.ref.collection(query.namespace), {"limit": "1"})
-    return str(answer.get("metadata", {}).get("resourceVersion", ""))
+    return int(answer.get("metadata", {}).get("resourceVersion") or 0)
 
 
 def _where(query: Query) -> str:

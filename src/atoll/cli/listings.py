@@ -90,6 +90,7 @@ def status(
         typer.Argument(metavar="[NAME]", help="Only this gateway.", autocompletion=completing.of("gateways")),
     ] = None,
     output: RecordFormat = RecordOutput.TABLE,
+    watch: Watch = False,
     *,
     hub: HubChoice,
 ) -> None:
@@ -102,12 +103,13 @@ def status(
     Examples:
       atoll gateway status
       atoll gateway status lab-a -o json
+      atoll gateway status lab-a --watch
     """
     from atoll.cli import gateways
     from atoll.cli.hub import connect
 
     with connect(hub) as api:
-        gateways.show_status(api, name, output)
+        gateways.show_status(api, name, output, watch=watch)
 
 
 @gateway.command()

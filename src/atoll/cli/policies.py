@@ -1,11 +1,12 @@
 """What the `policy` commands do: check a folder of policies, and show what each cluster holds of each set."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from atoll.cli import kinds
+from atoll.cli import kinds, watching
 from atoll.cli.ages import age
-from atoll.cli.api import Api
+from atoll.cli.api import Api, Json
 from atoll.cli.options import Output
 from atoll.cli.output import hint, plural, print_objects, say
 from atoll.cli.policy_details import print_details
@@ -31,10 +32,15 @@ def validate(path: Path) -> None:
     say(f"{plural(len(manifests), 'policy')} in {plural(folder.files, 'file')} {verb} valid{beside}")
 
 
-def show_status(api: Api, name: str | None, output: Output) -> bool:
-    """Print each cluster's state of one policy set or of all; tell whether all of them hold."""
+def show_status(api: Api, name: str | None, output: Output, *, watch: bool = False) -> bool:
+    """Print each cluster's state of one policy set or of all, if asked again at each change; tell whether all hold."""
     ref = kinds.atoll("PolicySet")
-    answer = api.get(ref.path(None, name) if name else ref.collection())
+    path = ref.path(None, name) if name else ref.collection()
+    return watching.show(lambda: api.get(path), partial(_print_status, name=name, output=output), output, watch=watch)
+
+
+def _print_status(answer: Json, name: str | None, output: Output) -> bool:
+    ref = kinds.atoll("PolicySet")
     sets = [PolicySet.model_validate(item) for item in answer.get("items", [answer])]
     if output in (Output.JSON, Output.YAML, Output.NAME):
         print_objects(answer, output, ref)

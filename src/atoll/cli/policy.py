@@ -1,4 +1,4 @@
-"""`atoll policy`: check policies before they are committed, and see where they hold."""
+"""`atoll policy`: check policies before they are committed. What concerns those in force is in policy_sets.py."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from atoll.cli import completing, policy_library
+from atoll.cli import completing, policy_library, policy_sets
 from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.groups import Noun
-from atoll.cli.options import DryRun, Output, OutputFormat, RecordFormat, RecordOutput
+from atoll.cli.options import RecordFormat, RecordOutput
+from atoll.cli.policy_sets import SetName
 
 if TYPE_CHECKING:
     from atoll.cli.api import Api
@@ -23,16 +24,6 @@ From = Annotated[str, typer.Argument(metavar="FROM", help="Who opens the connect
 To = Annotated[str, typer.Argument(metavar="TO", help="Who takes it.")]
 Port = Annotated[str, typer.Argument(metavar="PORT", help="Such as 443, 53/UDP or 8/ICMP (its type).")]
 Among = Annotated[Path, typer.Option("--in", metavar="PATH", help="Folder of policies and tests.", exists=True)]
-SetName = Annotated[
-    str, typer.Argument(metavar="NAME", help="The policy set.", autocompletion=completing.of("policysets"))
-]
-ToCommit = Annotated[str | None, typer.Option("--to", metavar="COMMIT", help="The whole id of a commit.")]
-Name = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="NAME", help="One policy set; all of them without it.", autocompletion=completing.of("policysets")
-    ),
-]
 
 
 class GraphForm(StrEnum):
@@ -240,71 +231,4 @@ def _hub_of(hub: HubChoice, policyset: str | None) -> Iterator["Api | None"]:
         yield api
 
 
-@app.command()
-@chooses_hub
-def status(name: Name = None, output: OutputFormat = Output.TABLE, *, hub: HubChoice) -> None:
-    """Show what each cluster holds of each policy set, and the last change by hand.
-
-    Exit 3 if a cluster does not hold it, or if Git could not be read.
-
-    \b
-    Example:
-      atoll policy status
-    """
-    from atoll.cli import policies
-    from atoll.cli.hub import connect
-
-    with connect(hub) as api:
-        held = policies.show_status(api, name, output)
-    if not held:
-        raise typer.Exit(3)
-
-
-@app.command()
-@chooses_hub
-def approve(name: SetName, dry_run: DryRun = False, *, hub: HubChoice) -> None:
-    """Let the commit that waits into the wave that asks for it.
-
-    \b
-    Example:
-      atoll policy approve seismology
-    """
-    from atoll.cli import policy_changes
-    from atoll.cli.hub import connect
-
-    with connect(hub) as api:
-        policy_changes.approve(api, name, dry_run=dry_run)
-
-
-@app.command()
-@chooses_hub
-def rollback(name: SetName, to: ToCommit = None, dry_run: DryRun = False, *, hub: HubChoice) -> None:
-    """Put an earlier commit in force everywhere at once, and keep it there until 'policy resume'.
-
-    Without --to it is the last commit that all clusters held before the newest one.
-
-    \b
-    Example:
-      atoll policy rollback seismology
-    """
-    from atoll.cli import policy_changes
-    from atoll.cli.hub import connect
-
-    with connect(hub) as api:
-        policy_changes.rollback(api, name, to, dry_run=dry_run)
-
-
-@app.command()
-@chooses_hub
-def resume(name: SetName, dry_run: DryRun = False, *, hub: HubChoice) -> None:
-    """Follow Git again after a rollback; the newest commit begins with the first wave.
-
-    \b
-    Example:
-      atoll policy resume seismology
-    """
-    from atoll.cli import policy_changes
-    from atoll.cli.hub import connect
-
-    with connect(hub) as api:
-        policy_changes.resume(api, name, dry_run=dry_run)
+policy_sets.register(app)

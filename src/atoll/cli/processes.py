@@ -199,8 +199,8 @@ def agent(  # noqa: PLR0913, PLR0917 - an option of a command line is a paramete
 
     \b
     Example:
-      atoll agent --cluster onprem-gpu --hub https://hub:8700 --hub-ca ca.crt --enrolment-token-file token \\
-        --state-dir /var/lib/atoll --kubeconfig ~/.kube/config
+      atoll agent --cluster onprem-gpu --hub https://hub:8700 --hub-ca ca.crt \\
+        --enrolment-token-file token --state-dir /var/lib/atoll --kubeconfig ~/.kube/config
     """
     from atoll.edge.enrolment import EnrolmentSettings
     from atoll.edge.member import main
@@ -242,8 +242,8 @@ def gateway_run(  # noqa: PLR0913, PLR0917 - an option of a command line is a pa
 
     \b
     Example:
-      atoll gateway run --gateway lab-a --hub https://hub:8700 --hub-ca ca.crt --enrolment-token-file token \\
-        --state-dir /var/lib/atoll --broker mqtt://localhost:1883
+      atoll gateway run --gateway lab-a --hub https://hub:8700 --hub-ca ca.crt \\
+        --enrolment-token-file token --state-dir /var/lib/atoll --broker mqtt://localhost:1883
 
     The broker's password is read from a file, or from ATOLL_BROKER_PASSWORD.
     """
@@ -281,7 +281,8 @@ def sink(
 
     \b
     Example:
-      atoll sink --cluster onprem-gpu --namespace seismology --credentials /credentials --root /datasets
+      atoll sink --cluster onprem-gpu --namespace seismology \\
+        --credentials /credentials --root /datasets
     """
     from atoll.edge.sink import main
     from atoll.edge.sink.settings import SinkSettings
@@ -303,7 +304,8 @@ def mover(
 
     \b
     Example:
-      atoll mover --cluster onprem-gpu --namespace seismology --credentials /credentials --root /datasets
+      atoll mover --cluster onprem-gpu --namespace seismology \\
+        --credentials /credentials --root /datasets
     """
     from atoll.edge.mover import main
     from atoll.edge.mover.settings import MoverSettings

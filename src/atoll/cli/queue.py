@@ -48,6 +48,7 @@ def usage(
     by: Annotated[By, typer.Option("--by", help="With --history: told apart by this.")] = By.QUEUE,
     since: Since = "30d",
     output: RecordFormat = RecordOutput.TABLE,
+    watch: Watch = False,
     *,
     hub: HubChoice,
 ) -> None:
@@ -61,17 +62,20 @@ def usage(
     Examples:
       atoll queue usage
       atoll queue usage weather.batch -o json
+      atoll queue usage weather --watch
       atoll queue usage weather --history --by user --since 7d
     """
     from atoll.cli import accounts, queue_usage
     from atoll.cli.hub import connect
 
+    if history and watch:
+        raise typer.BadParameter("it follows what is held now: leave out --history", param_hint="--watch")
     with connect(hub) as api:
         if history:
             wanted = accounts.Wanted(queue=name or "", since=since)
             accounts.history(api, wanted, by, Output(output))
         else:
-            queue_usage.show(api, name, Output(output))
+            queue_usage.show(api, name, Output(output), watch=watch)
 
 
 @app.command()

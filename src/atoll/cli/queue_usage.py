@@ -5,11 +5,12 @@ A queue is owed what it is guaranteed and does not hold, while a job waits in it
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from atoll.cli import kinds
+from atoll.cli import kinds, watching
 from atoll.cli.accounts import amount
-from atoll.cli.api import Api
+from atoll.cli.api import Api, Json
 from atoll.cli.options import Output
 from atoll.cli.output import say, to_yaml
 from atoll.cli.tables import print_table
@@ -25,13 +26,19 @@ BUDGET_HEADERS = ("NAME", "PERIOD", "OF", "SPENT", "EXPECTED", "BUDGET", "RENEWS
 _BASE = ("cpu", "memory", "gpus")
 
 
-def show(api: Api, name: str | None, output: Output) -> None:
-    """Print the usage of all queues, or of one and those below it.
+def show(api: Api, name: str | None, output: Output, *, watch: bool = False) -> None:
+    """Print the usage of all queues, or of one and those below it; if asked, again at each change.
 
     Raises:
         NotFound: there is no queue of that name.
     """
-    found = api.get(kinds.atoll("Queue").collection(None)).get("items", [])
+    path = kinds.atoll("Queue").collection(None)
+    watching.show(
+        lambda: api.get(path).get("items", []), partial(_print, name=name, output=output), output, watch=watch
+    )
+
+
+def _print(found: list[Json], name: str | None, output: Output) -> None:
     records = usage([Queue.model_validate(each) for each in found], name, datetime.now(UTC))
     if output is Output.JSON:
         import orjson

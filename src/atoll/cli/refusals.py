@@ -1,5 +1,6 @@
 """What an answer other than success means: whose turn it is, in the server's words where it has some. Pure."""
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,16 @@ from atoll.federation.errors import (
 from atoll.local.credentials import Credentials
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+LOOK_FURTHER = ": 'atoll doctor' looks further"
+"""The end of what is said of a hub that cannot work; the doctor itself leaves it out."""
+# What a hub says that gets no answer from NATS: hub/store/jetstream.py, hub/access/{token_table,audit}.py,
+# hub/http/accounts.py.
+_AWAY = re.compile(
+    r"(?P<outcome>nothing was changed: )?the (?:(?:store|tokens) cannot be reached|accounts cannot be read now|"
+    r"request could not be recorded for the audit): (?P<why>.+)"
+)
+# What the bus had asked (federation/bus/link.py), which is no word for people.
+_SUBJECT = re.compile(r"\b(answers?|sent) on \S+")
 
 
 def no_hub(server: str) -> AtollError:
@@ -60,8 +71,22 @@ def refusal(server: str, credentials: Credentials, code: int, content: bytes, pa
         causes = _causes(status)
         return InvalidInput(f"{_named(status)} is invalid:" if causes else text, causes)
     if code in (429, 502, 503, 504):
-        return Unavailable(text)
+        return Unavailable(_without_nats(text) or text)
     return Internal(text)
+
+
+def _without_nats(text: str) -> str:
+    """Say what a hub means that cannot reach its store, for whoever knows no JetStream; empty if it says otherwise."""
+    away = _AWAY.fullmatch(text)
+    if away is None:
+        return ""
+    told = f"the hub answers, but not NATS, where it keeps everything ({without_subjects(away['why'])})"
+    return f"{away['outcome'] or ''}{told}{LOOK_FURTHER}"
+
+
+def without_subjects(text: str) -> str:
+    """Leave out of a sentence of the bus on which subject it had asked."""
+    return _SUBJECT.sub(r"\1", text)
 
 
 def _where_others_are(path: str, text: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from atoll.cli.groups import Noun
-from atoll.cli.options import HomeFolder, NoContext
+from atoll.cli.options import HomeFolder, NoContext, Output, OutputFormat, Watch
 
 app = typer.Typer(cls=Noun, no_args_is_help=True, help="More simulated clusters, for joining by hand.")
 Name = Annotated[
@@ -61,13 +61,14 @@ def stop(name: Name, home: HomeFolder = None) -> None:
 
 
 @app.command("list")
-def list_(home: HomeFolder = None) -> None:
-    """Show the simulated clusters: where their APIs are, and who runs an agent for them.
+def list_(home: HomeFolder = None, output: OutputFormat = Output.TABLE, watch: Watch = False) -> None:
+    """Show the simulated clusters: where their APIs are, and who runs an agent for them; -o wide has kubeconfigs.
 
     \b
-    Example:
+    Examples:
       atoll sandbox cluster list
+      atoll sandbox cluster list -o json
     """
     from atoll.cli import sandbox_clusters
 
-    sandbox_clusters.show(home)
+    sandbox_clusters.show(home, output, watch=watch)

@@ -1,10 +1,17 @@
 """What the `sandbox cluster` commands do: start and stop clusters beside the sandbox's own, show all of them."""
 
-from atoll.cli.output import hint, say
+from functools import partial
+
+import orjson
+
+from atoll.cli import watching
+from atoll.cli.options import Output
+from atoll.cli.output import hint, say, to_yaml
 from atoll.cli.sandboxes import running_home
 from atoll.cli.tables import print_table
 from atoll.federation.errors import AtollError, InvalidInput
 from atoll.local.context_entry import add_context, remove_context
+from atoll.local.home import Home
 from atoll.local.kubeconfig_file import user_files
 from atoll.sandbox.control import Control
 from atoll.sandbox.state import read_state
@@ -47,13 +54,35 @@ def stop(folder: str | None, name: str) -> None:
         hint(f"your kubeconfig was left alone: {error}")
 
 
-def show(folder: str | None) -> None:
-    """Print the clusters that run."""
+def show(folder: str | None, output: Output, *, watch: bool) -> None:
+    """Print the clusters that run, and if asked again whenever one was started or stopped."""
     home = running_home(folder)
+    watching.show(partial(_read, home), partial(_print, output=output), output, watch=watch)
+
+
+def _read(home: Home) -> list[dict[str, str]]:
     state = home.read_state()
     own = {cluster.name for cluster in state.clusters} if state is not None else set()
-    clusters = read_state(home.root / "clusters").clusters
-    rows = [
-        (one.name, one.version, "the sandbox" if one.name in own else "who joins it", one.server) for one in clusters
+    return [
+        {
+            "name": one.name,
+            "version": one.version,
+            "agent": "the sandbox" if one.name in own else "who joins it",
+            "server": one.server,
+            "kubeconfig": one.kubeconfig,
+        }
+        for one in read_state(home.root / "clusters").clusters
     ]
-    print_table(("NAME", "VERSION", "AGENT", "API"), rows)
+
+
+def _print(clusters: list[dict[str, str]], output: Output) -> None:
+    if output is Output.JSON:
+        say(orjson.dumps(clusters, option=orjson.OPT_INDENT_2).decode())
+    elif output is Output.YAML:
+        say(to_yaml(clusters).rstrip())
+    elif output is Output.NAME:
+        for cluster in clusters:
+            say(f"cluster/{cluster['name']}")
+    else:
+        headers = ("NAME", "VERSION", "AGENT", "API", "KUBECONFIG")[: None if output is Output.WIDE else -1]
+        print_table(headers, [list(cluster.values())[: len(headers)] for cluster in clusters])

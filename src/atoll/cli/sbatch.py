@@ -75,7 +75,8 @@ def sbatch(  # noqa: PLR0913 - an option of a command line is a parameter to typ
     \b
     Examples:
       atoll sbatch --queue seismology.interactive train.sh
-      atoll sbatch --image pytorch/pytorch --input shots:/data --output-dataset model:/out -p gpu train.sh --epochs 9
+      atoll sbatch --image pytorch/pytorch --input shots:/data \\
+        --output-dataset model:/out -p gpu train.sh --epochs 9
       atoll sbatch --array 0-99%10 --manifest train.sh
     """
     from atoll.cli import batching

@@ -7,7 +7,7 @@ import typer
 from atoll.cli import completing
 from atoll.cli.choosing import HubChoice, chooses_hub
 from atoll.cli.groups import Noun
-from atoll.cli.options import DryRun, ObjectFormat, ObjectOutput, Output
+from atoll.cli.options import DryRun, Output, OutputFormat, Watch
 
 app = typer.Typer(cls=Noun, no_args_is_help=True, help="Tokens: how people and programs log in.")
 
@@ -63,16 +63,17 @@ def issue(  # noqa: PLR0913 - an option of a command line is a parameter to type
 
 @app.command("list")
 @chooses_hub
-def list_(output: ObjectFormat = ObjectOutput.TABLE, *, hub: HubChoice) -> None:
-    """Show the tokens, without their secrets.
+def list_(output: OutputFormat = Output.TABLE, watch: Watch = False, *, hub: HubChoice) -> None:
+    """Show the tokens, without their secrets; -o wide has groups, who issued them, and what for.
 
     \b
-    Example:
+    Examples:
       atoll token list
+      atoll token list -o wide -w
     """
     from atoll.cli import tokens
 
-    tokens.show(hub, Output(output))
+    tokens.show(hub, output, watch=watch)
 
 
 @app.command()

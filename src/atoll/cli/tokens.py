@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from atoll.cli import watching
 from atoll.cli.api import Json
 from atoll.cli.choosing import HubChoice
 from atoll.cli.hub import connect, find, open_context
@@ -22,6 +24,7 @@ from atoll.local.pki import Pki
 
 _PATH = "/access/tokens"
 _HEADERS = ("ID", "USER", "ROLE", "NAMESPACES", "QUEUES", "EXPIRES IN", "AGE")
+_WIDE = (*_HEADERS[:-1], "GROUPS", "ISSUED BY", "FOR", "AGE")
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,13 @@ def _ca_of(context: Context) -> str:
     return "certificate-authority-data in your kubeconfig, decoded by base64 -d"
 
 
-def show(choice: HubChoice, output: Output) -> None:
-    """Print the tokens."""
+def show(choice: HubChoice, output: Output, *, watch: bool) -> None:
+    """Print the tokens, and if asked again whenever one comes or goes."""
     with connect(choice) as api:
-        answer = api.get(_PATH)
+        watching.show(lambda: api.get(_PATH), partial(_print, output=output), output, watch=watch)
+
+
+def _print(answer: Json, output: Output) -> None:
     if output is Output.JSON:
         say(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
     elif output is Output.YAML:
@@ -90,7 +96,8 @@ def show(choice: HubChoice, output: Output) -> None:
         for token in answer["items"]:
             say(f"token/{token['id']}")
     elif answer["items"]:
-        print_table(_HEADERS, _rows(answer["items"], datetime.now(UTC)))
+        is_wide = output is Output.WIDE
+        print_table(_WIDE if is_wide else _HEADERS, _rows(answer["items"], datetime.now(UTC), is_wide=is_wide))
     else:
         hint("no tokens: 'atoll token issue' makes one")
 
@@ -119,13 +126,14 @@ def _role(token: Json) -> str:
     return str(Role(token["role"], tuple(token.get("namespaces", ())), tuple(token.get("queues", ()))))
 
 
-def _rows(items: list[Json], now: datetime) -> Iterator[tuple[object, ...]]:
+def _rows(items: list[Json], now: datetime, *, is_wide: bool) -> Iterator[tuple[object, ...]]:
     for token in sorted(items, key=lambda one: (one["user"], one["createdAt"])):
         left = (datetime.fromisoformat(token["expiresAt"]) - now).total_seconds()
         age = (now - datetime.fromisoformat(token["createdAt"])).total_seconds()
         limits = token.get("namespaces") or "all", token.get("queues") or "all"
         granted = (token["role"], *limits) if token.get("role") else ("by bindings", "", "")
-        yield token["id"], token["user"], *granted, _short(left) if left > 0 else "over", _short(max(age, 0))
+        known = (token["groups"], token["createdBy"], token["description"]) if is_wide else ()
+        yield token["id"], token["user"], *granted, _short(left) if left > 0 else "over", *known, _short(max(age, 0))
 
 
 def _short(seconds: float) -> str:

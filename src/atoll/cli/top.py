@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from atoll.cli import kinds
+from atoll.cli import kinds, listing, watching
 from atoll.cli.ages import age
 from atoll.cli.api import Api
 from atoll.cli.options import Output
@@ -22,13 +22,26 @@ _MOST_JOBS = 200
 Json = dict[str, Any]
 
 
-def show(api: Api, namespace: str, name: str | None, output: Output) -> int:
-    """Print what one job uses, or what all that run do ("" for all namespaces); give the exit code.
+def show(api: Api, namespace: str, name: str | None, output: Output, *, watch: bool = False) -> int:
+    """Print what one job uses, or what all that run do ("" for all namespaces), if asked again at each change.
+
+    Gives the exit code.
 
     Raises:
         NotFound: there is no such job. InvalidInput, Unavailable: it does not run, or its cluster is not heard.
     """
-    records = [_ask(api, namespace, name)] if name else _all(api, namespace)
+
+    def read() -> tuple[str, list[Json]]:
+        return ("", [_ask(api, namespace, name)]) if name else _all(api, namespace)
+
+    everywhere = not (namespace or name)
+    return watching.show(read, partial(_print, output=output, everywhere=everywhere), output, watch=watch)
+
+
+def _print(found: tuple[str, list[Json]], output: Output, *, everywhere: bool) -> int:
+    told, records = found
+    if told:
+        hint(told)
     if output is Output.JSON:
         import orjson
 
@@ -36,7 +49,6 @@ def show(api: Api, namespace: str, name: str | None, output: Output) -> int:
     elif output is Output.YAML:
         say(to_yaml(records).rstrip())
     elif records:
-        everywhere = not (namespace or name)
         headers = ("NAMESPACE", *HEADERS) if everywhere else HEADERS
         print_table(headers, [row for record in records for row in _rows(record, with_namespace=everywhere)])
     for record in records:
@@ -45,16 +57,18 @@ def show(api: Api, namespace: str, name: str | None, output: Output) -> int:
     return 1 if records and all(record["failed"] for record in records) else 0
 
 
-def _all(api: Api, namespace: str) -> list[Json]:
+def _all(api: Api, namespace: str) -> tuple[str, list[Json]]:
+    """Ask about all that run; give also what has to be told of how many these are."""
     items = api.get(kinds.atoll("Job").collection(namespace or None)).get("items", [])
     running = [item["metadata"] for item in items if (item.get("status") or {}).get("phase") == "Running"]
     if not running:
-        hint("no job runs" + (f" in namespace {namespace}" if namespace else ""))
-    if len(running) > _MOST_JOBS:
-        hint(f"{plural(len(running), 'job')} run; these are the first {_MOST_JOBS}: name one, or a namespace")
+        where = f" in namespace {namespace}" if namespace else ""
+        return f"no job runs{listing.missing_namespace(api, namespace) or where}", []
+    is_all = len(running) <= _MOST_JOBS
+    told = f"{plural(len(running), 'job')} run; these are the first {_MOST_JOBS}: name one, or a namespace"
     chosen = [(each["namespace"], each["name"]) for each in running[:_MOST_JOBS]]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(partial(_tried, api), *zip(*chosen, strict=True))) if chosen else []
+        return "" if is_all else told, list(pool.map(partial(_tried, api), *zip(*chosen, strict=True)))
 
 
 def _tried(api: Api, namespace: str, name: str) -> Json:

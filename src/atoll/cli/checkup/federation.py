@@ -21,6 +21,7 @@ from atoll.cli.checkup.findings import (
     worst_first,
 )
 from atoll.cli.output import bytes_shown, plural
+from atoll.cli.refusals import without_subjects
 from atoll.federation.capacity import format_duration
 
 Json = Mapping[str, Any]
@@ -43,7 +44,7 @@ def hub(diagnosis: Json) -> Iterator[Finding]:
     if not told.get("authenticates", True):
         yield note("hub/access", "it lets everybody in (--no-auth)", "only for a hub that nobody else can reach")
     for text in diagnosis.get("problems") or ():
-        yield warning("hub/diagnosis", str(text), "see the hub's log; ask again in a moment")
+        yield warning("hub/diagnosis", without_subjects(str(text)), "see the hub's log; ask again in a moment")
 
 
 def nats(diagnosis: Json) -> Iterator[Finding]:

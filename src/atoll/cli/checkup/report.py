@@ -1,6 +1,7 @@
 """Puts an examination together and prints it: what is wrong is told with what to do."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import orjson
@@ -15,6 +16,7 @@ from atoll.cli.jobs import UNMET
 from atoll.cli.options import RecordOutput
 from atoll.cli.output import hint, plural, say, to_yaml
 from atoll.cli.progress import waiting
+from atoll.cli.refusals import LOOK_FURTHER
 from atoll.cli.tables import print_table
 from atoll.federation.errors import AtollError, Forbidden, InvalidInput, NotFound
 from atoll.local.home import Home, default_home
@@ -63,18 +65,22 @@ def _of_hub(api: Api, context: Context) -> Iterator[Finding]:
     except AtollError as error:
         yield contact.unreachable(error, was_named=True)
         return
-    began = datetime.now(UTC)
-    diagnosis, unseen = _diagnosis(api)
-    now = datetime.now(UTC)
+    # A hub whose NATS is away finds that out anew for each request, and takes its time: so they are asked at once.
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(_members, api)
+        began = datetime.now(UTC)
+        diagnosis, unseen = _diagnosis(api)
+        now = datetime.now(UTC)
+        found = asked.result()
     if diagnosis is None:
-        yield from (*reached, *unseen, *_members(api, now))
+        yield from (*reached, *unseen, *_judged(found, now=now))
         return
     dated = datetime.fromisoformat(diagnosis["hub"]["at"])
     measured = contact.hub_clock(dated, (began, now))
     is_better = now - began < contact.ROUGHLY  # than a date that is told to the second
     yield from (measured if is_better and each.check == measured.check else each for each in reached)
     yield from (*federation.hub(diagnosis), *federation.nats(diagnosis))
-    yield from (*_members(api, dated), *federation.evidence(diagnosis, now=dated))
+    yield from (*_judged(found, now=dated), *federation.evidence(diagnosis, now=dated))
 
 
 def _diagnosis(api: Api) -> tuple[Json | None, tuple[Finding, ...]]:
@@ -88,22 +94,29 @@ def _diagnosis(api: Api) -> tuple[Json | None, tuple[Finding, ...]]:
         remedy = "bring it to the version of this command"
         return None, (note("nats", "not seen: this hub is older than the examination", remedy),)
     except AtollError as error:
-        return None, (problem("nats", f"not seen: {error}", "see the hub's log"),)
+        return None, (problem("nats", f"not seen: {_told_here(error)}", "see the hub's log"),)
 
 
-def _members(api: Api, now: datetime) -> Iterator[Finding]:
-    objects: list[Json] = []
+def _members(api: Api) -> list[Json] | Finding:
+    """Ask for clusters and gateways; give why if the hub does not show them."""
     try:
-        for kind in ("Cluster", "Gateway"):
-            found = api.get(kinds.atoll(kind).collection()).get("items", [])
-            objects += [{**each, "kind": kind} for each in found]
+        kept = {kind: api.get(kinds.atoll(kind).collection()).get("items", []) for kind in ("Cluster", "Gateway")}
     except Forbidden:
-        yield note("clusters", "not seen: no role is granted to us", "an Admin grants one by a RoleBinding")
-        return
+        return note("clusters", "not seen: no role is granted to us", "an Admin grants one by a RoleBinding")
     except AtollError as error:
-        yield problem("clusters", f"not seen: {error}", "is NATS well? See above, and the hub's log")
-        return
-    yield from federation.members(objects, now=now)
+        return problem("clusters", f"not seen: {_told_here(error)}", "is NATS well? See above, and the hub's log")
+    return [{**each, "kind": kind} for kind, found in kept.items() for each in found]
+
+
+def _judged(found: list[Json] | Finding, *, now: datetime) -> Iterator[Finding]:
+    if isinstance(found, Finding):
+        yield found
+    else:
+        yield from federation.members(found, now=now)
+
+
+def _told_here(error: AtollError) -> str:
+    return str(error).removesuffix(LOOK_FURTHER)
 
 
 def _print(findings: Sequence[Finding], output: RecordOutput) -> None:
