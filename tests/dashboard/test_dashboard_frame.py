@@ -21,6 +21,7 @@ from atoll.hub.dashboard.signin import safe_next
 from atoll.hub.dashboard.sources import Sources
 from atoll.hub.dashboard.words import duration, number, size
 from atoll.kubeapi.http.access import Access, User
+from atoll.kubeapi.resource import Object
 from dashboard.asking import asking
 from hub.store_world import client_of_store
 
@@ -215,6 +216,21 @@ async def test_rows_are_those_of_the_store_after_changes_deletions_and_a_history
         await client.store.start()
         await client.delete(Queue, None, "b")
         assert (dict(await rows.current()), rows.book.there) == ({}, set())
+
+
+async def test_an_object_that_is_no_longer_valid_has_no_row_and_the_others_have() -> None:
+    """An upgrade may refuse what an older Atoll let in: the page stays."""
+
+    def read(stored: Object) -> QueueSpec:
+        return QueueSpec.model_validate({"weight": "heavy"} if stored["metadata"]["name"] == "old" else {})
+
+    async with client_of_store() as client:
+        for name in ("old", "new"):
+            await client.create(Queue(metadata=ObjectMeta(name=name)))
+        rows = Rows(Shelf(Queue, read), client.follow(Queue), namespaced=False)
+        assert set(await rows.current()) == {"new"}
+        await client.delete(Queue, None, "old")
+        assert set(await rows.current()) == {"new"}
 
 
 def test_requeue_counts_from_what_it_saw_so_that_two_at_once_are_not_one() -> None:

@@ -1,7 +1,8 @@
 """Rows of one kind, kept up with the watch cache: what pages show of 100,000 objects, without reading them again.
 
 Owns that each change is read once, however many look, and that others have their turn meanwhile. What a row says is for
-its reader, a pure function of the stored object; what is counted over all rows is for a book.
+its reader, a pure function of the stored object; what is counted over all rows is for a book. What an older Atoll let
+in and this one cannot read has no row, and the log says so: one object must not take a page away from everybody.
 """
 
 import asyncio
@@ -9,9 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+import structlog
+from pydantic import ValidationError
+
 from atoll.federation.resources import Resource
 from atoll.hub.following import Follower
 from atoll.kubeapi.resource import Object
+
+log = structlog.get_logger(__name__)
 
 Row = TypeVar("Row")
 Counted_contra = TypeVar("Counted_contra", contravariant=True)
@@ -59,9 +65,16 @@ class Rows(Generic[Row]):
                 for key in [key for key in self._rows if self._follower.entry(self._scope + key) is None]:
                     self._put(key, None)
             async for name, entry in self._follower.changed():
-                row = None if entry is None else self._shelf.read(self._follower.look(entry))
-                self._put(name.removeprefix(self._scope), row)
+                key = name.removeprefix(self._scope)
+                self._put(key, None if entry is None else self._read(key, self._follower.look(entry)))
         return self._rows
+
+    def _read(self, key: str, stored: Object) -> Row | None:
+        try:
+            return self._shelf.read(stored)
+        except ValidationError as error:
+            log.warning("an object cannot be shown", kind=self._shelf.model.__name__, name=key, problem=str(error))
+            return None
 
     def _put(self, key: str, new: Row | None) -> None:
         old = self._rows.pop(key, None)

@@ -1,6 +1,6 @@
 """What the policy pages read: policy sets, and the labels of clusters.
 
-Owns the shelf of sets: one of a thousand clusters is parsed when somebody looks at it, once for each state it is in.
+Owns the shelf of sets: one of a thousand clusters is summed up when somebody looks at it, once for each state it is in.
 """
 
 from collections.abc import Mapping
@@ -22,12 +22,7 @@ class SetRow:
     """One policy set in one state."""
 
     def __init__(self, stored: Object) -> None:
-        self.stored = stored
-
-    @cached_property
-    def policyset(self) -> PolicySet:
-        """The set."""
-        return PolicySet.model_validate(self.stored)
+        self.stored, self.policyset = stored, PolicySet.model_validate(stored)
 
     @cached_property
     def standings(self) -> tuple[Standing, ...]:
