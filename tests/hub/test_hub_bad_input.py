@@ -53,6 +53,14 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         manifest("Trigger", "t", {"job": {"name": "x", "spec": job_spec(workload=OF_THE_NODE)}}, LAB),
         {f"spec.job.{POD}.volumes[0].hostPath": "mounts a folder of the node"},
     ),
+    "a topic level that no topic has": (
+        manifest("Stream", "s", STREAM | {"dataset": "{topic[7]}"}, LAB),
+        {"spec.dataset": "{topic[7]} is no level of seis/+/raw, which has 3"},
+    ),
+    "a topic level that one of two topics has": (
+        manifest("Stream", "s", STREAM | {"dataset": "{topic[2]}", "topics": ["a/#", "a/b"]}, LAB),
+        {"spec.dataset": "{topic[2]} is no level of a/b, which has 2"},
+    ),
     "a bad duration": (
         manifest("Job", "j", job_spec(timeLimit="soon"), LAB),
         {"spec.timeLimit": "'soon'"},

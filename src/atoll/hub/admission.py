@@ -12,7 +12,8 @@ from typing import Any
 
 from atoll.federation.errors import InvalidInput
 from atoll.federation.placement.demand import duration_of_job, pods_of_job
-from atoll.federation.resources import Job, JobSpec, Kind, Resource, Trigger
+from atoll.federation.resources import Job, JobSpec, Kind, Resource, Stream, Trigger
+from atoll.federation.resources.stream import impossible_level
 from atoll.federation.resources.trigger import SAMPLE, job_spec
 from atoll.federation.resources.validation import FieldProblem, changed_immutable, parse, status_problems
 from atoll.federation.resources.workload import Workload
@@ -61,7 +62,7 @@ class KindStrategy:
         return _causes(status_problems(self.kind, new["status"]))
 
     def _created(self, resource: Resource) -> tuple[Cause, ...]:
-        return (*_name(resource), *missing(resource, self.existing), *_demand(resource), *self._isolated(resource))
+        return (*_name(resource), *missing(resource, self.existing), *_senseless(resource), *self._isolated(resource))
 
     def _updated(self, resource: Resource, spec: Mapping[str, Any], old: Object) -> tuple[Cause, ...]:
         """Check what may not change, and references only where the spec is new: what they named may be gone by now."""
@@ -72,7 +73,7 @@ class KindStrategy:
         changed = _causes(changed_immutable(self.kind, {"spec": was}, {"spec": spec}))
         kept = before is not None and _workload(before) == _workload(resource)
         isolated = () if kept else self._isolated(resource)
-        return (*changed, *missing(resource, self.existing), *_demand(resource), *isolated)
+        return (*changed, *missing(resource, self.existing), *_senseless(resource), *isolated)
 
     def _isolated(self, resource: Resource) -> Iterator[Cause]:
         """Check what the pods of a job would have of their node, by the level of its namespace."""
@@ -114,9 +115,12 @@ def _workload(resource: Resource) -> tuple[Workload | None, str]:
     return None, ""
 
 
-def _demand(resource: Resource) -> tuple[Cause, ...]:
-    """Read what a job's pods would ask for as the scheduler will: what it cannot read must not be stored."""
+def _senseless(resource: Resource) -> tuple[Cause, ...]:
+    """Find what could never work: what a job's pods ask for is read as the scheduler will read it."""
     match resource:
+        case Stream():
+            problem = impossible_level(resource.spec)
+            return (Cause("spec.dataset", problem),) if problem else ()
         case Job():
             return _unreadable(resource.spec, "spec")
         case Trigger():

@@ -1,13 +1,12 @@
 """Stream: which MQTT topics of a gateway become which dataset."""
 
-from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from atoll.federation.resources.base import ClusterName, Condition, DnsLabel, Duration, Model, Resource
 from atoll.federation.resources.buffer import Buffer
-from atoll.federation.resources.dataset_template import Template, parse_template, topic_levels, uses
+from atoll.federation.resources.dataset_template import parse_template, topic_levels, uses
 from atoll.federation.resources.intake_counts import IntakeCounts
 from atoll.federation.resources.stream_files import FileSource, StreamFiles
 from atoll.federation.resources.stream_layout import Column, Compression, Partitions, Roll, StreamFormat
@@ -97,21 +96,23 @@ class StreamSpec(Model):
             problem = "dataset: {file} and {path[N]} are of files only, and readings of topics go there, too"
         if problem is None and self.payload.format == "Raw" and uses(parse_template(self.dataset), "field"):
             problem = "dataset: {field[PATH]} needs payload.format JSON, CBOR or SparkplugB"
-        if problem is None:
-            problem = _impossible_level(parse_template(self.dataset), self.topics)
         if problem is not None:
             raise ValueError(problem)
         return self
 
 
-def _impossible_level(template: Template, topics: Iterable[str]) -> str | None:
-    """Say which topic level of a name some topics never have: every reading of theirs would be refused."""
-    for topic in topics:
+def impossible_level(spec: StreamSpec) -> str | None:
+    """Say which topic level of a dataset's name some topics never have: every reading of theirs would be refused.
+
+    It is asked when a Stream is written, and no rule of the kind: Streams of before the question stay readable.
+    """
+    wanted = topic_levels(parse_template(spec.dataset))
+    for topic in spec.topics:
         levels = topic.split("/")
-        missing = [level for level in topic_levels(template) if level >= len(levels) and levels[-1] != "#"]
+        missing = [level for level in wanted if level >= len(levels) and levels[-1] != "#"]
         if missing:
             return (
-                f"dataset: {{topic[{missing[0]}]}} is no level of {topic}, which has {len(levels)}, counted from 0: "
+                f"{{topic[{missing[0]}]}} is no level of {topic}, which has {len(levels)}, counted from 0: "
                 f"take one up to {{topic[{len(levels) - 1}]}}"
             )
     return None
