@@ -54,6 +54,10 @@ REFUSED_HERE = {
     "a name that is none": (a_job(name="Bad_Name"), ":5: Job/Bad_Name metadata.name: 'Bad_Name': "),
     "no name": ("apiVersion: atoll.dev/v1alpha1\nkind: Queue\nspec: {}\n", "Queue/(no name) metadata"),
     "a kind that nobody knows": ("apiVersion: v2\nkind: Pod\n", ":1: the hub serves no kind v2 Pod"),
+    "a kind that is misspelt": (
+        "apiVersion: atoll.dev/v1alpha1\nkind: Jobb\n",
+        ":1: the hub serves no kind atoll.dev/v1alpha1 Jobb: did you mean Job?",
+    ),
     "a key given twice": (a_job(extra="queue: other"), ":9: spec.queue: is given twice"),
     "broken YAML": ("kind: [", "no valid YAML"),
     "no mapping": ("- just\n- a list\n", ":1: a manifest is a mapping"),

@@ -119,7 +119,7 @@ BLOCKED = {
     "a dataset that still grows": (
         [job("a", inputs=WAVES), dataset("waves", "here", complete=False)],
         "DatasetIncomplete",
-        "version 1 is not complete yet",
+        "version 1 is not complete yet: the run or the job that writes it has not ended",
     ),
     "a dataset of which nothing has arrived": (
         [job("a", inputs=GROWING_WAVES), dataset("waves", version=0, complete=False)],
@@ -319,7 +319,7 @@ def test_the_message_sums_up_why_no_cluster_will_do_and_what_would_help():
     clusters = [cluster("a", shape(), unschedulable=True), cluster("b", shape(cpus=1)), cluster("c", shape(cpus=2))]
     plan = plan_cycle(snapshot(job("j", cpus=4), *clusters))
     (left,) = plan.waiting
-    assert left.message == ("0 of 3 clusters can take it: 1 Cordoned, 2 InsufficientCpu; uncordon a would change that")
+    assert left.message == ("0 of 3 clusters can take it: 1 Cordoned, 2 InsufficientCpu; would help: uncordon a")
     assert left.decision.selected is None
     assert [advice.message for advice in left.decision.diagnosis[1:]] == [
         "ask for at most 2 CPU per pod",

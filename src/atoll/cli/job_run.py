@@ -100,7 +100,7 @@ def run(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter 
     """
     from atoll.cli import job_logs, submitting
     from atoll.cli.hub import connect
-    from atoll.cli.output import say
+    from atoll.cli.output import hint, say
 
     request = submitting.Request(
         name=name, queue=queue, command=tuple(command), inputs=tuple(inputs), outputs=tuple(outputs), gpus=gpus,
@@ -112,5 +112,7 @@ def run(  # noqa: PLR0913, PLR0917 - an option of a command line is a parameter 
     with connect(hub) as api:
         made = submitting.submit(api, manifest, dry_run=dry_run)
         say(f"job.atoll.dev/{made} created{' (dry run)' if dry_run else ''}")
+        if namespace == "default":
+            hint("it is in namespace default, since no other was named (-n, ATOLL_NAMESPACE)")
         if (wait or follow) and not dry_run:
             raise typer.Exit(job_logs.see_through(api, namespace, made, with_log=follow))

@@ -3,6 +3,7 @@
 Checks what can be known without the hub. It sends nothing.
 """
 
+import difflib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -120,6 +121,13 @@ def _bodies(document: Document) -> Iterator[tuple[object, Mapping[str, int]]]:
         yield item, {path.removeprefix(prefix).removeprefix("."): line for path, line in within.items()}
 
 
+def _remedy(kind: str) -> str:
+    if kind == "Kustomization":
+        return ": apply its folder with 'kubectl apply -k'"
+    near = difflib.get_close_matches(kind, [ref.name for ref in kinds.ALL], n=1, cutoff=0.75)
+    return f": did you mean {near[0]}?" if near and near[0] != kind else ""
+
+
 def _checked(file: str, body: object, lines: Mapping[str, int]) -> Iterator[Manifest | str]:
     if not isinstance(body, dict):
         yield f"{file}:{lines.get('', 1)}: a manifest is a mapping with apiVersion, kind and metadata"
@@ -127,8 +135,7 @@ def _checked(file: str, body: object, lines: Mapping[str, int]) -> Iterator[Mani
     ref = kinds.of_manifest(body)
     if ref is None:
         wanted = f"{body.get('apiVersion', '(no apiVersion)')} {body.get('kind', '(no kind)')}"
-        remedy = ": apply its folder with 'kubectl apply -k'" if body.get("kind") == "Kustomization" else ""
-        yield f"{file}:{lines.get('', 1)}: the hub serves no kind {wanted}{remedy}"
+        yield f"{file}:{lines.get('', 1)}: the hub serves no kind {wanted}{_remedy(str(body.get('kind', '')))}"
         return
     manifest = Manifest(file, body, ref, lines)
     problems = sorted((line_of(lines, path), path, message) for path, message in _problems(manifest))

@@ -68,7 +68,8 @@ def _blocked_by_input(mount: JobInput, key: DatasetKey, datasets: Mapping[Datase
     if dataset is None:
         return Block("DatasetNotFound", f"input {name}: there is no such dataset yet")
     if mount.when == "Complete" and not dataset.status.complete:
-        return Block("DatasetIncomplete", f"input {name}: version {dataset.status.version} is not complete yet")
+        waits = "not complete yet: the run or the job that writes it has not ended"
+        return Block("DatasetIncomplete", f"input {name}: version {dataset.status.version} is {waits}")
     if dataset.status.version == 0:
         return Block("DatasetIncomplete", f"input {name}: nothing of it has arrived yet")
     return None

@@ -131,7 +131,7 @@ def why_not(decision: Decision, clusters: int) -> Block:
     counts = Counter(decision.omitted)
     counts.update(verdict.reasons[0].reason for verdict in decision.verdicts if verdict.reasons)
     why = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
-    advice = f"; {decision.diagnosis[0].message} would change that" if decision.diagnosis else ""
+    advice = f"; would help: {decision.diagnosis[0].message}" if decision.diagnosis else ""
     return Block("NoFeasibleCluster", f"0 of {clusters} clusters can take it" + (f": {why}{advice}" if why else ""))
 
 
