@@ -51,8 +51,8 @@ def test_every_page_fits_its_window_can_be_read_by_all_and_says_nothing_in_the_c
                 assert answer.status == 200, path
                 for zoomed in {width, max(390, width // 2)}:  # what is zoomed to 200 % is half as wide
                     await page.set_viewport_size({"width": zoomed, "height": 844})
-                    too_wide = await page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-                    assert too_wide <= 0, f"{path} is {too_wide} px too wide for {zoomed}"
+                    # A chart takes its new width a moment after the window has.
+                    await page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")
                 assert await page.locator("h1").count() == 1, path
                 assert await page.evaluate(FAULTS) == [], path
                 await page.set_viewport_size({"width": width, "height": 844})
