@@ -156,9 +156,7 @@ class Campaign:
         return total - len(unsettled), unsettled
 
     def _unsettled(self, storm: Storm) -> list[str]:
-        found = [
-            f"cluster {each.name} is not Ready" for each in self.federation.clusters if not self._is_ready(each.name)
-        ]
+        found = [problem for each in self.federation.clusters if (problem := self._not_ready(each.name))]
         found += [f"job {name} has not ended" for name in storm.submitter.unfinished()]
         found += [f"{name} does not hold the newest policies" for name in self.watcher.behind()]
         for bench in self.benches:
@@ -169,9 +167,11 @@ class Campaign:
                     found.append(f"the analysis of run.{run} of {bench.name} is {bench.analysis(run)[1] or 'missing'}")
         return found
 
-    def _is_ready(self, cluster: str) -> bool:
+    def _not_ready(self, cluster: str) -> str:
         status = self.federation.get(path_of(manifest("Cluster", cluster))).get("status", {})
-        return bool(status.get("phase") == "Ready")
+        if status.get("phase") == "Ready":
+            return ""
+        return f"cluster {cluster} is not Ready but {status.get('phase')}: {status.get('message')}"
 
     @staticmethod
     def _runs(bench: Bench, storm: Storm) -> list[str]:

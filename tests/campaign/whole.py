@@ -245,11 +245,7 @@ class _Builder:
 
     def clusters(self, tender: Tender) -> list[Cluster]:
         """Start the simulated clusters, then build their agents."""
-        # Nodes that sleep make their cluster Degraded: whether it is Ready again could not be asked.
-        specs = [
-            replace(spec, kinds=(), nodes=tuple(replace(node, is_offline=False) for node in spec.nodes))
-            for spec in sandbox_clusters(self.size.clusters)
-        ]
+        specs = [replace(spec, kinds=()) for spec in sandbox_clusters(self.size.clusters)]
         processes = [self._sandbox(spec) for spec in specs]
         tender.start(*processes)
         for process in processes:

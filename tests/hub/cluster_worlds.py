@@ -1,5 +1,6 @@
 """Clusters for tests of their phases: evidence of them at noon UTC of Sunday, 2026-11-22, and a few schedules."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +25,12 @@ def evidence(seconds: float = 1, *, nodes: Inventory | None = None, told: float 
     heartbeat = Heartbeat.model_validate({"started_at": ago(100), "at": ago(seconds), **beat})
     found = nodes or inventory()
     return Evidence(heartbeat, InventoryReport(inventory=found, at=ago(told)), None, ago(seconds), None, found.form)
+
+
+def of_life(began: float, *, told: float = 50) -> Evidence:
+    """Give a cluster whose inventory was told by an agent that began so many seconds ago."""
+    report = InventoryReport(inventory=inventory(), agent_started_at=ago(began), at=ago(told))
+    return replace(evidence(), inventory=report)
 
 
 def of_form(form: ClusterForm, ready: int, **states: int) -> Inventory:

@@ -33,6 +33,7 @@ from hub.cluster_worlds import (
     evidence,
     judged,
     of_form,
+    of_life,
 )
 from hub.support import inventory
 
@@ -60,6 +61,8 @@ CLUSTERS: Mapping[str, tuple[Evidence, str, str]] = {
         evidence(nodes=inventory().model_copy(update={"stale_kinds": ("Event",)})), "Ready", "Proven",
     ),
     "an agent that started and cannot read the nodes": (evidence(told=500), "Degraded", "StaleInventory"),
+    "an inventory of this agent, told while its clock was behind": (of_life(100, told=500), "Ready", "Proven"),
+    "an inventory of the agent before, told while its clock was ahead": (of_life(900), "Degraded", "StaleInventory"),
     "an agent that has just started": (evidence(told=500, started_at=ago(20)), "Ready", "Proven"),
     "a device that sleeps": (evidence(3600, nodes=DEVICE), "Asleep", "DeviceSilent"),
     "an edge cluster that is not heard, whose control plane should be": (

@@ -7,7 +7,7 @@ import pytest
 from atoll.edge.member import discovery, runs
 from atoll.edge.member.fuse import fuse, fuse_ref
 from atoll.edge.member.settings import MemberSettings
-from atoll.federation.bus.messages import InventoryReport, RunOrder, RunReport
+from atoll.federation.bus.messages import Heartbeat, InventoryReport, RunOrder, RunReport
 from member.harness import HubSide, running_agent
 from member.nodes import A100
 from member.orders import NAMESPACE, RUN, RUN_KEY
@@ -254,6 +254,8 @@ async def test_the_inventory_names_the_kinds_and_engines_of_the_cluster(
     await cluster.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
     async with running_agent(settings):
         report = await hub.reported("inventory", InventoryReport, knows_engines)
+        beat = await hub.reported("heartbeat", Heartbeat)
+    assert report.agent_started_at == beat.started_at
     kinds = {(each.api_version, each.kind) for each in report.inventory.workload_kinds or ()}
     assert {("batch/v1", "Job"), ("v1", "Pod"), ("jobset.x-k8s.io/v1alpha2", "JobSet")} <= kinds
     assert "Deployment" not in {kind for _, kind in kinds}

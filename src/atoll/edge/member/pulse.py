@@ -16,7 +16,7 @@ from atoll.edge.member.kube import Kube
 from atoll.edge.member.lease import HEARTBEAT
 from atoll.edge.member.objects import Kind
 from atoll.edge.member.reporter import Reporter
-from atoll.federation.bus.messages import Heartbeat
+from atoll.federation.bus.messages import Heartbeat, InventoryReport, Message
 from atoll.federation.errors import AtollError
 from atoll.federation.workloads import known_kinds
 
@@ -91,11 +91,17 @@ class Pulse:
             changed.clear()
             began = time.thread_time()
             for key, message in part.build(self._view.facts(runs=self._orders.keys(RUNS)), self._now()).items():
-                self._reporter.report(key, message)
+                self._reporter.report(key, self._of_this_life(message))
             spent = time.thread_time() - began
             await asyncio.sleep(max(part.interval_seconds - _SETTLE_SECONDS, _REST_FACTOR * spent))
             await changed.wait()
             await asyncio.sleep(_SETTLE_SECONDS)
+
+    def _of_this_life(self, message: Message) -> Message:
+        """Say of an inventory which life of the agent it is from: times cannot, since clocks are set back."""
+        if not isinstance(message, InventoryReport):
+            return message
+        return message.model_copy(update={"agent_started_at": self._started_at})
 
 
 def _retained(keys: tuple[str, ...]) -> str:

@@ -188,9 +188,10 @@ class Heartbeat(Message):
 
 
 class InventoryReport(Message):
-    """observed: inventory."""
+    """observed: inventory. `agent_started_at`: when the agent that read it began, as its heartbeats say."""
 
     inventory: Inventory
+    agent_started_at: datetime | None = None
     at: datetime
 
 

@@ -154,13 +154,20 @@ def _heard(evidence: Evidence, timeout: timedelta, expected: _Expectation) -> Ju
     if stale:
         why = f": {beat.message}" if beat.message else ""
         return Judgement("Degraded", "StaleInventory", f"the agent cannot follow {' and '.join(stale)} objects{why}")
-    if report.at < beat.started_at <= beat.at - timeout:
+    if _is_of_before(report, beat) and beat.started_at <= beat.at - timeout:
         why = beat.message or "see the agent's log"
         message = (
             f"the agent started at {beat.started_at:%H:%M:%S} UTC and has not read the cluster's nodes since: {why}"
         )
         return Judgement("Degraded", "StaleInventory", message)
     return _of_nodes(report.inventory, expected)
+
+
+def _is_of_before(report: InventoryReport, beat: Heartbeat) -> bool:
+    """Tell whether the agent has not read the nodes since it started. Older agents say only when they read them."""
+    if report.agent_started_at is None:
+        return report.at < beat.started_at
+    return report.agent_started_at < beat.started_at
 
 
 def _of_nodes(inventory: Inventory, expected: _Expectation) -> Judgement:
