@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import paho.mqtt.client as paho
 
-from atoll.edge.sink.volume import make_folder
+from atoll.federation.durable import make_folder
 from bus.nats_cluster import launch_cluster
 from exactly_once.cable import Link
 from exactly_once.disks import Disk, Surface

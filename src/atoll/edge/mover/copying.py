@@ -27,9 +27,10 @@ from atoll.edge.mover.threads import in_thread
 from atoll.edge.sink.hashing import sha256_of
 from atoll.edge.sink.index import INDEX
 from atoll.edge.sink.ledger import LEDGER, VersionLedger, load, manifest_sha256, save
-from atoll.edge.sink.volume import RESERVED, Volume, make_folder, replace_durably, sync_folder
+from atoll.edge.sink.volume import RESERVED, Volume, replace_durably
 from atoll.federation.bus.data_messages import ManifestFile, ReadRequest, TransferOrder
 from atoll.federation.bus.datasets import CHUNK_BYTES, WINDOW_CHUNKS, DatasetReader
+from atoll.federation.durable import make_folder, sync_folder
 from atoll.federation.errors import Conflict, Internal, InvalidInput
 
 _NOTE = f"{RESERVED}/source"

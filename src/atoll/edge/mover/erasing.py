@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from atoll.edge.sink.ledger import LEDGER, VersionLedger, load, save
-from atoll.edge.sink.volume import RESERVED, Volume, make_folder, sync_folder
+from atoll.edge.sink.volume import RESERVED, Volume
+from atoll.federation.durable import make_folder, sync_folder
 from atoll.federation.errors import Internal
 
 # KEPT is no dataset's name, and no hidden folder either: people shall find it, and may register what is in it.

@@ -14,8 +14,9 @@ import structlog
 from pydantic import ValidationError
 
 from atoll.edge.sink.ledger import LEDGER, VersionLedger, load
-from atoll.edge.sink.volume import RESERVED, Volume, make_folder, replace_durably
+from atoll.edge.sink.volume import RESERVED, Volume, replace_durably
 from atoll.federation.bus.data_messages import HeldVersion
+from atoll.federation.durable import make_folder
 from atoll.federation.errors import Internal
 from atoll.federation.resources.base import Model
 

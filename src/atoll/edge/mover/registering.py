@@ -13,8 +13,9 @@ from atoll.edge.mover.erasing import KEPT
 from atoll.edge.sink.hashing import sha256_of
 from atoll.edge.sink.ledger import VersionLedger, load, manifest_sha256, save
 from atoll.edge.sink.sealing import regular_files
-from atoll.edge.sink.volume import RESERVED, Volume, make_folder, sync_folder
+from atoll.edge.sink.volume import RESERVED, Volume
 from atoll.federation.bus.data_messages import ManifestFile
+from atoll.federation.durable import make_folder, sync_folder
 from atoll.federation.errors import Conflict, InvalidInput, NotFound
 from atoll.federation.resources.dataset import origin_of
 

@@ -14,10 +14,10 @@ from typing import NoReturn
 import structlog
 
 from atoll.edge.sink.part import MARK_SUFFIX, Part, mark_of
-from atoll.edge.sink.volume import make_folder
 from atoll.federation.bus.chunk_reader import ChunkReader
 from atoll.federation.bus.chunks import Upload
 from atoll.federation.bus.file_messages import FileManifest
+from atoll.federation.durable import make_folder
 from atoll.federation.errors import AtollError
 
 log = structlog.get_logger(__name__)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from atoll.edge.sink.volume import make_folder, sync_folder
 from atoll.federation.bus.data_messages import ManifestFile
 from atoll.federation.bus.file_names import numbered, safe_path
+from atoll.federation.durable import make_folder, sync_folder
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from atoll.edge.sink.volume import make_folder, write_at
+from atoll.edge.sink.volume import write_at
+from atoll.federation.durable import make_folder
 from atoll.federation.errors import Internal
 
 _READ_BYTES = 1 << 20

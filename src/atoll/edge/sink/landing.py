@@ -16,12 +16,13 @@ import structlog
 from atoll.edge.sink.ahead import ReadAhead
 from atoll.edge.sink.filing import BroughtFile, clear_parts
 from atoll.edge.sink.part import Part, write_whole
-from atoll.edge.sink.volume import RESERVED, Volume, make_folder
+from atoll.edge.sink.volume import RESERVED, Volume
 from atoll.federation.bus.chunk_reader import ChunkReader
 from atoll.federation.bus.chunks import Upload
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.envelope import Envelope, Reading
 from atoll.federation.bus.file_messages import FileManifest, WantedUpload, unpack
+from atoll.federation.durable import make_folder
 from atoll.federation.errors import AtollError, Internal
 
 log = structlog.get_logger(__name__)

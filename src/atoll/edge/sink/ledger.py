@@ -13,8 +13,9 @@ import orjson
 from pydantic import ValidationError
 
 from atoll.edge.sink.index import INDEX
-from atoll.edge.sink.volume import RESERVED, Volume, make_folder, replace_durably
+from atoll.edge.sink.volume import RESERVED, Volume, replace_durably
 from atoll.federation.bus.data_messages import ManifestFile
+from atoll.federation.durable import make_folder
 from atoll.federation.errors import Internal
 from atoll.federation.resources.base import Model, NonNegative
 from atoll.federation.resources.dataset import Ledger

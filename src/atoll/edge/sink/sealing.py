@@ -14,8 +14,9 @@ from pathlib import Path
 
 from atoll.edge.sink.hashing import sha256_of
 from atoll.edge.sink.ledger import VersionLedger, load, manifest_sha256, save
-from atoll.edge.sink.volume import RESERVED, Volume, make_folder, sync_folder
+from atoll.edge.sink.volume import RESERVED, Volume
 from atoll.federation.bus.data_messages import CommitOrder, ManifestFile
+from atoll.federation.durable import make_folder, sync_folder
 from atoll.federation.errors import Conflict, InvalidInput, NotFound
 
 

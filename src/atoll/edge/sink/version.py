@@ -17,9 +17,9 @@ from atoll.edge.sink.contiguity import Progress
 from atoll.edge.sink.growth import Growth
 from atoll.edge.sink.ledger import LEDGER, VersionLedger, load, save
 from atoll.edge.sink.stating import StreamKey, state
-from atoll.edge.sink.volume import make_folder
 from atoll.edge.sink.writing import Writing, tidy
 from atoll.federation.bus.data_messages import ManifestFile
+from atoll.federation.durable import make_folder
 
 
 class GrowingVersion:

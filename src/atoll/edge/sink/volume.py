@@ -24,6 +24,7 @@ from typing import Any
 
 import structlog
 
+from atoll.federation.durable import make_folder, sync_folder
 from atoll.federation.errors import InvalidInput
 from atoll.federation.resources.dataset import DATASET_CLAIM
 
@@ -111,24 +112,6 @@ def _checked(what: str, name: str) -> str:
     if len(name) > 253 or not _NAME.fullmatch(name):
         raise InvalidInput(f"{what} {name[:80]!r}: not a DNS-1123 subdomain")
     return name
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder and its parents so that they survive a power loss."""
-    if path.is_dir():
-        return
-    make_folder(path.parent)
-    path.mkdir(exist_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def replace_durably(path: Path, data: bytes) -> None:

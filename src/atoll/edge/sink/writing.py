@@ -22,8 +22,9 @@ from atoll.edge.sink.intervals import FeedGrowth
 from atoll.edge.sink.ledger import Segment, VersionLedger
 from atoll.edge.sink.names import file_name, segment_name, segment_number
 from atoll.edge.sink.segments import Sealed, SegmentKey
-from atoll.edge.sink.volume import RESERVED, make_folder, put_whole, sync_folder
+from atoll.edge.sink.volume import RESERVED, put_whole
 from atoll.federation.bus.data_messages import ManifestFile
+from atoll.federation.durable import make_folder, sync_folder
 from atoll.federation.resources.dataset import FeedLedger, SourceLedger
 
 _SEALING = f"{RESERVED}/sealing"
