@@ -49,13 +49,17 @@ class NatsServer:
         return f"nats://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        mqtt = "\n".join(mqtt_lines(self.mqtt_port)) if self.with_mqtt else ""
         config = self.home / "nats.conf"
-        streams = f'jetstream {{ store_dir: "{self.home}/store", sync_interval: always }}' if self.with_streams else ""
-        config.write_text(f'listen: "127.0.0.1:{self.port}"\nserver_name: test\n{streams}\n{mqtt}\n')
+        self.configure(config)
         with (self.home / "nats.log").open("ab") as output:
             self.process = subprocess.Popen([nats_binary(), "-c", config], stdout=output, stderr=output)
         self._wait()
+
+    def configure(self, config: Path) -> None:
+        """Write what it is started with, at each start."""
+        mqtt = "\n".join(mqtt_lines(self.mqtt_port)) if self.with_mqtt else ""
+        streams = f'jetstream {{ store_dir: "{self.home}/store", sync_interval: always }}' if self.with_streams else ""
+        config.write_text(f'listen: "127.0.0.1:{self.port}"\nserver_name: test\n{streams}\n{mqtt}\n')
 
     @classmethod
     def launch(cls, home: Path, *, with_mqtt: bool = False, with_streams: bool = True) -> "NatsServer":

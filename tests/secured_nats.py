@@ -1,12 +1,11 @@
 """A nats-server with accounts, started as any other server of the tests."""
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from atoll.federation.bus.nats_keys import Keys
 from atoll.local.nats import Accounts, NatsSettings, write_config
-from nats_servers import NatsServer, nats_binary
+from nats_servers import NatsServer
 
 
 @dataclass
@@ -17,13 +16,9 @@ class AccountServer(NatsServer):
     def keys(self) -> Keys:
         return Keys.ensure(self.home / "keys")
 
-    def start(self) -> None:
-        config = self.home / "nats.conf"
+    def configure(self, config: Path) -> None:
         accounts = Accounts(self.keys, self.home / "accounts")
         write_config(NatsSettings(self.port, self.home / "store", accounts), config)
-        with (self.home / "nats.log").open("ab") as output:
-            self.process = subprocess.Popen([nats_binary(), "-c", config], stdout=output, stderr=output)
-        self._wait()
 
 
 def launch_secured(home: Path) -> tuple[NatsServer, Path]:
