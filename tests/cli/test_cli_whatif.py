@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from clitool import Cli
 
-from atoll.cli import policy_whatif
 from atoll.cli.explaining import expectation
+from atoll.cli.policy_commits import checked_out
 from atoll.cli.replaying import change_of
 from atoll.federation.errors import InvalidInput
 
@@ -83,13 +83,13 @@ def test_a_policy_folder_is_looked_at_as_a_commit_has_it_and_the_repository_stay
     for words in (("add", "."), ("commit", "-q", "-m", "one"), ("tag", "first")):
         subprocess.run([*git, *words], check=True)
     (repository / "net" / "p.yaml").write_text("changed by hand\n")
-    with policy_whatif.checked_out(repository / "net", "first") as folder:
+    with checked_out(repository / "net", "first") as folder:
         assert (folder / "p.yaml").read_text() == "one\n"
         assert repository not in folder.parents
     assert not folder.exists()
     assert (repository / "net" / "p.yaml").read_text() == "changed by hand\n"
     for commit, words in (("nowhere", "the repository has no nowhere"), ("first~1", "has no such folder")):
-        with pytest.raises(InvalidInput, match=words), policy_whatif.checked_out(repository / "net", commit):
+        with pytest.raises(InvalidInput, match=words), checked_out(repository / "net", commit):
             pass
 
 

@@ -1,7 +1,6 @@
 """What `policy plan` does: compare a folder of policies with a commit, on stated or on the hub's clusters."""
 
 import asyncio
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import orjson
 
 from atoll.cli.api import Api
 from atoll.cli.output import hint, plural, say, to_yaml
+from atoll.cli.policy_commits import folder_at
 from atoll.cli.policy_files import merged, modelled, names_of, read_folder
 from atoll.cli.policy_live import Live, of_file, of_hub, print_live, wire
 from atoll.cli.tables import print_table
@@ -126,27 +126,14 @@ def _lines(manifest: Manifest | None) -> list[str]:
 
 def _manifests_of(path: Path, revision: str) -> tuple[Manifest, ...]:
     """Read the folder as it is in a commit of the repository that it lies in."""
-    root = Path(_git(path, "rev-parse", "--show-toplevel"))
-    commit = _git(path, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    source = GitSource(str(root), commit, path.resolve().relative_to(root.resolve()).as_posix())
+    found = folder_at(path, revision)
+    source = GitSource(str(found.root), found.commit, found.folder.as_posix())
     with tempfile.TemporaryDirectory(prefix="atoll-plan-") as mirrors:
         bundle = asyncio.run(load_bundle(source, Path(mirrors)))
     if bundle.problems:
         wrong = plural(len(bundle.problems), "problem")
         hint(f"commit {bundle.commit[:12]} has {wrong}: the manifests with one count as absent")
     return bundle.manifests
-
-
-def _git(path: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(path if path.is_dir() else path.parent), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        raise InvalidInput("git is not installed; install it to compare with a commit") from error
-    if done.returncode:
-        why = done.stderr.strip().splitlines()
-        raise InvalidInput(f"{path}: {why[-1] if why else f'the repository has no {arguments[-1]}'}")
-    return done.stdout.strip()
 
 
 def _print(plan: Plan, output: str, *, has_workloads: bool) -> None:
