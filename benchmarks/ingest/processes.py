@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from atoll.federation.bus.changes import Change
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.data_messages import GatewayOrder, StreamOrder
 from atoll.federation.bus.log import LogTrimmer
@@ -37,7 +38,6 @@ from atoll.federation.bus.subjects import (
     observed_prefix,
     uplink_prefix,
 )
-from atoll.federation.bus.table import Change
 from atoll.federation.resources.stream import StreamSpec
 
 GATEWAY, CLUSTER, NAMESPACE, STREAM = "lab", "home", "ns", "readings"

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import servers
 from lists import fill
 
+from atoll.federation.bus.changes import Synced
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.subjects import STATE_PREFIX, STATE_STREAM
-from atoll.federation.bus.table import Synced
 from atoll.hub.store.jetstream import JetStreamStorage
 from atoll.kubeapi.cache import WatchCache
 

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-from atoll.federation.bus.table import Change, Synced, Table
+from atoll.federation.bus.changes import Change, Synced
+from atoll.federation.bus.table import Table
 
 
 class Seen:
@@ -15,8 +16,8 @@ class Seen:
         self.levels: dict[str, bytes] = {}
         self._moved = asyncio.Event()
 
-    async def run(self, table: Table, under: str) -> None:
-        async for item in table.follow(under):
+    async def run(self, table: Table, under: str, *, known: int = 0) -> None:
+        async for item in table.follow(under, known=known):
             self.items.append(item)
             if isinstance(item, Change):
                 self.levels.pop(item.key, None)

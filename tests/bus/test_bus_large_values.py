@@ -17,6 +17,7 @@ from secured import CAPABILITIES, SecuredServer
 
 from atoll.federation.bus import parts
 from atoll.federation.bus.batches import GroupedWrites
+from atoll.federation.bus.changes import Change
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.parts import LARGEST_VALUE_BYTES, PART_BYTES, part_of
 from atoll.federation.bus.subjects import (
@@ -27,7 +28,7 @@ from atoll.federation.bus.subjects import (
     desired_prefix,
     observed_prefix,
 )
-from atoll.federation.bus.table import Change, Table, Write
+from atoll.federation.bus.table import Table, Write
 from atoll.federation.errors import AtollError, Conflict, Internal, InvalidInput
 
 KEY = "cluster/a/open/inventory"

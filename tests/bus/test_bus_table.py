@@ -5,9 +5,10 @@ import contextlib
 
 import pytest
 
+from atoll.federation.bus.changes import Change, Synced
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.subjects import DESIRED_STREAM, desired_prefix, to_key, to_tokens
-from atoll.federation.bus.table import Change, Synced, Table
+from atoll.federation.bus.table import Table
 from atoll.federation.errors import Conflict, Unavailable
 
 

@@ -16,13 +16,16 @@ import pytest
 from secured import CAPABILITIES, SecuredServer
 
 from atoll.federation.bus import permissions
+from atoll.federation.bus.changes import Change, Synced
 from atoll.federation.bus.chunk_reader import ChunkReader
 from atoll.federation.bus.chunks import ChunkWriter, Upload
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.log import LogReader, LogWriter
+from atoll.federation.bus.log import LogReader
+from atoll.federation.bus.log_writer import LogWriter
 from atoll.federation.bus.nats_keys import HUB
 from atoll.federation.bus.permissions import Identity
 from atoll.federation.bus.subjects import (
+    BARRIER,
     DESIRED_STREAM,
     OBSERVED_STREAM,
     chunks_prefix,
@@ -40,7 +43,6 @@ from atoll.federation.bus.subjects import (
     uplink_prefix,
     uplink_subject,
 )
-from atoll.federation.bus.table import Change, Synced
 from atoll.federation.errors import NotFound, Unavailable
 
 ROLES = ("agent", "gateway", "data")
@@ -158,7 +160,10 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 def own_places(role: str) -> list[str]:
     """Give subjects that the member may store to."""
     return {
-        "agent": [f"{observed_prefix('cluster', 'a', CAPABILITIES.agent('a'))}.heartbeat"],
+        "agent": [
+            f"{observed_prefix('cluster', 'a', CAPABILITIES.agent('a'))}.heartbeat",
+            f"{desired_prefix('cluster', 'a', CAPABILITIES.agent('a'))}.{BARRIER}",
+        ],
         "gateway": [
             f"{observed_prefix('gateway', 'a', CAPABILITIES.gateway('a'))}.heartbeat",
             uplink_subject(lab_subject("a", "ns", "s"), CAPABILITIES.uplink("a")),
@@ -365,6 +370,8 @@ async def test_what_a_member_needs_works(world: World) -> None:
     orders = agent.own_table(DESIRED_STREAM, desired_prefix("cluster", "a", token))
     given = await _snapshot(orders)
     assert set(given) == {"run/ns/x", "heartbeat"}
+    assert await orders.barrier()
+    assert await data.own_table(DESIRED_STREAM, desired_prefix("cluster", "a", token)).barrier() is None, "not its own"
     await agent.own_table(OBSERVED_STREAM, observed_prefix("cluster", "a", token)).put("heartbeat", b"1")
 
     writer = LogWriter(gateway, lab_stream("a"), ident="o")

@@ -19,6 +19,7 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 
+from atoll.federation.bus.changes import Change
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.data_messages import DatasetReport, GatewayOrder, GatewayReport, StreamOrder
 from atoll.federation.bus.log import LogTrimmer
@@ -33,7 +34,6 @@ from atoll.federation.bus.subjects import (
     observed_prefix,
     uplink_prefix,
 )
-from atoll.federation.bus.table import Change
 from atoll.federation.errors import Unavailable
 from atoll.federation.resources.stream import StreamSpec
 from rig.nursery import Nursery, nursery

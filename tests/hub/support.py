@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 import httpx
 
+from atoll.federation.bus.changes import Change
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.data_messages import CommitOrder, DatasetReport, TransferOrder, TransferReport
 from atoll.federation.bus.farewell import FAREWELL, FarewellOrder, FarewellReport
 from atoll.federation.bus.messages import Heartbeat, InventoryReport, MeshReport, Message, RunOrder, RunReport
 from atoll.federation.bus.subjects import DESIRED_STREAM, OBSERVED_STREAM, desired_prefix, observed_prefix
-from atoll.federation.bus.table import Change
 from atoll.federation.resources import Inventory, MeshLink, NodeShape
 from atoll.federation.resources.cluster import GpuShape, StorageClassInfo
 from atoll.hub.app import Hub

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.federation.bus.table import Change, Synced
+from atoll.federation.bus.changes import Change, Synced
 from atoll.hub.levels import Levels
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from atoll.edge.member.main import run
 from atoll.edge.member.settings import MemberSettings
+from atoll.federation.bus.changes import Synced
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.messages import Message
 from atoll.federation.bus.subjects import DESIRED_STREAM, OBSERVED_STREAM, desired_prefix, observed_prefix
-from atoll.federation.bus.table import Synced
 from member.world import eventually
 
 M = TypeVar("M", bound=Message)

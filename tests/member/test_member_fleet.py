@@ -11,6 +11,7 @@ import pytest
 from atoll.edge.member import informer as informer_module
 from atoll.edge.member.inventory import view
 from atoll.edge.member.settings import MemberSettings
+from atoll.federation.bus.changes import Change
 from atoll.federation.bus.inventory_messages import (
     DevicesReport,
     EventsReport,
@@ -21,7 +22,6 @@ from atoll.federation.bus.inventory_messages import (
 )
 from atoll.federation.bus.messages import InventoryReport
 from atoll.federation.bus.subjects import OBSERVED_STREAM, observed_prefix
-from atoll.federation.bus.table import Change
 from atoll.kubeapi.resource import ResourceType
 from member.harness import CLUSTER, HubSide, on_any_cluster, running_agent
 from member.nodes import pod

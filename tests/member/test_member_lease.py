@@ -17,8 +17,8 @@ from atoll.edge.member.records import RunRecord
 from atoll.edge.member.run_status import RunState
 from atoll.edge.member.settings import MemberSettings
 from atoll.edge.member.shelf import Shelf
+from atoll.federation.bus.changes import Change, Synced
 from atoll.federation.bus.messages import RunReport
-from atoll.federation.bus.table import Change, Synced
 from member.harness import HubSide, running_agent
 from member.orders import NAMESPACE, RUN, RUN_KEY, run_order
 from member.world import Cluster, eventually, now_text
@@ -133,15 +133,25 @@ class Orders:
 
     def __init__(self) -> None:
         self.reads = 0
+        self.known: list[int] = []
+        self.written = 7
+        self.behind = 0
+        """How far those who answer are behind."""
 
-    async def follow(self, under: str = "") -> AsyncIterator[Change | Synced]:
+    async def follow(self, under: str = "", *, known: int = 0) -> AsyncIterator[Change | Synced]:
         self.reads += 1
-        yield Change(f"{under}run/a", b"{}", self.reads)
-        yield Synced(self.reads)
+        self.known.append(known)
+        yield Change(f"{under}run/a", b"{}", known)
+        yield Synced(max(known - self.behind, 1))
         await asyncio.Event().wait()
 
+    async def barrier(self) -> int | None:
+        self.written += 1
+        return self.written
 
-async def test_doubted_orders_are_read_again_and_only_then_count_as_current() -> None:
+
+async def test_only_orders_that_were_read_behind_a_barrier_count_as_current() -> None:
+    """The first read may be of a replica that is behind; so may a later one, which then does not count either."""
     table, clock, given_items = Orders(), [1.0], []
     recency = Recency(lambda: clock[0])
     synced: asyncio.Queue[None] = asyncio.Queue()
@@ -154,12 +164,18 @@ async def test_doubted_orders_are_read_again_and_only_then_count_as_current() ->
     task = asyncio.create_task(follow())
     try:
         await synced.get()
+        assert not recency.is_since(1.0)
+        await synced.get()
         assert recency.is_since(1.0)
-        clock[0] = 5.0
+        clock[0], table.behind = 5.0, 1
+        assert not recency.is_since(4.0)
+        await synced.get()
+        table.behind = 0
         assert not recency.is_since(4.0)
         await synced.get()
         assert recency.is_since(4.0)
-        assert (table.reads, len(given_items)) == (2, 4)
+        assert (table.reads, len(given_items)) == (4, 8)
+        assert table.known == [0, 8, 9, 10], "what was heard and written is held against whoever answers next"
     finally:
         task.cancel()
         await asyncio.wait({task})

@@ -14,9 +14,10 @@ from typing import TypeVar
 
 import structlog
 
+from atoll.federation.bus.changes import Change, Synced
 from atoll.federation.bus.messages import Message
 from atoll.federation.bus.subjects import MemberKind
-from atoll.federation.bus.table import Change, Synced, Table
+from atoll.federation.bus.table import Table
 from atoll.federation.errors import Internal
 from atoll.hub.levels import Levels
 

@@ -15,8 +15,9 @@ from typing import Protocol
 import orjson
 import structlog
 
+from atoll.federation.bus.changes import Change
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.table import Change, Table
+from atoll.federation.bus.table import Table
 from atoll.federation.errors import AtollError, Conflict
 
 log = structlog.get_logger(__name__)

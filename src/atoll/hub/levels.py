@@ -5,7 +5,7 @@ Owns the comparison of a repeated snapshot with what was known. Pure: it does no
 
 from dataclasses import dataclass, field
 
-from atoll.federation.bus.table import Change, Synced
+from atoll.federation.bus.changes import Change, Synced
 
 
 @dataclass

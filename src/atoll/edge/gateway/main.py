@@ -23,6 +23,7 @@ from atoll.edge.gateway.settings import GatewaySettings
 from atoll.edge.gateway.status import Connection, Status
 from atoll.edge.gateway.topics import subscriptions
 from atoll.edge.gateway.uplink import Uplink
+from atoll.federation.bus.changes import Change
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.data_messages import CommittedReport, GatewayOrder, GatewayReport
 from atoll.federation.bus.membership import Membership
@@ -33,7 +34,7 @@ from atoll.federation.bus.subjects import (
     desired_prefix,
     observed_prefix,
 )
-from atoll.federation.bus.table import Change, Table
+from atoll.federation.bus.table import Table
 from atoll.federation.errors import AtollError, Internal, InvalidInput
 
 log = structlog.get_logger(__name__)

@@ -2,9 +2,9 @@
 
 The guard of G2 (no healthy work is stopped because a connection was): an order ends only by the hub's own word. That
 is a deletion heard live, or a key missing from a complete snapshot of *the same store that gave the order*: the hub's
-mark among the orders names the store that it named before, and the snapshot's revision has not gone back. If the store
-was made anew or restored from an old copy, what it no longer lists is *retained*: still carried out, and named in the
-heartbeat, until the store lists or deletes the key again.
+mark among the orders names the store that it named before, and the store has come at least as far as what was heard of
+it. If the store was made anew or restored from an old copy, what it no longer lists is *retained*: still carried out,
+and named in the heartbeat, until the store lists or deletes the key again.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ import orjson
 import structlog
 
 from atoll.edge.member.shelf import Shelf
+from atoll.federation.bus.changes import Change, Synced
 from atoll.federation.bus.farewell import FAREWELL
 from atoll.federation.bus.messages import StoreMark
-from atoll.federation.bus.table import Change, Synced
 from atoll.federation.errors import Internal
 
 log = structlog.get_logger(__name__)
@@ -31,7 +31,7 @@ _META = _MARK = "store"
 
 @dataclass(frozen=True)
 class Store:
-    """Which stream gave the orders, how far it had come, and which orders it lost without having ended them."""
+    """Which stream gave the orders, the newest revision heard, and which orders it lost without having ended them."""
 
     identity: str = ""
     revision: int = 0
@@ -41,8 +41,8 @@ class Store:
 class DesiredTable(Protocol):
     """What is needed of the bus's table."""
 
-    def follow(self, under: str = "") -> AsyncIterator[Change | Synced]:
-        """Give every live key, `Synced`, then changes."""
+    def follow(self, under: str = "", *, known: int = 0) -> AsyncIterator[Change | Synced]:
+        """Give every live key, `Synced`, then changes; nothing by a store that has not come to revision `known`."""
         ...
 
 
@@ -54,7 +54,9 @@ class Verdict:
     store: Store
 
 
-def judge(held: Iterable[str], listed: frozenset[str], known: Store, now: Store) -> Verdict:
+def judge(
+    held: Iterable[str], listed: frozenset[str], known: Store, now: Store, *, has_gone_back: bool = False
+) -> Verdict:
     """Decide which orders a snapshot has ended.
 
     Args:
@@ -62,9 +64,10 @@ def judge(held: Iterable[str], listed: frozenset[str], known: Store, now: Store)
         listed: keys that the snapshot gave.
         known: the store that gave what is held.
         now: the store that gave the snapshot.
+        has_gone_back: that store has not come as far as what was heard before.
     """
     missing = frozenset(held) - listed
-    is_same = known.identity in ("", now.identity) and now.revision >= known.revision
+    is_same = known.identity in ("", now.identity) and not has_gone_back
     ended = missing - frozenset(known.retained) if is_same else frozenset[str]()
     return Verdict(ended, replace(now, retained=tuple(sorted(missing - ended))))
 
@@ -101,10 +104,10 @@ class Orders:
     async def follow(self, table: DesiredTable) -> None:
         """Take in what the hub orders, until cancelled."""
         identity = ""
-        async for item in table.follow():
+        async for item in table.follow(known=self.store.revision):
             if isinstance(item, Synced):
                 now = Store(identity if _MARK in item.keys else "", item.revision)
-                await self._close_snapshot(now, item.keys)
+                await self._close_snapshot(now, item)
                 self.has_synced.set()
             elif item.key == _MARK:
                 identity = _identity_of(item.value)
@@ -113,18 +116,24 @@ class Orders:
 
     async def _take(self, change: Change) -> None:
         """Store one change and tell of it."""
-        if change.key in self.store.retained:  # the hub knows it again, or ends it
-            rest = tuple(key for key in self.store.retained if key != change.key)
-            await self._save(replace(self.store, retained=rest))
+        is_new = change.value is not None and self._orders.get(change.key) != change.value
+        if is_new and change.value is not None:
+            await asyncio.to_thread(self._shelf.put, change.key, change.value)
+        await self._heard(change)
         if change.value is None:
             await self._end([change.key])
-        elif self._orders.get(change.key) != change.value:
-            await asyncio.to_thread(self._shelf.put, change.key, change.value)
+        elif is_new:
             self._orders[change.key] = change.value
             self._tell(change.key)
 
-    async def _close_snapshot(self, now: Store, listed: frozenset[str]) -> None:
-        verdict = judge(tuple(self._orders), listed, self.store, now)
+    async def _heard(self, change: Change) -> None:
+        """Remember how far the store has come, so that a replica which is behind is not believed after a restart."""
+        rest = tuple(key for key in self.store.retained if key != change.key)  # the hub knows it again, or ends it
+        if change.revision > self.store.revision or rest != self.store.retained:
+            await self._save(replace(self.store, revision=max(change.revision, self.store.revision), retained=rest))
+
+    async def _close_snapshot(self, now: Store, synced: Synced) -> None:
+        verdict = judge(tuple(self._orders), synced.keys, self.store, now, has_gone_back=synced.has_gone_back)
         if verdict.store.retained:
             log.warning("orders are kept that the hub's store lost", orders=verdict.store.retained)
         await self._end(verdict.ended)

@@ -16,6 +16,7 @@ from atoll.edge.member.desired import POLICYSETS, RUNS, SERVICES, Orders
 from atoll.edge.member.lease import SavedLease, Witness
 from atoll.edge.member.recency import Recency
 from atoll.edge.member.reporter import Reporter
+from atoll.federation.bus.changes import Synced
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.link import SPREAD_SECONDS, Refused
 from atoll.federation.bus.membership import Membership
@@ -26,7 +27,7 @@ from atoll.federation.bus.subjects import (
     observed_prefix,
     rpc_subject,
 )
-from atoll.federation.bus.table import Synced, Table
+from atoll.federation.bus.table import Table
 from atoll.federation.errors import Unavailable
 
 log = structlog.get_logger(__name__)

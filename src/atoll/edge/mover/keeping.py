@@ -16,9 +16,10 @@ from atoll.edge.mover.holdings import Holdings, Room, VolumeName, taken_over
 from atoll.edge.mover.registering import register
 from atoll.edge.mover.threads import in_thread
 from atoll.edge.sink.volume import Volume
+from atoll.federation.bus.changes import Change
 from atoll.federation.bus.data_messages import DatasetOrder, HeldReport, HeldVersion, VolumeReport
 from atoll.federation.bus.messages import Message
-from atoll.federation.bus.table import Change, Table
+from atoll.federation.bus.table import Table
 from atoll.federation.errors import AtollError, Conflict, Internal, InvalidInput
 
 log = structlog.get_logger(__name__)

@@ -14,6 +14,7 @@ from atoll.edge.mover.serving import ReadService
 from atoll.edge.mover.settings import MoverSettings
 from atoll.edge.mover.transfers import Parts, Running
 from atoll.edge.sink.volume import Volume, locked
+from atoll.federation.bus.changes import Change
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.data_messages import TransferOrder
 from atoll.federation.bus.subjects import (
@@ -24,7 +25,6 @@ from atoll.federation.bus.subjects import (
     observed_prefix,
     verify_subject,
 )
-from atoll.federation.bus.table import Change
 from atoll.federation.errors import Internal, InvalidInput
 
 log = structlog.get_logger(__name__)

@@ -16,10 +16,10 @@ from atoll.edge.sink.reports import Reports
 from atoll.edge.sink.settings import SinkSettings
 from atoll.edge.sink.shelf import Shelf
 from atoll.edge.sink.volume import Volume, locked
+from atoll.federation.bus.changes import Change
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.data_messages import CommitOrder, StreamOrder
 from atoll.federation.bus.subjects import DESIRED_STREAM, desired_prefix
-from atoll.federation.bus.table import Change
 from atoll.federation.errors import AtollError, Conflict, Internal, InvalidInput
 
 log = structlog.get_logger(__name__)

@@ -179,6 +179,14 @@ def expiry(jwt: str) -> tuple[float, float]:
         raise InvalidInput("this NATS JWT does not say from when until when it is good") from error
 
 
+def publishable(jwt: str) -> frozenset[str]:
+    """Give the subjects that a user may publish by their JWT, patterns as they stand. Raises as `read_claims`."""
+    try:
+        return frozenset(read_claims(jwt)["nats"]["pub"]["allow"])
+    except (KeyError, TypeError):
+        return frozenset()
+
+
 def _sign(seed: bytes, *, subject: str, name: str, nats: Mapping[str, Any], expires_at: float | None = None) -> str:
     claims: dict[str, Any] = {"iat": int(time.time()), "iss": public_key(seed), "name": name, "sub": subject}
     if expires_at is not None:

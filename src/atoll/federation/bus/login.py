@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from atoll.federation.bus.credentials import Credentials
+from atoll.federation.bus.credentials import Credentials, publishable
 from atoll.federation.bus.permissions import ANYBODY, Identity
 from atoll.federation.errors import InvalidInput
 
@@ -34,6 +34,13 @@ class Login:
         self.options()
         if self.credentials is not None:
             self.credentials().sign("")
+
+    def names(self, subject: str) -> bool:
+        """Tell whether the credentials name this very subject among those that may be published; without any, all may.
+
+        Those that an older hub has signed lack what came later.
+        """
+        return self.credentials is None or subject in publishable(self.credentials().jwt)
 
     def options(self) -> dict[str, Any]:
         """Give what nats-py has to know.

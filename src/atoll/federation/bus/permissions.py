@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from atoll.federation.bus.subjects import (
+    BARRIER,
     CALL_PREFIX,
     DESIRED_STREAM,
     OBSERVED_STREAM,
@@ -92,6 +93,7 @@ def agent(cluster: str, token: str) -> Permissions:
         me,
         publish=(
             f"{observed_prefix('cluster', cluster, token)}.>",
+            f"{desired_prefix('cluster', cluster, token)}.{BARRIER}",
             *_reading(DESIRED_STREAM, desired_prefix("cluster", cluster, token)),
             *_reading(OBSERVED_STREAM, observed_prefix("cluster", cluster, token)),
             hub_subject("cluster", cluster, "*", token),

@@ -16,6 +16,8 @@ DESIRED_STREAM, DESIRED_PREFIX = "DESIRED", "desired"
 OBSERVED_STREAM, OBSERVED_PREFIX = "OBSERVED", "observed"
 # Where calls are answered: the one kind of subject that those who answer may write to, and that they do write to.
 CALL_PREFIX = "_CALL"
+# The one key that an agent writes among its orders, to see that it reads all that stood there before (Table.barrier).
+BARRIER = "barrier"
 # Stands for every token where NATS has no accounts, so that nothing has to be kept from anybody.
 OPEN_TOKEN = "open"  # noqa: S105 - it is public
 # What `capabilities` derives; an inbox is as hard to guess.

@@ -5,45 +5,24 @@ sequence, so it grows over all keys of the stream. A deleted key is a tombstone 
 A value above 512 KiB is stored in parts (`parts`), of which nobody outside learns.
 """
 
-import asyncio
 import base64
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
-from atoll.federation.bus.cursor import Cursor, CursorLost, Entry
+from atoll.federation.bus.changes import Change, Synced
+from atoll.federation.bus.follower import Follower, Source
 from atoll.federation.bus.large_values import LargeValues
-from atoll.federation.bus.parts import LARGEST_VALUE_BYTES, PART_BYTES, Head, Leftovers, part_of
-from atoll.federation.bus.subjects import to_key, to_tokens
+from atoll.federation.bus.parts import LARGEST_VALUE_BYTES, PART_BYTES, Head
+from atoll.federation.bus.subjects import BARRIER, to_tokens
 from atoll.federation.bus.tombstones import header_lines, is_tombstone, tombstone_headers
-from atoll.federation.errors import AtollError, Conflict, Internal, InvalidInput, NotFound
+from atoll.federation.errors import Conflict, Internal, InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from atoll.federation.bus.connection import Bus
 
-log = structlog.get_logger(__name__)
-
-_RETRY_SECONDS = 0.5
-# Resuming from a sequence misses tombstones that have expired meanwhile; well below their one day of life.
-_RESUMABLE_SECONDS = 3600.0
 # How often a key is read again whose parts were gone when they were looked for: it was written anew in that moment.
 _READS = 5
-
-
-@dataclass(frozen=True)
-class Change:
-    """A key's newest value; None says that the key is gone.
-
-    `stored_at` is when the server stored it, by the server's clock, in seconds since 1970; a follower gives it.
-    """
-
-    key: str
-    value: bytes | None
-    revision: int
-    stored_at: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -60,34 +39,6 @@ class Write:
         return len(self.value or b"") > PART_BYTES
 
 
-@dataclass(frozen=True)
-class Synced:
-    """All that was there has been given; what follows is live. A key not given since the snapshot began is gone.
-
-    `keys` names what is there, if the table is a member's own. `damaged` names keys that are there, but whose newest
-    value cannot be read: what was known of them stands.
-    """
-
-    revision: int
-    keys: frozenset[str] = field(default=frozenset(), compare=False)
-    damaged: frozenset[str] = field(default=frozenset(), compare=False)
-
-
-@dataclass
-class _Position:
-    """How far a follower is: the newest revision given, when it was last in touch, and of which stream."""
-
-    revision: int = 0
-    touched_at: float = 0.0
-    created: str = ""
-    damaged: set[str] = field(default_factory=set)
-    leftovers: Leftovers = field(default_factory=Leftovers)
-
-    def begin(self) -> None:
-        """Forget what was read: all of it comes again."""
-        self.revision, self.damaged, self.leftovers = 0, set(), Leftovers()
-
-
 class Table:
     """Keys such as `run/seismology/picks.1` and their newest values."""
 
@@ -101,9 +52,6 @@ class Table:
 
     def _subject(self, key: str) -> str:
         return f"{self._prefix}.{to_tokens(key)}"
-
-    def _key(self, subject: str) -> str:
-        return to_key(subject[len(self._prefix) + 1 :])
 
     async def put(self, key: str, value: bytes, *, expected: int | None = None) -> int:
         """Write a value and give its revision once it is durable.
@@ -200,88 +148,27 @@ class Table:
         answer = await self._bus.api(f"STREAM.INFO.{self._stream}")
         return str(answer.get("created", "")), int(answer["state"]["last_seq"])
 
-    async def follow(self, under: str = "") -> AsyncIterator[Change | Synced]:
-        """Give every live key, then `Synced`, then changes as they happen; for ever.
+    async def barrier(self) -> int | None:
+        """Write a key into the table and give its revision: a follower that has come so far has all that stood there.
 
-        Survives lost connections and killed servers. Where it cannot be sure that nothing was missed, the snapshot
-        starts again, closed by another `Synced`.
+        The leader gives revisions, whereas who is read may be behind. None: the credentials are of a hub that did not
+        know of it.
+
+        Raises:
+            Unavailable: the outcome is unknown; the same again does no harm.
+        """
+        return await self.put(BARRIER, b"") if self._bus.login.names(self._subject(BARRIER)) else None
+
+    def follow(self, under: str = "", *, known: int = 0) -> AsyncIterator[Change | Synced]:
+        """Give every live key, then `Synced`, then changes as they happen; for ever (see `Follower`).
 
         Args:
             under: give only keys below this one, such as `run`.
+            known: the newest revision of these keys that the caller has seen, in whichever life.
         """
         subject_filter = f"{self._subject(under)}.>" if under else f"{self._prefix}.>"
-        position = _Position()
-        while True:
-            try:
-                async for item in self._read(subject_filter, position):
-                    position.touched_at = time.monotonic()
-                    yield item
-            except CursorLost as lost:
-                log.debug("a table is read again", stream=self._stream, filter=subject_filter, reason=str(lost))
-            except AtollError as error:
-                log.debug("a table cannot be read", stream=self._stream, filter=subject_filter, reason=str(error))
-                await asyncio.sleep(_RETRY_SECONDS)
-
-    async def _read(self, subject_filter: str, position: _Position) -> AsyncIterator[Change | Synced]:
-        # One's own part is small: it is read again as a whole after every doubt.
-        created, last = ("", 0) if self._is_own else await self._info()
-        whole = (
-            self._is_own
-            or position.created != created
-            or last < position.revision
-            or time.monotonic() - position.touched_at > _RESUMABLE_SECONDS
-        )
-        position.created = created
-        cursor = Cursor(self._bus, self._stream, subject_filter)
-        async with cursor.open(None if whole else position.revision + 1) as pending:
-            if whole:
-                position.begin()
-                # Tombstones count as pending, so this is reached exactly when the snapshot has been given.
-                if pending == 0:
-                    position.revision = last
-                    yield Synced(last)
-            unsynced, given = whole and pending > 0, set[str]()
-            async for batch in cursor.batches():
-                for entry in batch:
-                    change = await self._taken(entry, position)
-                    # What was gone before was never given; what goes while the snapshot is given may have been.
-                    was_given = change and (change.key in given if self._is_own else entry.sequence > last)
-                    if change and (was_given or change.value is not None or not unsynced):
-                        if unsynced and self._is_own:
-                            (given.discard if change.value is None else given.add)(change.key)
-                        yield change
-                    if unsynced and entry.pending == 0:
-                        unsynced = False
-                        damaged = frozenset(position.damaged)
-                        yield Synced(entry.sequence, frozenset(given) | damaged, damaged)
-                await self._clean(position.leftovers.abandoned(batch[-1].stored_at))
-
-    async def _taken(self, entry: Entry, position: _Position) -> Change | None:
-        """Give the change that a message is; None for a part, and for the head of a value that cannot be read."""
-        if part := part_of(entry.subject):
-            # A follower that is cut off here begins again behind the last value, so before the first part.
-            position.leftovers.part(*part, entry.stored_at)
-            return None
-        key, value, set_name = self._key(entry.subject), entry.payload, ""
-        try:
-            if head := Head.read(entry.headers):
-                value, set_name = await self._large.read(entry.subject, head), head.set_name
-        except InvalidInput as error:  # mostly a newer value has taken its place meanwhile, and comes next
-            position.revision = entry.sequence
-            position.damaged.add(key)
-            tell = log.debug if entry.pending else log.warning
-            tell("a value in parts cannot be read", stream=self._stream, key=key, reason=str(error))
-            return None
-        position.revision = entry.sequence
-        position.damaged.discard(key)
-        stale = position.leftovers.value(entry.subject, set_name, entry.stored_at)
-        await self._clean([(entry.subject, name) for name in stale])
-        return Change(key, None if is_tombstone(entry.headers) else value, entry.sequence, entry.stored_at)
-
-    async def _clean(self, stale: Sequence[tuple[str, str]]) -> None:
-        """Remove sets of parts that nothing needs; members may not, so the hub does it for them."""
-        for subject, set_name in () if self._is_own else stale:
-            await self._large.remove(subject, set_name)
+        source = Source(self._bus, self._stream, subject_filter, self._prefix, self._large, is_own=self._is_own)
+        return Follower(source, known).run()
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from atoll.federation.bus.changes import Change, Synced
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.table import Change, Synced, Table
+from atoll.federation.bus.table import Table
 from atoll.federation.errors import AtollError, Conflict, Internal
 from atoll.hub.access.identity import Refused
 from atoll.hub.access.tokens import Draft, Shown, TokenRecord, judge, make_token, parse_token

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
+from atoll.federation.bus.changes import Change, Synced
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.table import Change, Synced
 from atoll.hub.accounting.sums import DaySum, Sums
 
 SUMS_STREAM, SUMS_PREFIX = "SUMS", "sums"

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 
 import structlog
 
+from atoll.federation.bus.changes import Change, Synced
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.messages import Message
-from atoll.federation.bus.table import Change, Synced, Table
+from atoll.federation.bus.table import Table
 from atoll.federation.errors import Conflict, Internal
 from atoll.federation.estimates import History, Sample, differs, with_sample
 from atoll.hub.levels import Levels

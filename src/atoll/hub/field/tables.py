@@ -12,9 +12,10 @@ from typing import Any
 
 import orjson
 
+from atoll.federation.bus.changes import Synced
 from atoll.federation.bus.messages import Message
 from atoll.federation.bus.subjects import MemberKind
-from atoll.federation.bus.table import Synced, Table
+from atoll.federation.bus.table import Table
 from atoll.federation.errors import Conflict, InvalidInput
 
 INVITATION_LIFETIME = timedelta(hours=1)

@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from atoll.federation.bus.batches import GroupedWrites
+from atoll.federation.bus.changes import Synced as TableSynced
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.outage import NotSent
 from atoll.federation.bus.subjects import STATE_PREFIX, STATE_STREAM
-from atoll.federation.bus.table import Synced as TableSynced
 from atoll.federation.bus.table import Table, Write
 from atoll.federation.errors import AtollError, Conflict
 from atoll.federation.errors import Unavailable as BusUnavailable
