@@ -3,7 +3,8 @@
 import asyncio
 
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.log import LogReader, LogWriter
+from atoll.federation.bus.log import LogReader
+from atoll.federation.bus.log_writer import LogWriter
 from atoll.federation.errors import AtollError
 
 LOG, SUBJECT = "LAB_a", "lab.a.s"

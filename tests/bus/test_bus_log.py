@@ -6,7 +6,8 @@ import pytest
 from log_traffic import read_all, write_all
 
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.log import LogTrimmer, LogWriter, Resumed
+from atoll.federation.bus.log import LogTrimmer
+from atoll.federation.bus.log_writer import LogWriter, Resumed
 from atoll.federation.errors import NotFound, Unavailable
 
 

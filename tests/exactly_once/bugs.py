@@ -61,7 +61,7 @@ def forgets_what_it_was_sent() -> None:
 
 def forwards_without_a_chain() -> None:
     from atoll.federation.bus.connection import Bus
-    from atoll.federation.bus.log import LogWriter
+    from atoll.federation.bus.log_writer import LogWriter
 
     publish = Bus.publish
 

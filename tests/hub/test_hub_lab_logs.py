@@ -10,7 +10,8 @@ import pytest
 
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.data_messages import CommittedReport, StreamCommit
-from atoll.federation.bus.log import LogExtent, LogTrimmer, LogWriter
+from atoll.federation.bus.log import LogExtent, LogTrimmer
+from atoll.federation.bus.log_writer import LogWriter
 from atoll.federation.bus.subjects import OBSERVED_STREAM, lab_subject, observed_prefix, uplink_subject
 from atoll.federation.resources import Stream
 from atoll.hub.controllers.lab_logs import find_orphans, is_filled, plan_trims

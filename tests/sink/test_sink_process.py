@@ -16,7 +16,8 @@ from atoll.edge.sink.verify import verify
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.data_messages import CommitOrder, CommittedReport, DatasetReport, StreamOrder
 from atoll.federation.bus.envelope import Envelope, Reading, encode
-from atoll.federation.bus.log import LogTrimmer, LogWriter
+from atoll.federation.bus.log import LogTrimmer
+from atoll.federation.bus.log_writer import LogWriter
 from atoll.federation.bus.membership import Membership
 from atoll.federation.bus.messages import Message
 from atoll.federation.bus.subjects import (

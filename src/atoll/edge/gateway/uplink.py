@@ -15,7 +15,7 @@ from atoll.edge.gateway.lanes import Positions
 from atoll.edge.gateway.memory import StreamKey
 from atoll.edge.gateway.outbox import Outbox, OutboxDamaged, StoredEnvelope
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.log import LogWriter
+from atoll.federation.bus.log_writer import LogWriter
 from atoll.federation.bus.subjects import OPEN_TOKEN, lab_stream, lab_subject, uplink_subject
 from atoll.federation.errors import AtollError, Conflict
 
