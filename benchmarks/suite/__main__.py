@@ -4,9 +4,10 @@
     python -m benchmarks.suite --against COMMIT [--with COMMIT] [ROOM ...]
 
 Each measure runs in a process of its own: once small, which does not count, then round after round; told are medians,
-the lowest and the highest, and the aim where the project has one. A goal that is missed is no error; a measure that
-fails is one (exit code 1). Comparing checks both commits out beside each other and lets them take turns. --with is
-what is checked out here, with changes that are not committed, unless it is given.
+the lowest and the highest, and the aim where the project has one. A goal that is missed is no error, nor is a measure
+for which this machine lacks something, such as a broker; one that fails is (exit code 1). Comparing checks both commits
+out beside each other and lets them take turns. --with is what is checked out here, with changes that are not committed,
+unless it is given.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from typing import Any
 
 from benchmarks.suite import telling
 from benchmarks.suite.catalogue import MEASURES, Measure, chosen
-from benchmarks.suite.running import Failed, rounds, told
+from benchmarks.suite.running import Failed, LeftOut, rounds, told
 from rich.console import Console
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +82,8 @@ def _measured(measure: Measure, options: argparse.Namespace) -> dict[str, Any]:
         (results,), seconds = rounds(measure, options.size, [ROOT], options.rounds)
     except Failed as error:
         return {"measure": f"{measure.room}/{measure.name}", "failed": str(error)}
+    except LeftOut as error:
+        return {"measure": f"{measure.room}/{measure.name}", "left_out": str(error)}
     return telling.as_values(measure, told(measure, results), seconds, with_aims=options.size == "full")
 
 
@@ -93,9 +96,9 @@ def _compare(measures: Sequence[Measure], options: argparse.Namespace) -> int:
             print(f"{name} ...", file=sys.stderr)
             try:
                 (before, after), _ = rounds(each, options.size, trees, options.rounds)
-            except Failed as error:
-                print(f"{name} failed: {error}", file=sys.stderr)
-                failed = True
+            except (Failed, LeftOut) as error:
+                failed |= isinstance(error, Failed)
+                print(f"{name} {'failed' if isinstance(error, Failed) else 'is left out'}: {error}", file=sys.stderr)
                 continue
             pairs.append((name, told(each, before), told(each, after)))
     console = Console(width=None if sys.stdout.isatty() else 140)

@@ -1,7 +1,7 @@
 """Running measures: each in a process of its own, in a tree of one commit, and what is told of several rounds.
 
-Owns rounds, medians and spread. Knows nothing of what is measured; a command that fails or prints something else is a
-result of its own, never a number.
+Owns rounds, medians and spread. Knows nothing of what is measured; a command that fails, prints something else or has
+not here what it needs is a result of its own, never a number.
 """
 
 import json
@@ -20,10 +20,16 @@ from benchmarks.suite.catalogue import Figure, Measure
 
 # Longer than the longest measure takes on a busy machine; what hangs is ended, and said to.
 MOST_SECONDS = 1800.0
+# The exit code of a measure that lacks something on this machine, as Automake has it for tests; stderr says what.
+LEFT_OUT = 77
 
 
 class Failed(Exception):
     """A measure ended without its numbers. The text says how, with the end of what it printed."""
+
+
+class LeftOut(Exception):
+    """A measure cannot be taken on this machine. The text says what it lacks."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,8 @@ def once(measure: Measure, size: str, tree: Path) -> Any:
     """Run a measure once in a checkout; give what it printed as JSON, lines of JSON as a list.
 
     Raises:
-        Failed: it is not there, was ended for its time, did not exit with 0, or printed no JSON.
+        Failed: it is not there, was ended for its time, did not exit with 0, or printed no JSON. LeftOut: it said that
+            it lacks something.
     """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(tree / "src"), str(tree)))}
     try:
@@ -60,6 +67,8 @@ def once(measure: Measure, size: str, tree: Path) -> Any:
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise Failed(f"took longer than {MOST_SECONDS:.0f} s") from error
+    if done.returncode == LEFT_OUT:
+        raise LeftOut(done.stderr.strip())
     if done.returncode:
         raise Failed(f"exit code {done.returncode}: {done.stderr.strip()[-400:]}")
     try:

@@ -92,6 +92,9 @@ def _rows(results: Sequence[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
         if "failed" in result:
             yield name, f"[red]failed: {escape(result['failed'])}"
             continue
+        if "left_out" in result:
+            yield name, f"[yellow]left out: {escape(result['left_out'])}"
+            continue
         for each in result["figures"]:
             yield name, each["name"], _number(each["median"], each["unit"]), _range(each), _aim(each)
             name = ""

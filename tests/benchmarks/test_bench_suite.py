@@ -1,13 +1,15 @@
 """`make bench`: figures are read from what measures really print, failures are no numbers, and commits take turns."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from benchmarks.placement.simulator.openb import VARIABLE
 from benchmarks.suite.catalogue import MEASURES, Figure, Measure, chosen
-from benchmarks.suite.running import Failed, Told, once, rounds, told
+from benchmarks.suite.running import Failed, LeftOut, Told, once, rounds, told
 from benchmarks.suite.telling import change, markdown
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +33,13 @@ def suite(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command as the Makefile does."""
     command = [sys.executable, "-m", "benchmarks.suite", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+
+
+def suite_without_trace(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Ask for the measure of the trace where there is none."""
+    command = [sys.executable, "-m", "benchmarks.suite", "placement/trace", "--size", "small", "-o", "markdown"]
+    environment = os.environ | {VARIABLE: str(folder)}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_every_figure_of_a_real_measure_is_found_in_what_it_prints():
@@ -69,6 +78,16 @@ FAILURES = {
     "it ends with an error": ("import sys; sys.exit('no broker here')", "exit code 1: no broker here"),
     "it prints words": ("print('fast!')", "printed no JSON: fast!"),
 }
+
+
+def test_what_a_machine_lacks_is_told_and_is_no_failure(tmp_path: Path):
+    """The trace is not part of the repository: who has cloned only that measures everything else."""
+    with pytest.raises(LeftOut, match=r"^no broker here$"):
+        once(script(tmp_path, "import sys; print('no broker here', file=sys.stderr); sys.exit(77)"), "small", tmp_path)
+    done = suite_without_trace(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "left out: " in done.stdout
+    assert "name the folder of the trace" in done.stdout
 
 
 @pytest.mark.parametrize("case", FAILURES.values(), ids=FAILURES)

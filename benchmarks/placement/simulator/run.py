@@ -103,7 +103,8 @@ def main(arguments: Sequence[str]) -> None:
     try:
         trace = read_trace(find_traces(options.traces))
     except NoTrace as error:
-        raise SystemExit(str(error)) from error
+        print(error, file=sys.stderr)
+        sys.exit(77)  # left out, as benchmarks.suite.running reads it
     made = Options(tasks=None if options.full else options.tasks, shrink=options.shrink)
     rows: list[Row] = []
     for load in options.loads:
