@@ -10,11 +10,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from atoll.hub.access.oidc_code import CodeFlow
-from atoll.hub.client import Client, ExistingObjects
+from atoll.hub.client import Client
 from atoll.hub.dashboard.app import Dashboard
 from atoll.hub.dashboard.serving import Visitors
+from atoll.hub.existing import ExistingObjects
 from atoll.hub.kinds import build_registry
-from atoll.kubeapi.cache import stored
+from atoll.kubeapi.bucket import stored
 from atoll.kubeapi.http import create_app
 from atoll.kubeapi.http.access import Access
 from atoll.kubeapi.storage import MemoryStorage

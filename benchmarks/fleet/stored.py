@@ -15,7 +15,7 @@ import orjson
 from atoll.federation.bus.connection import Bus
 from atoll.federation.resources import API_GROUP
 from atoll.federation.resources.run import RUN_FINALIZER
-from atoll.hub.client import ExistingObjects
+from atoll.hub.existing import ExistingObjects
 from atoll.hub.kinds import build_registry
 from atoll.hub.store.jetstream import JetStreamStorage
 from atoll.kubeapi.resource import ResourceType

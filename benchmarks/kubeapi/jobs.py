@@ -18,7 +18,7 @@ from atoll.federation.mesh import Uplink
 from atoll.federation.placement import ClusterTable, ClusterView, Demand, Links, PodDemand, StorageView, decide
 from atoll.federation.resources import API_GROUP, LabelSelector
 from atoll.hub.app import build_registry
-from atoll.hub.client import ExistingObjects
+from atoll.hub.existing import ExistingObjects
 from atoll.kubeapi.resource import Object, ResourceType
 from atoll.kubeapi.storage import MemoryStorage
 from atoll.kubeapi.store import Store

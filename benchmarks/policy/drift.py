@@ -34,7 +34,7 @@ from atoll.edge.member.objects import Kind, Object, ObjectRef
 from atoll.edge.member.policies import WHOLE_SET_SECONDS, PolicyController
 from atoll.edge.member.policy_objects import PolicyObjects
 from atoll.edge.member.policy_pass import heal_key
-from atoll.edge.member.records import PolicyRecord, Records
+from atoll.edge.member.records import DriftsRecord, PolicyRecord, Records
 from atoll.edge.member.shelf import Shelf
 from atoll.edge.member.work import Worker
 from atoll.federation.bus.messages import Message, PolicyOrder, PolicyReport
@@ -160,11 +160,12 @@ async def measure(count: int, changes: int) -> dict[str, Any]:
         async with api_server(folder) as kubeconfig, asyncio.TaskGroup() as group:
             kube, hand = await Kube.connect(kubeconfig, None), await Kube.connect(kubeconfig, None)
             orders = ordered(folder, manifests)
-            objects, shelf = PolicyObjects(kube), Shelf(folder / "policysets")
+            objects = PolicyObjects(kube)
             controller = PolicyController(
                 objects,
                 orders,
-                records=Records(shelf, PolicyRecord),
+                records=Records(Shelf(folder / "policysets"), PolicyRecord),
+                drifts=Records(Shelf(folder / "drifts"), DriftsRecord),
                 reports=told,
                 now=lambda: datetime.now(UTC),
             )

@@ -28,7 +28,7 @@ from atoll.edge.member.objects import Kind, ObjectRef
 from atoll.edge.member.policies import WHOLE_SET_SECONDS, PolicyController
 from atoll.edge.member.policy_objects import PolicyObjects
 from atoll.edge.member.policy_pass import heal_key
-from atoll.edge.member.records import PolicyRecord, Records
+from atoll.edge.member.records import DriftsRecord, PolicyRecord, Records
 from atoll.edge.member.shelf import Shelf
 from atoll.edge.member.work import Worker
 from atoll.federation.bus.messages import Message, PolicyReport
@@ -64,6 +64,7 @@ class PolicyAgent(LightAgent):
             self._objects,
             self.orders,
             records=Records(Shelf(folder / "policysets"), PolicyRecord),
+            drifts=Records(Shelf(folder / "drifts"), DriftsRecord),
             reports=_Reports(self),
             now=lambda: datetime.now(UTC),
         )
@@ -73,7 +74,7 @@ class PolicyAgent(LightAgent):
             say("applied", name=self.name, object=ref.name)
 
     async def hold(self) -> None:
-        """Hold what is ordered, for ever, as the real agent does (edge/member/main.py)."""
+        """Hold what is ordered, for ever, as the real agent does (edge/member/wiring/policies.py)."""
         worker = Worker("policies", self._controller.reconcile)
         heals = Worker("policy heals", self._controller.heal)
         self.orders.on_change(POLICYSETS, worker.add)

@@ -1,12 +1,13 @@
 """`atoll policy test|explain|graph|lint`: a pull request is checked with no hub and no cluster."""
 
 import json
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from clitool import Cli
+
+from git_repository import begin, commit
 
 POLICY = """
 apiVersion: networking.k8s.io/v1
@@ -93,9 +94,8 @@ def test_a_folder_without_tests_says_what_a_test_is_called(cli: Cli, folder: Pat
 
 
 def test_a_plan_compares_the_folder_with_a_commit_and_writes_markdown(cli: Cli, folder: Path) -> None:
-    git = ("git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@t")
-    for command in (("init", "-q"), ("add", "."), ("commit", "-qm", "first")):
-        subprocess.run([*git, *command], check=True)
+    begin(folder)
+    commit(folder)
     unchanged = cli("policy", "plan", str(folder))
     assert (unchanged.returncode, unchanged.stdout) == (0, "nothing changes\n")
     (folder / "web.yaml").write_text(POLICY.replace("port: 443", "port: 8443"))
@@ -142,9 +142,8 @@ WORKLOADS = {
 
 
 def test_a_plan_among_what_runs_takes_a_saved_file_and_asks_no_hub(cli: Cli, folder: Path, tmp_path: Path) -> None:
-    git = ("git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@t")
-    for command in (("init", "-q"), ("add", "."), ("commit", "-qm", "first")):
-        subprocess.run([*git, *command], check=True)
+    begin(folder)
+    commit(folder)
     (folder / "web.yaml").write_text(POLICY.replace("port: 443", "port: 8443"))
     saved = tmp_path / "workloads.json"
     saved.write_text(json.dumps(WORKLOADS))
@@ -171,11 +170,8 @@ def test_a_plan_outside_a_repository_says_so(cli: Cli, folder: Path) -> None:
 
 def test_a_set_without_clusters_completes_is_rolled_back_and_follows_git_again(hub: Cli, folder: Path) -> None:
     """With targets that match nothing every commit is complete at once, so the commands are all that is tested."""
-    git = ("git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@t")
-    commits = []
-    for command in (("init", "-q", "--initial-branch=main"), ("add", "."), ("commit", "-qm", "first")):
-        subprocess.run([*git, *command], check=True)
-    commits.append(commit_of(folder))
+    begin(folder)
+    commits = [commit(folder)]
     source = {"repository": str(folder), "interval": "1s"}
     spec = {"source": source, "targets": {"clusters": {"matchLabels": {"no": "cluster"}}}}
     policyset = {"apiVersion": "atoll.dev/v1alpha1", "kind": "PolicySet", "metadata": {"name": "rolled"}, "spec": spec}
@@ -185,8 +181,7 @@ def test_a_set_without_clusters_completes_is_rolled_back_and_follows_git_again(h
     assert none.returncode == 1 and "no other commit was complete before" in none.stderr
     (folder / "web.yaml").write_text(POLICY.replace("port: 443", "port: 8443"))
     (folder / "web.policytest.yaml").unlink()
-    subprocess.run([*git, "commit", "-qam", "second"], check=True)
-    commits.append(commit_of(folder))
+    commits.append(commit(folder))
     wait_for_complete(hub, commits[1])
     refused = hub("policy", "approve", "rolled")
     assert refused.returncode == 1 and "does not wait for anybody" in refused.stderr
@@ -198,11 +193,6 @@ def test_a_set_without_clusters_completes_is_rolled_back_and_follows_git_again(h
     wait_for_complete(hub, commits[1])
     assert hub("policy", "resume", "rolled").returncode == 1
     hub.ok("delete", "policyset", "rolled")
-
-
-def commit_of(folder: Path) -> str:
-    done = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 def wait_for_complete(hub: Cli, commit: str) -> None:

@@ -1,7 +1,6 @@
 """`atoll whatif` by the program itself: what it prints, and its exit codes."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from atoll.cli.explaining import expectation
 from atoll.cli.policy_commits import checked_out
 from atoll.cli.replaying import change_of
 from atoll.federation.errors import InvalidInput
+from git_repository import begin, commit, git
 
 JOB = """
 apiVersion: atoll.dev/v1alpha1
@@ -75,21 +75,20 @@ def test_a_learned_run_time_is_explained_and_a_guessed_one_is_not() -> None:
 def test_a_policy_folder_is_looked_at_as_a_commit_has_it_and_the_repository_stays_as_it_is(tmp_path: Path) -> None:
     """What is checked out is a copy; no such commit, and no such folder in it, are told by name."""
     repository = tmp_path / "policies"
-    (repository / "net").mkdir(parents=True)
-    git = ("git", "-C", str(repository), "-c", "user.name=a", "-c", "user.email=a@b.c")
-    for words in (("init", "-q"), ("commit", "-q", "--allow-empty", "-m", "empty")):
-        subprocess.run([*git, *words], check=True)
+    begin(repository)
+    commit(repository)
+    (repository / "net").mkdir()
     (repository / "net" / "p.yaml").write_text("one\n")
-    for words in (("add", "."), ("commit", "-q", "-m", "one"), ("tag", "first")):
-        subprocess.run([*git, *words], check=True)
+    commit(repository)
+    git(repository, "tag", "first")
     (repository / "net" / "p.yaml").write_text("changed by hand\n")
     with checked_out(repository / "net", "first") as folder:
         assert (folder / "p.yaml").read_text() == "one\n"
         assert repository not in folder.parents
     assert not folder.exists()
     assert (repository / "net" / "p.yaml").read_text() == "changed by hand\n"
-    for commit, words in (("nowhere", "the repository has no nowhere"), ("first~1", "has no such folder")):
-        with pytest.raises(InvalidInput, match=words), checked_out(repository / "net", commit):
+    for revision, words in (("nowhere", "the repository has no nowhere"), ("first~1", "has no such folder")):
+        with pytest.raises(InvalidInput, match=words), checked_out(repository / "net", revision):
             pass
 
 

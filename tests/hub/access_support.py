@@ -13,7 +13,7 @@ from atoll.hub.access.grant import GRANT_EXTRA, Grant
 from atoll.hub.access.grants import Grants
 from atoll.hub.access.identity import ADMINS_GROUP
 from atoll.hub.access.submitters import QueueSubmitters, SubmitterStamp
-from atoll.hub.client import ExistingObjects
+from atoll.hub.existing import ExistingObjects
 from atoll.hub.kinds import build_registry
 from atoll.kubeapi.http import create_app
 from atoll.kubeapi.http.access import Access, Auditor, User

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from atoll.federation.resources import Cluster, Dataset
-from atoll.hub.client import Client, ExistingObjects
+from atoll.hub.client import Client
 from atoll.hub.controllers.copy_sources import copy_source, holders_of, unheard_holders
+from atoll.hub.existing import ExistingObjects
 from atoll.hub.kinds import build_registry
-from atoll.kubeapi.cache import stored
+from atoll.kubeapi.bucket import stored
 from atoll.kubeapi.storage import MemoryStorage
 from atoll.kubeapi.store import Store
 from hub.support import manifest

@@ -7,7 +7,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from atoll.federation.resources import Cluster, Condition, Dataset, Gateway, PolicySet, Resource, Transfer
 from atoll.federation.resources.base import ObjectMeta
-from atoll.hub.client import Client, Tally
+from atoll.hub.client import Client
+from atoll.hub.glances import Tally
 from atoll.hub.metrics import Fleet, Metrics
 from atoll.kubeapi.storage import MemoryStorage
 from hub.access_support import LAB, Parts

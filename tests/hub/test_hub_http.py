@@ -12,16 +12,10 @@ from atoll.federation.bus.datasets import failure, result
 from atoll.federation.bus.messages import LogsRequest
 from atoll.federation.bus.subjects import data_subject, rpc_subject, verify_subject
 from atoll.federation.errors import Internal, NotFound
-from hub.support import API, HubClient, Member, eventually, job_spec, joined, manifest, path_of, running_hub
+from hub.support import API, HubClient, Member, eventually, job_spec, manifest, path_of, running_hub
 
 LAB = "seismology"
 PICKS = f"{API}/namespaces/{LAB}/datasets/picks.1"
-
-
-@pytest.fixture
-async def member(bus: Bus) -> AsyncIterator[Member]:
-    async with joined(bus, "onprem") as running:
-        yield running
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from atoll.federation.errors import Conflict
 from atoll.federation.resources import Queue, StreamLedger
 from atoll.hub.members import Desired, Observed
 from atoll.hub.members import Path as MemberPath
-from hub.support import API, HubClient, Member, eventually, joined, manifest, now, path_of, running_hub
+from hub.support import API, HubClient, Member, eventually, manifest, now, path_of, running_hub
 
 LAB = "seismology"
 STREAM = manifest(
@@ -33,12 +33,6 @@ async def copy(bus: Bus, kind: type[Desired] | type[Observed]) -> AsyncIterator[
     yield table
     task.cancel()
     await asyncio.wait({task})
-
-
-@pytest.fixture
-async def member(bus: Bus) -> AsyncIterator[Member]:
-    async with joined(bus, "onprem") as running:
-        yield running
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from atoll.federation.resources import Job, Resource, Run
-from atoll.hub.client import Client, ExistingObjects
+from atoll.hub.client import Client
 from atoll.hub.controllers.queue_tally import QueueTally, Tallied
+from atoll.hub.existing import ExistingObjects
 from atoll.hub.kinds import build_registry
-from atoll.kubeapi.cache import stored
+from atoll.kubeapi.bucket import stored
 from atoll.kubeapi.storage import MemoryStorage
 from atoll.kubeapi.store import Store
 from hub.support import job_spec, manifest

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from atoll.federation.bus.connection import Bus
-from atoll.hub.client import ExistingObjects
+from atoll.hub.existing import ExistingObjects
 from atoll.hub.kinds import build_registry
 from atoll.hub.store.jetstream import JetStreamStorage
 from atoll.kubeapi.errors import Unavailable

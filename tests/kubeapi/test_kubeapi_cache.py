@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.kubeapi.cache import Bucket, Entry
+from atoll.kubeapi.bucket import Bucket, Entry
 from atoll.kubeapi.errors import Gone
 
 KEYS = st.sampled_from([f"g/p/{namespace}/{name}" for namespace in ("x", "xy") for name in ("a", "b", "b0")])

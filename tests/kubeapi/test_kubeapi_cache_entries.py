@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.kubeapi.cache import Bucket, encode, stored
+from atoll.kubeapi.bucket import Bucket, encode, stored
 from atoll.kubeapi.packing import Packer
 from atoll.kubeapi.storage import MemoryStorage
 from atoll.kubeapi.store import Store

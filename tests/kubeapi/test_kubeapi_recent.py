@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from atoll.kubeapi.cache import Entry
+from atoll.kubeapi.bucket import Entry
 from atoll.kubeapi.recent import Recent
 from atoll.kubeapi.storage import MemoryStorage
 from atoll.kubeapi.store import Store

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from atoll.edge.member.records import PolicyRecord, Records
 from atoll.edge.member.settings import MemberSettings
+from atoll.edge.member.shelf import Shelf
 from atoll.federation.bus.messages import PolicyReport
 from member.harness import HubSide, on_any_cluster, running_agent
 from member.orders import ALLOW, CILIUM, DENY, NAMESPACE, POLICY_KEY, policies, policy_order
@@ -240,3 +242,16 @@ async def test_who_holds_an_object_holds_it_after_a_restart_and_the_other_never_
         found = await policies(cluster)
         assert found.keys() == {"deny"}
         assert found["deny"]["metadata"]["labels"]["atoll.dev/policyset"] == "baseline"
+
+
+async def test_what_an_agent_of_before_had_counted_goes_on(
+    cluster: Cluster, settings: MemberSettings, hub: HubSide
+) -> None:
+    """It kept the count in the record of the set; from then on it has a record of its own."""
+    before = PolicyRecord(name="baseline", drift_healed=3)
+    Records(Shelf(settings.state_dir / "policysets"), PolicyRecord).put("baseline", before)
+    async with running_agent(settings):
+        await held(hub, cluster, DENY)
+        await cluster.delete("NetworkPolicy", "deny", namespace=NAMESPACE)
+        report = await hub.reported(POLICY_KEY, PolicyReport, lambda report: report.drift_healed == 4)
+    assert [drift.name for drift in report.drifts] == ["deny"]

@@ -95,7 +95,7 @@ async def test_what_happened_in_a_cut_is_reported_with_its_own_time_by_an_agent_
         await cluster.delete("NetworkPolicy", "deny", namespace=NAMESPACE)
         await cluster.end_pod(pod, 3, began=now_text())
         await _on_disk(settings, "runs", b'"phase":"Failed"')
-        await _on_disk(settings, "policysets", b'"driftHealed":1')
+        await _on_disk(settings, "drifts", b'"healed":1')
         await cluster.delete("Job", RUN, namespace=NAMESPACE)
     back_at = datetime.now(UTC)
     with agent_process(settings, log):

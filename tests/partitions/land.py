@@ -1,7 +1,6 @@
 """A federation of two clusters with work on it, for partition tests: what people do on either side of a cut."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from atoll.local.home import Home
 from atoll.local.hub import context_of
 from atoll.local.state import State
 from atoll.sandbox.control import Control
+from git_repository import begin, commit
 
 SERVE = Path(__file__).with_name("federation.py")
 NAMESPACE, QUEUE, POLICIES, STREAM = "group", "group.batch", "group", "readings"
@@ -57,18 +57,9 @@ class Repository:
     def commit(self, name: str, *, directions: tuple[str, ...]) -> str:
         """Add a policy; give the commit."""
         if not self.path.exists():
-            self.path.mkdir()
-            self._git("init", "--quiet", "--initial-branch=main")
+            begin(self.path)
         (self.path / f"{name}.yaml").write_text(json.dumps(policy(name, directions=directions)))
-        self._git("add", "--all")
-        self._git("-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "-m", name)
-        return self._git("rev-parse", "HEAD")
-
-    def _git(self, *arguments: str) -> str:
-        environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-        command = ["git", *arguments]
-        done = subprocess.run(command, cwd=self.path, capture_output=True, text=True, check=True, env=environment)
-        return done.stdout.strip()
+        return commit(self.path, name)
 
 
 @dataclass

@@ -1,10 +1,12 @@
 """Fixtures of the policy tests: the public corpus beside the checkout, and throw-away Git repositories."""
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
+
+from git_repository import begin, commit, git
+
+_DATED = "2026-03-01T12:00:00+01:00"
 
 
 @pytest.fixture(scope="session")
@@ -21,29 +23,11 @@ class Repository:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir(parents=True)
-        self.git("init", "--quiet", "--initial-branch=main")
+        begin(path)
 
     def git(self, *arguments: str) -> str:
-        """Run git in the repository, deaf to this machine's configuration."""
-        fixed = {
-            "GIT_CONFIG_GLOBAL": "/dev/null",
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_AUTHOR_NAME": "Ada",
-            "GIT_AUTHOR_EMAIL": "ada@example.org",
-            "GIT_COMMITTER_NAME": "Ada",
-            "GIT_COMMITTER_EMAIL": "ada@example.org",
-            "GIT_COMMITTER_DATE": "2026-03-01T12:00:00+01:00",
-        }
-        done = subprocess.run(
-            ["git", "-c", "protocol.file.allow=always", *arguments],
-            cwd=self.path,
-            env={**os.environ, **fixed},
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout.strip()
+        """Run git in the repository."""
+        return git(self.path, *arguments, dated=_DATED)
 
     def commit(self, files: dict[str, str]) -> str:
         """Write files, commit everything and give the commit."""
@@ -51,9 +35,7 @@ class Repository:
             target = self.path / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(content)
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--allow-empty", "-m", "policies")
-        return self.git("rev-parse", "HEAD")
+        return commit(self.path, dated=_DATED)
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from git_repository import begin, commit, git
+
 ROOT = Path(__file__).parents[2]
 STEPS = ("validate", "test", "lint", "plan")
 
@@ -24,12 +26,6 @@ def workflow() -> dict[str, Any]:
     return found
 
 
-def git(folder: Path, *arguments: str) -> None:
-    """Run git."""
-    names = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
-    subprocess.run(["git", "-C", str(folder), *names, *arguments], check=True, capture_output=True)
-
-
 @pytest.fixture
 def pull_request(tmp_path: Path) -> Path:
     """A repository with the library's policy on main, and a branch that opens something."""
@@ -38,9 +34,8 @@ def pull_request(tmp_path: Path) -> Path:
     library = ROOT / "src" / "atoll" / "policies" / "library"
     for name in ("namespace-default-deny.yaml", "namespace-default-deny.policytest.yaml"):
         (origin / "policies" / name).write_text((library / name).read_text())
-    git(tmp_path, "init", "-q", "-b", "main", str(origin))
-    git(origin, "add", ".")
-    git(origin, "commit", "-qm", "first")
+    begin(origin)
+    commit(origin)
     git(tmp_path, "clone", "-q", str(origin), str(copy))
     git(copy, "switch", "-qc", "change")
     return copy

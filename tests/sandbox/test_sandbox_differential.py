@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from atoll.federation.bus.connection import Bus
 from atoll.hub.store.jetstream import JetStreamStorage
-from atoll.kubeapi.cache import HISTORY
+from atoll.kubeapi.bucket import HISTORY
 from atoll.kubeapi.custom_resources import CustomResources
 from atoll.kubeapi.http import create_app
 from atoll.kubeapi.storage import MemoryStorage, Storage

@@ -8,13 +8,14 @@ import pytest
 from scheduler_world import NOW, cluster, job, queue, shape
 
 from atoll.federation.resources import Job, Run
-from atoll.hub.client import Client, ExistingObjects
+from atoll.hub.client import Client
+from atoll.hub.existing import ExistingObjects
 from atoll.hub.kinds import build_registry
 from atoll.hub.scheduler import SchedulerLoop
 from atoll.hub.scheduler.book import Book
 from atoll.hub.scheduler.feed import Feed
 from atoll.hub.scheduler.snapshot import Snapshot, take_snapshot
-from atoll.kubeapi.cache import stored
+from atoll.kubeapi.bucket import stored
 from atoll.kubeapi.storage import Change, MemoryStorage
 from atoll.kubeapi.store import Store
 

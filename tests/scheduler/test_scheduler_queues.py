@@ -8,12 +8,13 @@ import pytest
 from scheduler_world import NOW, cluster, dataset, job, queue, run, shape, snapshot
 
 from atoll.federation.resources import JobStatus
-from atoll.hub.client import Client, ExistingObjects
+from atoll.hub.client import Client
+from atoll.hub.existing import ExistingObjects
 from atoll.hub.kinds import build_registry
 from atoll.hub.scheduler import SchedulerLoop
 from atoll.hub.scheduler.cycle import Memory, plan_cycle
 from atoll.hub.scheduler.news import News
-from atoll.kubeapi.cache import stored as raw
+from atoll.kubeapi.bucket import stored as raw
 from atoll.kubeapi.storage import MemoryStorage
 from atoll.kubeapi.store import Store
 

@@ -10,7 +10,8 @@ from scheduler_world import cluster, job, queue, shape
 from atoll.federation.errors import Conflict
 from atoll.federation.estimates import NOTHING_LEARNED
 from atoll.federation.resources import Cluster, Job, Queue, Run
-from atoll.hub.client import Client, ExistingObjects
+from atoll.hub.client import Client
+from atoll.hub.existing import ExistingObjects
 from atoll.hub.kinds import build_registry
 from atoll.hub.scheduler import SchedulerLoop
 from atoll.hub.scheduler.apply import apply_plan

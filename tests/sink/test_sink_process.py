@@ -244,6 +244,23 @@ async def test_a_log_that_was_made_anew_is_read_from_its_start(world: World) -> 
     assert report.ledger.gaps == 0
 
 
+async def test_a_new_log_that_holds_only_what_is_in_files_can_be_trimmed_all_the_same(world: World) -> None:
+    """Seed 34 of the twin's readings: such a log that was full stayed so, and nothing new could come."""
+    sent = envelope(1, 1), envelope(2, 3)
+    await world.send(*sent)
+    await world.received(4)
+    await world.bus.api(f"STREAM.DELETE.{lab_stream('lab')}")
+    made = await world.make_log()
+    await world.send(*sent, ident="again")
+
+    async def is_told() -> bool:
+        return await world.place() == (2, made)
+
+    await until(is_told)
+    await world.send(envelope(3, 5), ident="again")
+    assert (await world.received(6)).ledger.duplicates == 0
+
+
 async def test_a_full_volume_stops_reading_says_so_and_loses_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,8 +5,6 @@ tells how far it is.
 """
 
 import asyncio
-import os
-import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -14,9 +12,11 @@ from typing import Any
 
 from atoll.federation.errors import NotFound, Unavailable
 from atoll.policies.bundle import Bundle, GitSource, load_bundle
+from git_repository import begin, commit
 
 SET, REPOSITORY = "base", "https://git.example.org/policies"
 COMMITS = 3
+_DATED = "2026-11-23T12:00:00Z"  # so that histories of one seed have the same commits
 _FETCH_SECONDS = 0.3
 _POLICY = """apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -47,26 +47,17 @@ def bundles() -> tuple[Bundle, ...]:
 
 def _read(folder: Path) -> list[Bundle]:
     repository = folder / "policies"
-    repository.mkdir()
-    _git(repository, "init", "--quiet", "--initial-branch=main")
+    begin(repository)
     found = []
-    for commit in range(COMMITS):
+    for number in range(COMMITS):
         for old in repository.glob("*.yaml"):
             old.unlink()
-        for name in names_at(commit):
-            (repository / f"{name}.yaml").write_text(_POLICY.format(name=name, port=port_of(commit)))
-        _git(repository, "add", "--all")
-        _git(repository, "commit", "--quiet", "-m", f"commit {commit}")
+        for name in names_at(number):
+            (repository / f"{name}.yaml").write_text(_POLICY.format(name=name, port=port_of(number)))
+        commit(repository, f"commit {number}", dated=_DATED)
         found.append(asyncio.run(load_bundle(GitSource(str(repository), "main", ""), folder / "mirrors")))
     assert all(bundle.is_valid for bundle in found), [bundle.problems for bundle in found]
     return found
-
-
-def _git(repository: Path, *arguments: str) -> None:
-    who = {f"GIT_{role}_{field}": "twin@example.org" for role in ("AUTHOR", "COMMITTER") for field in ("NAME", "EMAIL")}
-    dates = {f"GIT_{role}_DATE": "2026-11-23T12:00:00Z" for role in ("AUTHOR", "COMMITTER")}
-    nobodys = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    subprocess.run(["git", *arguments], cwd=repository, env={**os.environ, **who, **dates, **nobodys}, check=True)
 
 
 class Repository:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from atoll.federation.resources import PolicySet, Queue
-from atoll.hub.client import Client, ExistingObjects
+from atoll.hub.client import Client
 from atoll.hub.controllers.namespaces import NamespaceController
 from atoll.hub.controllers.policy_source import PolicyReader, Reading, source_of
+from atoll.hub.existing import ExistingObjects
 from atoll.hub.kinds import build_registry
 from atoll.kubeapi.storage import MemoryStorage
 from atoll.kubeapi.store import Store

@@ -100,5 +100,11 @@ NoContext = Annotated[
     bool, typer.Option("--no-context", help="Leave the kubeconfig alone: add no context, make none current.")
 ]
 
+DatasetName = Annotated[
+    str, typer.Argument(metavar="NAME", help="The dataset.", autocompletion=completing.of("datasets"))
+]
+DatasetVersion = Annotated[
+    int | None, typer.Option("--version", min=1, metavar="N", help="This version; default: the newest one.")
+]
 JobName = Annotated[str, typer.Argument(metavar="NAME", help="The job.", autocompletion=completing.of("jobs"))]
 Command = Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What the container runs.")]

@@ -5,10 +5,10 @@ Owns who gets which client, clock and setting. Nothing here decides anything.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
@@ -20,34 +20,17 @@ from atoll.federation.bus.subjects import DESIRED_PREFIX, DESIRED_STREAM, OBSERV
 from atoll.hub.access.service import AccessService
 from atoll.hub.accounting.accounts import Accounts
 from atoll.hub.accounting.book import Retention
-from atoll.hub.accounting.daily import DailyCharges
-from atoll.hub.client import Client, ExistingObjects
-from atoll.hub.controllers.clusters import ClusterController
+from atoll.hub.client import Client
 from atoll.hub.controllers.context import Context
-from atoll.hub.controllers.datasets import DatasetController
-from atoll.hub.controllers.departures import ClusterDepartureController, GatewayDepartureController
-from atoll.hub.controllers.finished import FinishedSweeper, Keep
-from atoll.hub.controllers.gateways import GatewayController
-from atoll.hub.controllers.jobs import JobController
-from atoll.hub.controllers.lab_files import LabFileController
-from atoll.hub.controllers.lab_logs import LabLogController
+from atoll.hub.controllers.finished import Keep
 from atoll.hub.controllers.loss_rules import FencePolicy, LossRules
 from atoll.hub.controllers.manifests import DataService
-from atoll.hub.controllers.namespaces import NamespaceController
-from atoll.hub.controllers.policysets import PolicyMemory, PolicySetController
-from atoll.hub.controllers.prefetches import PrefetchController
-from atoll.hub.controllers.queues import QueueController
-from atoll.hub.controllers.reservations import ReservationController
-from atoll.hub.controllers.runs import RunController
-from atoll.hub.controllers.runtime import Controller, Reconciler
-from atoll.hub.controllers.services import ServiceController
-from atoll.hub.controllers.streams import StreamController
-from atoll.hub.controllers.transfers import TransferController
-from atoll.hub.controllers.triggers import TriggerController
+from atoll.hub.controllers.policysets import PolicyMemory
 from atoll.hub.dashboard.app import Dashboard
 from atoll.hub.dashboard.serving import Visitors
-from atoll.hub.estimates import Histories, Knowledge, RunTimeLearner
+from atoll.hub.estimates import Histories, Knowledge
 from atoll.hub.events import Events
+from atoll.hub.existing import ExistingObjects
 from atoll.hub.field.desk import Desk
 from atoll.hub.field.wires import Wires
 from atoll.hub.http.accounts import AccountRoutes
@@ -65,15 +48,13 @@ from atoll.hub.http.whatif import WhatIf
 from atoll.hub.http.workloads import WorkloadRoutes
 from atoll.hub.kinds import build_registry
 from atoll.hub.leader import Claim, lead
+from atoll.hub.leading import Leading, scheduler_of
 from atoll.hub.members import Desired, Observed, Path
 from atoll.hub.metrics import Metrics
 from atoll.hub.reports import Inventories
-from atoll.hub.scheduler.loop import SchedulerLoop
-from atoll.hub.scheduler.waking import wakers
 from atoll.hub.settings import HubSettings
 from atoll.hub.store.jetstream import JetStreamStorage
 from atoll.kubeapi.errors import AlreadyExists
-from atoll.kubeapi.gc import GarbageCollector
 from atoll.kubeapi.http import create_app
 from atoll.kubeapi.store import Store
 
@@ -90,37 +71,6 @@ class _Routed(Protocol):
         """Give its routes."""
 
 
-class _Part(NamedTuple):
-    """A controller, how long changes gather before it looks at them, and how many keys it works on at once."""
-
-    make: Callable[[Context], Reconciler]
-    settle_seconds: float = 0.0
-    workers: int = 4
-
-
-# Changes gather where each concerns much: a cluster's every heartbeat concerns all policy sets, a sink commits twice a
-# second, and counting a queue or finding who needs a service reads many objects. Longer, and a person waits for what
-# one change means. Clusters, runs and jobs are many at once: every step of theirs waits for a write, and writes that
-# are asked for together share a commit.
-_CONTROLLERS: Sequence[_Part] = (
-    _Part(ClusterController, workers=32),
-    _Part(GatewayController),
-    _Part(LabLogController, settle_seconds=0.5),
-    _Part(LabFileController, settle_seconds=0.5),
-    _Part(StreamController),
-    _Part(ServiceController, settle_seconds=0.1),
-    _Part(DatasetController),
-    _Part(TransferController),
-    _Part(TriggerController),
-    _Part(RunController, workers=32),
-    _Part(JobController, workers=32),
-    _Part(PrefetchController, settle_seconds=0.5),
-    _Part(NamespaceController),
-    _Part(QueueController, settle_seconds=0.5),
-    _Part(ReservationController, settle_seconds=0.5),
-)
-
-
 def utc_now() -> datetime:
     """Give the time of this machine."""
     return datetime.now(UTC)
@@ -130,7 +80,6 @@ def utc_now() -> datetime:
 class Hub:
     """The parts of one hub process."""
 
-    settings: HubSettings
     wires: Wires
     store: Store
     client: Client
@@ -138,11 +87,9 @@ class Hub:
     context: Context
     access: AccessService
     dashboard: Dashboard
-    metrics: Metrics
     knowledge: Knowledge
-    policies: PolicyMemory
+    leading: Leading
     desk: Desk | None = None
-    clock: Clock = field(default=utc_now)
 
     @property
     def app(self) -> ASGIApp:
@@ -157,48 +104,9 @@ class Hub:
             group.create_task(self.access.run(), name="hub-access")
             group.create_task(self.knowledge.run(), name="hub-knowledge")
             group.create_task(self.dashboard.run(), name="hub-dashboard")
-            group.create_task(lead(self.lease, self._lead), name="hub-leader")
+            group.create_task(lead(self.lease, self.leading.run), name="hub-leader")
             if self.desk is not None:
                 group.create_task(self.desk.run(), name="hub-desk")
-
-    async def _lead(self) -> None:
-        """Run everything of which there must be one."""
-        await self.context.observed.synced.wait()
-        await self.context.desired.synced.wait()
-        self.metrics.leads(True)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for make, settle_seconds, workers in _CONTROLLERS:
-                    controller = Controller(
-                        make(self.context), metrics=self.metrics, settle_seconds=settle_seconds, workers=workers
-                    )
-                    group.create_task(controller.run())
-                policysets = PolicySetController(self.context, self.policies)
-                group.create_task(Controller(policysets, metrics=self.metrics, settle_seconds=0.2).run())
-                for departures in (ClusterDepartureController, GatewayDepartureController):
-                    leaving = departures(self.context, self.desk.leave if self.desk is not None else None)
-                    group.create_task(Controller(leaving, metrics=self.metrics).run())
-                learner = RunTimeLearner(self.context, self.knowledge.histories)
-                group.create_task(Controller(learner, metrics=self.metrics).run())
-                await self._keep_accounts(group)
-                group.create_task(self.context.events.run())
-                group.create_task(GarbageCollector(self.store).run())
-                keep = Keep(self.settings.finished_keep_count, self.settings.finished_keep_seconds)
-                group.create_task(FinishedSweeper(self.client, keep, clock=self.clock).run())
-                scheduler = _scheduler(self.client, self.context, self.knowledge)
-                group.create_task(scheduler.run(), name="hub-scheduler")
-                for waker in wakers(scheduler, self.client, self.context.observed):
-                    group.create_task(waker)
-        finally:
-            self.metrics.leads(False)
-
-    async def _keep_accounts(self, group: asyncio.TaskGroup) -> None:
-        """Keep what runs took; return when it is known what was spent, on which budgets rely."""
-        accounts = self.context.accounts
-        accounts.loaded.clear()
-        group.create_task(accounts.run(), name="hub-accounts")
-        group.create_task(DailyCharges(self.client, accounts, clock=self.clock).run(), name="hub-daily-charges")
-        await accounts.loaded.wait()
 
 
 async def build(settings: HubSettings, wires: Wires, lease: Claim, *, clock: Clock = utc_now) -> Hub:
@@ -233,37 +141,29 @@ async def _assemble(
     retention = Retention(settings.accounts_keep_seconds, settings.accounts_bytes)
     accounts = await Accounts.open(bus, clock=clock, retention=retention)
     context = _context(settings, wires, client, accounts, clock=clock)
-    desk = _desk(settings, wires, context)
     knowledge = Knowledge(await Histories.open(bus), client, clock=clock)
-    whatif = WhatIf(client, access.access, look=_scheduler(client, context, knowledge).look)
-    more: list[_Routed] = [whatif, AccountRoutes(accounts, access, clock=clock), Backup(bus, clock=clock)]
-    more.append(Diagnosis(settings, wires, client, observed=context.observed, lease=lease))
-    more.append(WorkloadRoutes(client, context.observed))
+    desk = _desk(settings, wires, context)
     context.observed.on_forged = partial(metrics.forged, "report")
     if desk is not None:
-        more.append(EnrolmentRoutes(desk))
         desk.on_forged = partial(metrics.forged, "call")
-    return Hub(
-        settings=settings,
-        wires=wires,
-        store=store,
-        client=client,
-        lease=lease,
-        context=context,
-        access=access,
-        dashboard=Dashboard.before(
-            _app(client, wires, metrics, access=access, more=more),
-            client,
-            Visitors(access.access, access.flow),
-            clock=clock,
-            orders=partial(_policy_order, context.desired),
-        ),
-        desk=desk,
-        metrics=metrics,
-        knowledge=knowledge,
-        policies=PolicyMemory.of(context),
+    more: list[_Routed] = [
+        WhatIf(client, access.access, look=scheduler_of(context, knowledge).look),
+        AccountRoutes(accounts, access, clock=clock),
+        Backup(bus, clock=clock),
+        Diagnosis(settings, wires, client, observed=context.observed, lease=lease),
+        WorkloadRoutes(client, context.observed),
+        *([EnrolmentRoutes(desk)] if desk is not None else []),
+    ]
+    dashboard = Dashboard.before(
+        _app(client, wires, metrics, access=access, more=more),
+        client,
+        Visitors(access.access, access.flow),
         clock=clock,
+        orders=partial(_policy_order, context.desired),
     )
+    keep = Keep(settings.finished_keep_count, settings.finished_keep_seconds)
+    leading = Leading(context, metrics, knowledge, PolicyMemory.of(context), keep, desk)
+    return Hub(wires, store, client, lease, context, access, dashboard, knowledge, leading, desk)
 
 
 def _context(settings: HubSettings, wires: Wires, client: Client, accounts: Accounts, *, clock: Clock) -> Context:
@@ -291,17 +191,6 @@ def _context(settings: HubSettings, wires: Wires, client: Client, accounts: Acco
         ),
         queue_half_life_seconds=settings.queue_half_life_seconds,
         accounts=accounts,
-    )
-
-
-def _scheduler(client: Client, context: Context, knowledge: Knowledge) -> SchedulerLoop:
-    """Make what decides, and what answers how it would decide: both see the same."""
-    return SchedulerLoop(
-        client,
-        clock=context.clock,
-        inventories=context.inventories.of,
-        estimates=knowledge.estimates,
-        charged=context.accounts.charged,
     )
 
 

@@ -6,59 +6,29 @@ from the cache, which holds every write that this process has finished; writes a
 
 import asyncio
 import contextlib
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from types import MappingProxyType
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from atoll.federation.errors import AtollError, Conflict, Internal, InvalidInput, NotFound, Unavailable
-from atoll.federation.resources import (
-    API_GROUP,
-    BY_NAME,
-    FINISHED_JOB_PHASES,
-    FINISHED_RUN_PHASES,
-    Job,
-    Resource,
-    Run,
-    resolve,
-)
-from atoll.federation.workloads import Level, level_of
+from atoll.federation.resources import FINISHED_JOB_PHASES, FINISHED_RUN_PHASES, Job, Resource, Run
+from atoll.federation.workloads import Level
+from atoll.hub.existing import pod_security, type_of
 from atoll.hub.following import Follower
-from atoll.hub.parsing import Parsed
+from atoll.hub.glances import Glances, Tally
+from atoll.hub.parsing import Parsed, Unreadable, read
 from atoll.kubeapi import errors as api
-from atoll.kubeapi.cache import Entry
+from atoll.kubeapi.bucket import Entry
 from atoll.kubeapi.reading import key_prefix
-from atoll.kubeapi.resource import Object, Registry, ResourceType
+from atoll.kubeapi.resource import Object, ResourceType
 from atoll.kubeapi.store import Store
 
 _WATCH_RETRY_SECONDS = 0.5
 R = TypeVar("R", bound=Resource)
 FIELD_MANAGER = "atoll-hub"
-# Looking into one object takes some 20 µs.
-_GLANCES_AT_ONCE = 500
 _ENDS: Mapping[type[Resource], Collection[str]] = {Job: FINISHED_JOB_PHASES, Run: FINISHED_RUN_PHASES}
-
-
-class _Glance(NamedTuple):
-    """What is read of an object that is not parsed. `is_leaving` says that its deletion was asked for.
-
-    `unmet` names the conditions that are False, with spaces between: one text that all objects share.
-    """
-
-    revision: int
-    phase: str
-    is_leaving: bool
-    unmet: str
-
-
-class Tally(NamedTuple):
-    """How many objects of a kind are in each phase, and of how many each condition is False."""
-
-    phases: Mapping[str, int] = MappingProxyType({})
-    unmet: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -82,48 +52,16 @@ class Seen(Generic[R]):
 
     @cached_property
     def resource(self) -> R:
-        """The object; the marks have none."""
+        """The object; the marks have none. Raises Unreadable."""
         assert self.parse is not None, "a mark is no object"
         return self.parse()
 
-
-@dataclass
-class ExistingObjects:
-    """What exists, by the store's cache. Admission needs it before the store can be made: `store` is set then."""
-
-    store: Store | None = field(default=None)
-
-    def has(self, model: type[Resource], namespace: str | None, name: str) -> bool:
-        """Tell whether the cache holds the object."""
-        assert self.store is not None, "the composition root sets the store before it serves"
-        rt = _type_of(self.store.registry, model)
-        return self.store.cache.get(rt.prefix, rt.key(namespace, name)) is not None
-
-    def awaited_jobs(self, namespace: str, name: str) -> tuple[str, ...]:
-        """Name the jobs that a job depends on until it is placed, by the cache."""
-        assert self.store is not None, "the composition root sets the store before it serves"
-        rt = _type_of(self.store.registry, Job)
-        entry = self.store.cache.get(rt.prefix, rt.key(namespace, name))
-        if entry is None or b"dependsOn" not in entry.raw:
-            return ()
-        job = entry.decode()
-        status = job.get("status", {})
-        if _phase(job) not in ("", "Pending") or status.get("attempts"):
-            return ()
-        return tuple("/".join(resolve(each["job"], namespace)) for each in job["spec"].get("dependsOn", ()))
-
-    def unfinished_jobs(self, queue: str) -> int:
-        """Count the jobs of a queue that wait or run, by the cache."""
-        assert self.store is not None, "the composition root sets the store before it serves"
-        entries = self.store.cache.bucket(_type_of(self.store.registry, Job).prefix).entries.values()
-        # Most jobs are of other queues: their bytes say so without being decoded.
-        jobs = (entry.decode() for entry in list(entries) if queue.encode() in entry.raw)
-        return sum(job["spec"]["queue"] == queue and _is_unfinished(job) for job in jobs)
-
-    def pod_security(self, namespace: str) -> Level:
-        """Read it off the Namespace, by the cache."""
-        assert self.store is not None, "the composition root sets the store before it serves"
-        return _pod_security(self.store, namespace)
+    @property
+    def readable(self) -> R | None:
+        """The same; None for an object that cannot be read."""
+        with contextlib.suppress(Unreadable):
+            return self.resource
+        return None
 
 
 class Client:
@@ -135,7 +73,7 @@ class Client:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._parsed = Parsed(store.cache.recent)
-        self._glances: dict[type[Resource], dict[str, _Glance]] = {}
+        self._glances = Glances(store.cache)
         self._types: dict[type[Resource], ResourceType] = {}  # asked for at every read
 
     @property
@@ -147,7 +85,7 @@ class Client:
         """Give the served resource of a kind."""
         found = self._types.get(model)
         if found is None:
-            found = self._types[model] = _type_of(self._store.registry, model)
+            found = self._types[model] = type_of(self._store.registry, model)
         return found
 
     def _stored(self, model: type[R], obj: Object) -> R:
@@ -162,73 +100,63 @@ class Client:
 
     def pod_security(self, namespace: str) -> Level:
         """Tell what pods may have in a namespace."""
-        return _pod_security(self._store, namespace)
+        return pod_security(self._store, namespace)
 
     async def get(self, model: type[R], namespace: str | None, name: str) -> R | None:
-        """Read one object; None if it does not exist."""
+        """Read one object; None if it does not exist. Raises Unreadable."""
         rt = self.type_of(model)
         entry = self._store.cache.get(rt.prefix, rt.key(namespace, name))
         return self._parsed.of(model, entry) if entry is not None else None
 
-    async def list_unfinished(self, model: type[R], ends: Collection[str]) -> list[R]:
-        """Read all objects of a kind whose phase is none of `ends`, ordered by key.
+    def _parse(self, model: type[R], entries: Iterable[Entry], *, all_or_none: bool) -> list[R]:
+        parse = self._parsed.of if all_or_none else self._parsed.readable
+        found = (parse(model, entry) for entry in entries)
+        return [each for each in found if each is not None]
+
+    async def list_unfinished(self, model: type[R], ends: Collection[str], *, all_or_none: bool = False) -> list[R]:
+        """Read all objects of a kind whose phase is none of `ends`; see `list`.
 
         Those that have ended are most, and stay as they are: each is looked into once per revision, and never parsed.
         """
-        rt = self.type_of(model)
-        bucket, found = self._store.cache.bucket(rt.prefix), []
-        for number, key in enumerate(bucket.keys(key_prefix(rt, None))):
-            if number % _GLANCES_AT_ONCE == 0:
-                await asyncio.sleep(0)
-            entry = bucket.entries.get(key)  # it may be gone by now
-            if entry is not None and self._glance(model, entry).phase not in ends:
-                found.append(self._parsed.of(model, entry))
-        self._forget_gone(model)
+        found: list[R] = []
+        async for some in self._glances.over(self.type_of(model).prefix):
+            entries = (entry for entry, glance in some if glance.phase not in ends)
+            found += self._parse(model, entries, all_or_none=all_or_none)
         return found
 
     async def tally(self, model: type[Resource]) -> Tally:
         """Count a kind's objects; each is looked into once per revision, and never parsed."""
-        bucket = self._store.cache.bucket(self.type_of(model).prefix)
         phases, unmet = Counter[str](), Counter[str]()
-        for number, entry in enumerate(list(bucket.entries.values())):
-            if number % _GLANCES_AT_ONCE == 0:
-                await asyncio.sleep(0)
-            glance = self._glance(model, entry)
-            phases[glance.phase] += 1
-            unmet.update(glance.unmet.split())
-        self._forget_gone(model)
+        async for some in self._glances.over(self.type_of(model).prefix):
+            for _, glance in some:
+                phases[glance.phase] += 1
+                unmet.update(glance.unmet.split())
         return Tally(phases, unmet)
 
-    def _forget_gone(self, model: type[Resource]) -> None:
-        glances, entries = self._glances.get(model, {}), self._store.cache.bucket(self.type_of(model).prefix).entries
-        for key in glances.keys() - entries.keys() if len(glances) > len(entries) else ():
-            del glances[key]
+    def unreadable(self) -> Mapping[str, int]:
+        """Count, by kind, the objects that somebody has tried to read here, and that could not be."""
+        found = Counter[str]()
+        for each in self._parsed.refused():
+            rt = self.type_of(each.model)
+            entry = self._store.cache.get(rt.prefix, each.key)
+            found[rt.kind] += entry is not None and entry.revision == each.revision
+        return found
 
-    def _glance(self, model: type[Resource], entry: Entry) -> _Glance:
-        glances = self._glances.setdefault(model, {})
-        known = glances.get(entry.key)
-        if known is None or known.revision != entry.revision:
-            obj = entry.decode()
-            is_leaving = "deletionTimestamp" in obj["metadata"]
-            phase, unmet = sys.intern(_phase(obj)), sys.intern(_unmet(obj))
-            known = glances[entry.key] = _Glance(entry.revision, phase, is_leaving, unmet)
-        return known
-
-    def _has_ended(self, model: type[Resource], entry: Entry) -> bool:
-        if model not in _ENDS:
-            return False
-        glance = self._glance(model, entry)
-        return glance.phase in _ENDS[model] and not glance.is_leaving
-
-    async def list(self, model: type[R], namespace: str | None = None, *, name_prefix: str = "") -> list[R]:
+    async def list(
+        self, model: type[R], namespace: str | None = None, *, name_prefix: str = "", all_or_none: bool = False
+    ) -> list[R]:
         """Read the objects of a kind, in one namespace or in all, ordered by key.
 
-        `name_prefix` reads only those whose names begin with it, at no cost for the others; it wants a namespace.
+        One that cannot be read is left out, so that it stops nothing but its own.
+
+        Args:
+            name_prefix: reads only those whose names begin with it, at no cost for the others; it wants a namespace.
+            all_or_none: raises Unreadable rather than leave one out: for who takes what is not listed for gone.
         """
         rt = self.type_of(model)
         bucket = self._store.cache.bucket(rt.prefix)
         keys = bucket.keys(key_prefix(rt, namespace) + name_prefix)
-        return [self._parsed.of(model, bucket.entries[key]) for key in keys]
+        return self._parse(model, (bucket.entries[key] for key in keys), all_or_none=all_or_none)
 
     async def create(self, resource: R) -> R:
         """Create an object, with its status if that says anything yet. Conflict if one of that name exists."""
@@ -271,12 +199,18 @@ class Client:
     def _seen(self, rt: ResourceType, model: type[R], entry: Entry, *, is_gone: bool) -> Seen[R]:
         if is_gone:
             self._parsed.forget(entry.key)
-            return Seen(_key_of(rt, entry), is_gone=True, parse=lambda: model.model_validate(entry.decode()))
+            return Seen(_key_of(rt, entry), is_gone=True, parse=lambda: read(model, entry.key, entry.decode()))
         return Seen(
             _key_of(rt, entry),
             parse=lambda: self._parsed.of(model, entry),
-            ended=lambda: self._has_ended(model, entry),
+            ended=lambda: self._has_ended(model, rt, entry),
         )
+
+    def _has_ended(self, model: type[Resource], rt: ResourceType, entry: Entry) -> bool:
+        if model not in _ENDS:
+            return False
+        glance = self._glances.of(rt.prefix, entry)
+        return glance.phase in _ENDS[model] and not glance.is_leaving
 
     def follow(self, model: type[R]) -> Follower[R]:
         """Follow a kind's objects by what has changed between two looks; the first look gives all."""
@@ -309,35 +243,6 @@ class Client:
 def _key_of(rt: ResourceType, entry: Entry) -> tuple[str, str]:
     namespace, _, name = entry.key.removeprefix(rt.prefix).partition("/")
     return (namespace if rt.namespaced else "", name)
-
-
-def _pod_security(store: Store, namespace: str) -> Level:
-    rt = store.registry.by_kind("", "Namespace")
-    entry = store.cache.get(rt.prefix, rt.key(None, namespace)) if rt is not None else None
-    return level_of(entry.decode()["metadata"].get("labels") if entry is not None else None)
-
-
-def _is_unfinished(job: Mapping[str, Any]) -> bool:
-    return _phase(job) not in FINISHED_JOB_PHASES
-
-
-def _phase(obj: Mapping[str, Any]) -> str:
-    """Give the phase; a job that has ended and is to be placed again has not ended for good, and is named so."""
-    spec, status = obj.get("spec", {}), obj.get("status", {})
-    is_asked = spec.get("requeues", 0) > status.get("requeue", {}).get("answered", 0) and not spec.get("cancelled")
-    return "Requeued" if is_asked else str(status.get("phase", ""))
-
-
-def _unmet(obj: Mapping[str, Any]) -> str:
-    conditions = obj.get("status", {}).get("conditions", ())
-    return " ".join(each["type"] for each in conditions if each["status"] == "False")
-
-
-def _type_of(registry: Registry, model: type[Resource]) -> ResourceType:
-    kind = str(model.model_fields["kind"].default)
-    rt = registry.by_kind(API_GROUP, kind)
-    assert rt is not None, f"{kind} is in the catalog: {kind in BY_NAME}"
-    return rt
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ from typing import Generic, TypeVar
 
 from atoll.federation.resources import Resource
 from atoll.hub.parsing import Parsed
-from atoll.kubeapi.cache import Bucket, Entry, WatchCache
+from atoll.kubeapi.bucket import Bucket, Entry
+from atoll.kubeapi.cache import WatchCache
 from atoll.kubeapi.errors import Gone
 from atoll.kubeapi.resource import Object
 
@@ -47,12 +48,20 @@ class Follower(Generic[R]):
         return self._cache.recent.look(entry)
 
     def parse(self, entry: Entry) -> R:
-        """Give an entry as an object of its kind, which other readers have, too."""
+        """Give an entry as an object of its kind, which other readers have, too. Raises Unreadable."""
         return self._parsed.of(self._model, entry)
 
-    def peek(self, entry: Entry) -> R | None:
-        """Give the same if another reader has parsed it. In any thread."""
-        return self._parsed.peek(self._model, entry.key, entry.revision)
+    def readable(self, entry: Entry) -> R | None:
+        """Give the same; None for what cannot be read."""
+        return self._parsed.readable(self._model, entry)
+
+    def parse_apart(self, entry: Entry) -> R:
+        """Give the same in any thread; what nobody had parsed is not kept for others. Raises Unreadable."""
+        return self._parsed.apart(self._model, entry)
+
+    def is_refused(self, entry: Entry) -> bool:
+        """Tell whether somebody found that an entry cannot be read. In any thread."""
+        return self._parsed.is_refused(entry)
 
     def names(self, prefix: str) -> list[str]:
         """Name the objects whose names begin so, in order."""

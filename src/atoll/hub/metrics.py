@@ -15,11 +15,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from atoll.federation.mesh import Census
-from atoll.federation.resources import Cluster, Gateway, PolicySet
+from atoll.federation.resources import BY_NAME, Cluster, Gateway, PolicySet
 from atoll.federation.resources.cluster import CLUSTER_PHASES, ClusterPhase
 from atoll.federation.resources.policyset import PolicyPhase
 from atoll.federation.resources.transfer import TransferPhase
-from atoll.hub.client import Tally
+from atoll.hub.glances import Tally
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -46,26 +46,19 @@ class Metrics:
         self._is_leader = Gauge(
             "atoll_hub_leader", "1 while this hub runs the controllers, else 0.", registry=self._registry
         )
-        self._authentications = Counter(
-            "atoll_hub_authentications_total",
-            "Requests by what their sender showed (token, oidc, certificate, other, none) and by result: accepted, "
-            "refused, or unknown where nobody could tell.",
-            ["method", "result"],
-            registry=self._registry,
-        )
-        self._forged = Counter(
-            "atoll_hub_forged_messages_total",
-            "Messages from the field with a token that is not their member's, by what they were: report or call.",
+        self._unreadable = Gauge(
+            "atoll_hub_unreadable_objects",
+            "Stored objects that are not valid for this version, as far as this hub has met them: they are left out.",
             ["kind"],
             registry=self._registry,
         )
         self._clusters = Gauge("atoll_hub_clusters", "Clusters by phase.", ["phase"], registry=self._registry)
-        self._mesh, self._fleet = _MeshGauges(self._registry), _FleetCollector()
+        self._door, self._mesh, self._fleet = _Door(self._registry), _MeshGauges(self._registry), _FleetCollector()
         self._registry.register(self._fleet)
 
     def forged(self, kind: str) -> None:
         """Count one message that nobody who may send it has sent."""
-        self._forged.labels(kind).inc()
+        self._door.forged.labels(kind).inc()
 
     def reconciled(self, controller: str, result: str, seconds: float) -> None:
         """Count one reconcile."""
@@ -78,12 +71,17 @@ class Metrics:
 
     def authenticated(self, method: str, result: str) -> None:
         """Count one attempt to say who one is."""
-        self._authentications.labels(method, result).inc()
+        self._door.authentications.labels(method, result).inc()
 
     def clusters(self, counts: Mapping[ClusterPhase, int]) -> None:
         """Say how many clusters are in which phase."""
         for phase in CLUSTER_PHASES:
             self._clusters.labels(phase).set(counts.get(phase, 0))
+
+    def unreadable(self, counts: Mapping[str, int]) -> None:
+        """Say how many objects of which kind cannot be read; of the kinds not named there are none."""
+        for kind in BY_NAME:
+            self._unreadable.labels(kind).set(counts.get(kind, 0))
 
     def mesh(self, counted: Census, now: datetime) -> None:
         """Say how the mesh is."""
@@ -96,6 +94,25 @@ class Metrics:
     def expose(self) -> bytes:
         """Write all metrics for a scrape. In any thread."""
         return generate_latest(self._registry)
+
+
+class _Door:
+    """What is counted of those who come to the hub."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.authentications = Counter(
+            "atoll_hub_authentications_total",
+            "Requests by what their sender showed (token, oidc, certificate, other, none) and by result: accepted, "
+            "refused, or unknown where nobody could tell.",
+            ["method", "result"],
+            registry=registry,
+        )
+        self.forged = Counter(
+            "atoll_hub_forged_messages_total",
+            "Messages from the field with a token that is not their member's, by what they were: report or call.",
+            ["kind"],
+            registry=registry,
+        )
 
 
 class _MeshGauges:

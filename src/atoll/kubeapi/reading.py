@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import orjson
 
 from atoll.kubeapi import options
-from atoll.kubeapi.cache import Bucket, Entry, WatchCache
+from atoll.kubeapi.bucket import Bucket, Entry
+from atoll.kubeapi.cache import WatchCache
 from atoll.kubeapi.errors import BadRequest, Gone
 from atoll.kubeapi.resource import ResourceType
 from atoll.kubeapi.selectors import Selector

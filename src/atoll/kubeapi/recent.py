@@ -10,7 +10,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from atoll.kubeapi.cache import Entry
+    from atoll.kubeapi.bucket import Entry
     from atoll.kubeapi.resource import Object
 
 # Fewer than change until the slowest reader looks, half a second later: it decodes for itself. One takes some 15 KB.

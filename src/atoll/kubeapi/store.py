@@ -1,24 +1,25 @@
 """The store: what controllers and HTTP both read and write objects through.
 
-Owns the order of a write (read, change, admit, track fields, compare-and-set, wait for the cache); the decisions are
-in the pure modules it calls. Values are plain dicts of JSON types, and every returned value is the caller's own.
+Owns the order of a write (read, change, admit, track fields, commit); the decisions are in the pure modules it calls,
+and the races of writers in committing.py. Values are plain dicts of JSON types; each returned one is the caller's own.
 """
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Unpack
 
 from atoll.kubeapi import deletion, watching
 from atoll.kubeapi.arguments import DeleteArguments, ListArguments, WatchArguments, WriteArguments
-from atoll.kubeapi.cache import HISTORY, Entry, WatchCache, stored
+from atoll.kubeapi.bucket import HISTORY, Entry
+from atoll.kubeapi.cache import WatchCache
+from atoll.kubeapi.committing import Committer
 from atoll.kubeapi.deletion import DeleteRequest
-from atoll.kubeapi.errors import AlreadyExists, ApiError, Cause, Conflict, Forbidden, Timeout
+from atoll.kubeapi.errors import AlreadyExists, Cause, Conflict, Forbidden
 from atoll.kubeapi.metadata import generate_name, timestamp
 from atoll.kubeapi.patch import Patch
 from atoll.kubeapi.reading import Page, Query, Reader, key_prefix
@@ -26,9 +27,8 @@ from atoll.kubeapi.resource import Object, Registry, ResourceType
 from atoll.kubeapi.selectors import Selector
 from atoll.kubeapi.storage import RevisionConflict, Storage
 from atoll.kubeapi.watching import Deltas, From, Scope
-from atoll.kubeapi.writing import STALE, WriteOptions, Writer
+from atoll.kubeapi.writing import WriteOptions, Writer
 
-_RETRIES = 10  # lost races of one write before the caller hears of it; each retry reads the winner's state first
 _GENERATED_NAMES = 8  # tries to find a free generated name, as in kube-apiserver
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words; as Kubernetes generates names
 
@@ -71,8 +71,8 @@ class Store:
         """
         self.registry = registry
         self.cache = WatchCache(storage, history=history)
-        self._storage = storage
         self._reader = Reader(self.cache, storage)
+        self._committer = Committer(self.cache, storage, self._reader)
         self.clock = clock
         self._new_uid = new_uid
         self._new_suffix = new_suffix
@@ -161,15 +161,15 @@ class Store:
         await self._check_namespace(rt, draft)
         prefix = draft["metadata"].get("generateName")
         if draft["metadata"].get("name") or not prefix:
-            return await self._insert(writer, writer.created(draft))
+            return await self._insert(writer, draft)
         for _ in range(_GENERATED_NAMES - 1):
             draft["metadata"]["name"] = generate_name(prefix, self._new_suffix())
             try:
-                return await self._insert(writer, writer.created(draft))
+                return await self._insert(writer, draft)
             except AlreadyExists:
                 continue
         draft["metadata"]["name"] = generate_name(prefix, self._new_suffix())
-        return await self._insert(writer, writer.created(draft))
+        return await self._insert(writer, draft)
 
     async def update(
         self, rt: ResourceType, obj: Object, *, namespace: str | None = None, **options: Unpack[WriteArguments]
@@ -200,7 +200,7 @@ class Store:
             live = rt.decode(entry.raw)
             return await self._finish(writer, entry, live, changed=writer.applied(live, config))
 
-        return await self._settle(rt, namespace, name, attempt)
+        return await self._committer.settle(rt, namespace, name, attempt)
 
     async def delete(
         self, rt: ResourceType, namespace: str | None, name: str, **options: Unpack[DeleteArguments]
@@ -221,10 +221,10 @@ class Store:
             if entry is None:
                 raise rt.not_found(name)
             decision = deletion.decide(rt, rt.decode(entry.raw), request, self.clock())
-            await self._write(entry, None if decision.is_final else decision.obj, dry_run=dry_run)
+            await self._committer.replace(entry, None if decision.is_final else decision.obj, dry_run=dry_run)
             return decision.obj
 
-        return await self._settle(rt, namespace, name, attempt)
+        return await self._committer.settle(rt, namespace, name, attempt)
 
     # the steps of a write
 
@@ -248,37 +248,6 @@ class Store:
                 subject=rt.subject(str(draft["metadata"].get("name", ""))),
             )
 
-    async def _settle(
-        self,
-        rt: ResourceType,
-        namespace: str | None,
-        name: str,
-        attempt: Callable[[Entry | None], Awaitable[Object | None]],
-    ) -> Object:
-        """Make a write succeed, first on the object as the cache has it: mostly that is the newest state.
-
-        What fails there, or has nothing to do (`attempt` returns None), is tried once more on the state that is the
-        newest for sure; a race that another writer won is tried again on what that one wrote.
-        """
-        is_newest = False
-        for _ in range(_RETRIES):
-            entry = self.cache.get(rt.prefix, rt.key(namespace, name))
-            try:
-                done = await attempt(entry)
-                if done is not None:
-                    return done
-                if is_newest and entry is not None:
-                    return rt.decode(entry.raw)
-            except RevisionConflict as lost:
-                await self._reader.reach(str(lost.current or ""))
-                continue
-            except ApiError:
-                if is_newest:
-                    raise
-            await self._reader.reach()
-            is_newest = True
-        raise Conflict.of(rt.subject(name), STALE)
-
     async def _change(
         self, writer: Writer, namespace: str | None, name: str, change: Callable[[Object], Object]
     ) -> Object:
@@ -288,24 +257,10 @@ class Store:
             live = writer.rt.decode(entry.raw)
             return await self._finish(writer, entry, live, changed=change(live))
 
-        return await self._settle(writer.rt, namespace, name, attempt)
+        return await self._committer.settle(writer.rt, namespace, name, attempt)
 
-    async def _insert(self, writer: Writer, created: Object) -> Object:
-        metadata = created["metadata"]
-        rt, namespace, name = writer.rt, metadata.get("namespace"), metadata["name"]
-        key = rt.key(namespace, name)
-        seems_free = not writer.options.dry_run and self.cache.get(rt.prefix, key) is None
-        if not seems_free and await self._reader.entry(rt, namespace, name) is not None:
-            raise AlreadyExists.of(rt.group, rt.plural, name)
-        if writer.options.dry_run:
-            return created
-        try:
-            revision = await self._storage.write(key, stored(created), expected=0)
-        except RevisionConflict:
-            raise AlreadyExists.of(rt.group, rt.plural, name) from None
-        await self._show(revision)
-        metadata["resourceVersion"] = str(revision)
-        return created
+    async def _insert(self, writer: Writer, draft: Object) -> Object:
+        return await self._committer.insert(writer.rt, writer.created(draft), dry_run=writer.options.dry_run)
 
     async def _apply_new(self, writer: Writer, config: Object) -> Object:
         name = config["metadata"]["name"]
@@ -315,7 +270,8 @@ class Store:
             raise Conflict.of(writer.rt.subject(name), "it does not exist, and the configuration names one that did")
         await self._check_namespace(writer.rt, config)
         try:
-            return await self._insert(writer, writer.created_by_apply(config))
+            created = writer.created_by_apply(config)
+            return await self._committer.insert(writer.rt, created, dry_run=writer.options.dry_run)
         except AlreadyExists:
             key = writer.rt.key(config["metadata"].get("namespace"), name)
             raise RevisionConflict(key, None) from None
@@ -325,20 +281,5 @@ class Store:
         if changed == live:
             return None
         kept = None if deletion.is_finished(changed) else changed
-        await self._write(entry, kept, dry_run=writer.options.dry_run)
+        await self._committer.replace(entry, kept, dry_run=writer.options.dry_run)
         return changed
-
-    async def _write(self, entry: Entry, obj: Object | None, *, dry_run: bool) -> None:
-        """Write `obj` over `entry`, None to remove it, and set its new resourceVersion."""
-        if dry_run:
-            return
-        value = None if obj is None else stored(obj)
-        revision = await self._storage.write(entry.key, value, expected=entry.revision)
-        await self._show(revision)
-        if obj is not None:
-            obj["metadata"]["resourceVersion"] = str(revision)
-
-    async def _show(self, revision: int) -> None:
-        """Wait until the readers here see a write. It has happened: a cache that is late does not make it fail."""
-        with contextlib.suppress(Timeout):
-            await self.cache.reach(revision)

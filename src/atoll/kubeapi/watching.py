@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from atoll.kubeapi.cache import Bucket, Entry, Event, WatchCache
+from atoll.kubeapi.bucket import Bucket, Entry, Event
+from atoll.kubeapi.cache import WatchCache
 from atoll.kubeapi.errors import BadRequest, Gone
 from atoll.kubeapi.resource import Object, ResourceType
 from atoll.kubeapi.selectors import Selector

@@ -3,8 +3,6 @@
 Owns the repository, what each commit said, and what the clusters' own API servers were seen to hold.
 """
 
-import os
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ import yaml
 from atoll.policies.stamp import POLICYSET_LABEL
 from campaign.evidence import Json, PolicyClaim, PolicySample, Tampering, moment
 from campaign.whole import Federation
+from git_repository import begin, commit
 from hub.support import manifest, path_of
 
 SET = "campaign"
@@ -26,12 +25,6 @@ _PEERS = "10.0.0.0/8"
 _LOOK_SECONDS = 1.0
 _NETWORK = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies"
 _CILIUM = "/apis/cilium.io/v2/namespaces/default/ciliumnetworkpolicies"
-_GIT = {
-    **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_CONFIG_SYSTEM": os.devnull,
-    **{f"GIT_{who}_{what}": "campaign" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
-}
 FOREIGN: dict[str, Json] = {
     "NetworkPolicy/theirs": {
         "podSelector": {"matchLabels": {"app": "theirs"}},
@@ -67,28 +60,21 @@ class Repository:
     def commit(self) -> None:
         """Commit the next version, the first one with the repository."""
         if not self.versions:
-            (self.path / "policies").mkdir(parents=True)
-            self._git("init", "--quiet", "--initial-branch=main")
+            begin(self.path)
+            (self.path / "policies").mkdir()
         said = policies(len(self.versions))
         self.versions.append(said)
         text = yaml.safe_dump_all(_object(name, spec) for name, spec in said.items())
         (self.path / "policies/campaign.yaml").write_text(text)
-        self._commit(f"version {len(self.versions)}")
+        commit(self.path, f"version {len(self.versions)}")
 
     def commit_nonsense(self) -> None:
         """Commit a file that no cluster may see anything of, and take it back."""
         bad = self.path / "policies/bad.yaml"
         bad.write_text(yaml.safe_dump(_object("NetworkPolicy/deny", {"podSelector": 7})))
-        self._commit("nonsense")
+        commit(self.path, "nonsense")
         bad.unlink()
-        self._commit("without nonsense")
-
-    def _commit(self, message: str) -> None:
-        self._git("add", "--all")
-        self._git("commit", "--quiet", "--message", message)
-
-    def _git(self, *arguments: str) -> None:
-        subprocess.run(["git", *arguments], cwd=self.path, env=_GIT, check=True, capture_output=True)
+        commit(self.path, "without nonsense")
 
 
 def _object(name: str, spec: Json) -> Json:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
-from atoll.edge.gateway.buffers import Held, Rules, Shed, refusing, sheds
+from atoll.edge.gateway.buffers import Rules, Shed, refusing, sheds
 from atoll.edge.gateway.clock import OutboxClock
 from atoll.edge.gateway.database import Database, OutboxDamaged, OutboxFull, OutboxUnavailable
 from atoll.edge.gateway.drafts import Draft, Packed
@@ -24,6 +24,7 @@ from atoll.edge.gateway.recollection import Recollection
 from atoll.edge.gateway.runs import OpenDataset
 from atoll.edge.gateway.shedder import Origin, Shedder
 from atoll.edge.gateway.stock import Stock, StreamCounts
+from atoll.edge.gateway.waits import Waits
 from atoll.federation.bus.envelope import Envelope, encode
 
 __all__ = ["Outbox", "OutboxDamaged", "OutboxFull", "OutboxUnavailable", "StoredEnvelope", "StreamCounts"]
@@ -55,6 +56,7 @@ class Outbox:
         self.clock = OutboxClock(float(meta["clock"]))
         self._rules, self._is_compressed = Rules(), True
         self._stock = Stock(database)
+        self._waits = Waits(database, self._stock, self.clock)
         self._origin = Origin(self.ident, gateway)
         self._recollection = Recollection(database, session=int(meta["session"]))
         self._losses = Losses(database)
@@ -64,9 +66,8 @@ class Outbox:
         self.outgoing = Outgoing(database, self._stock, self._origin, self._lock)
         self.outgoing.priorities = lambda: self._rules.priorities
         self._owed: dict[StreamKey, tuple[int, int]] = {}
-        self._oldest: dict[StreamKey, float] = {}
         self._written, self._written_at = dict(self.streams), self.clock.now()
-        self._look_at_ages()
+        self._waits.look()
 
     def _name_lost_end(self, mark: Mark) -> None:
         """Put envelopes in the place of readings that were acknowledged and are not in the database any more."""
@@ -107,12 +108,12 @@ class Outbox:
 
     def refusing(self) -> dict[StreamKey, str]:
         """Give the Streams that take nothing in now, each with the reason."""
-        return refusing(self._rules, self._held())
+        return refusing(self._rules, self._waits.held())
 
     def oldest_stored_at(self) -> dict[StreamKey, float]:
         """Give when the envelope that has waited longest was stored, per Stream that has one; seconds since 1970."""
         with self._lock:
-            return {key: stored_at for key, (_, stored_at) in self._oldest_times().items()}
+            return self._waits.stored_at()
 
     def memory(self) -> dict[str, str]:
         """Give what batches have asked to keep."""
@@ -295,7 +296,7 @@ class Outbox:
                 self._stock.adopt({key: replace(self._stock.of(key), forwarded=forwarded)})
             for stream in list(self._owed):
                 self._trim(stream)
-            self._look_at_ages()
+            self._waits.look()
             self._make_room(0)
             self._write_down()
             with suppress(OutboxUnavailable):
@@ -310,30 +311,9 @@ class Outbox:
                 self._stock.write(streams)
             self._written, self._written_at = streams, now
 
-    def _look_at_ages(self) -> None:
-        self._oldest = {key: clock for key, (clock, _) in self._oldest_times().items()}
-
-    def _oldest_times(self) -> dict[StreamKey, tuple[float, float]]:
-        """Give clock and time of the envelope that has waited longest, per Stream that has one."""
-        query = "SELECT clock, stored_at FROM envelopes WHERE namespace = ? AND stream = ? ORDER BY number LIMIT 1"
-        waiting = [key for key, counts in self.streams.items() if counts.bytes]
-        found = {key: self._database.rows(query, key) for key in waiting}
-        return {key: (float(rows[0][0]), float(rows[0][1])) for key, rows in found.items() if rows}
-
-    def _held(self) -> dict[StreamKey, Held]:
-        now, oldest = self.clock.now(), self._oldest
-        return {
-            key: Held(
-                counts.bytes,
-                now - oldest[key] if counts.bytes and key in oldest else 0.0,
-                now - counts.left_at if counts.left_at is not None else None,
-            )
-            for key, counts in list(self.streams.items())
-        }
-
     def _make_room(self, incoming: int) -> None:
-        while any(self._carry_out(shed) for shed in sheds(self._rules, self._held(), incoming=incoming)):
-            self._look_at_ages()
+        while any(self._carry_out(shed) for shed in sheds(self._rules, self._waits.held(), incoming=incoming)):
+            self._waits.look()
 
     def _carry_out(self, shed: Shed) -> bool:
         """Shed as much as is wanted, or as there is; tell whether that was anything."""

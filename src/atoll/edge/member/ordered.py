@@ -8,7 +8,7 @@ from typing import Any
 
 from atoll.edge.member.desired import RUNS, Orders
 from atoll.edge.member.fuse import JOB, fuse_ref
-from atoll.edge.member.objects import RUN_LABEL, Kind, Object, ObjectRef, labels_of
+from atoll.edge.member.objects import EPOCH_ANNOTATION, RUN_LABEL, Kind, Object, ObjectRef, labels_of
 from atoll.edge.member.records import Records, RunRecord
 from atoll.federation.bus.messages import RunOrder
 from atoll.federation.errors import AtollError, InvalidInput
@@ -82,3 +82,9 @@ def is_plain(order: RunOrder) -> bool:
 def belongs(obj: Mapping[str, Any], run: str) -> bool:
     """Tell whether an object carries the label of a run."""
     return labels_of(obj).get(RUN_LABEL) == run
+
+
+def epoch_of(obj: Mapping[str, Any]) -> int | None:
+    """Give the epoch that an object of a run was made for; None if it does not say."""
+    text = ((obj.get("metadata") or {}).get("annotations") or {}).get(EPOCH_ANNOTATION, "")
+    return int(text) if str(text).isdecimal() else None

@@ -39,7 +39,7 @@ from atoll.edge.member.policy_pass import (
     with_drifts,
 )
 from atoll.edge.member.proof.standing import Standing, Writes
-from atoll.edge.member.records import PolicyRecord, Records
+from atoll.edge.member.records import DriftsRecord, PolicyRecord, Records
 from atoll.edge.member.runs import Reports
 from atoll.edge.member.work import DONE, Result
 from atoll.federation.bus.messages import PolicyOrder, PolicyReport
@@ -51,8 +51,6 @@ log = structlog.get_logger(__name__)
 
 # Another controller that writes the same object would else be fought at full speed, for ever.
 _HEALS, _HEALS_SECONDS = 10, 30.0
-# A record names all objects: of a larger set it would take longer to write than an object to put back.
-_SMALL_SET = 500
 # How soon after an object has changed its whole set is looked at: soon enough for what is told of it.
 WHOLE_SET_SECONDS = 1.0
 _OBSERVES = "the agent was started with --observe-only and puts nothing right"
@@ -67,6 +65,7 @@ class PolicyController:
         orders: Orders,
         *,
         records: Records[PolicyRecord],
+        drifts: Records[DriftsRecord],
         reports: Reports,
         now: Callable[[], datetime],
         observe_only: bool = False,
@@ -74,11 +73,10 @@ class PolicyController:
         """Carry out orders; `observe_only` says that nothing of this cluster is ever to be touched."""
         self._observe_only = observe_only
         self._objects, self._orders, self._records, self._reports = objects, orders, records, reports
-        self._now = now
+        self._drifts, self._now = drifts, now
         self._owners = Owners(filter(None, map(records.get, records)))
         self._heals = Allowance(_HEALS, _HEALS_SECONDS)
         self._held: dict[str, HeldSet] = {}
-        self._unsaved: dict[str, PolicyRecord] = {}  # records with drift that is not on disk yet
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._standings: dict[str, Standing] = {}
         self._standing_handler: Callable[[], None] = lambda: None
@@ -122,22 +120,19 @@ class PolicyController:
             done = Pass()
             await self._hold_one(one, {ref: one.digest}, done)
             if done.drifts and not done.problems:
-                record = with_drifts(self._record(name), done)
-                self._remember(record)
-                update = {"drift_healed": record.drift_healed, "drifts": record.drifts, "at": self._now()}
+                known = with_drifts(self._known_drifts(name), done)
+                self._drifts.put(name, known)
+                update = {"drift_healed": known.healed, "drifts": known.newest, "at": self._now()}
                 self._reports.report(report_key(name), held.report.model_copy(update=update))
                 self._standing_handler()
         return DONE
 
-    def _remember(self, record: PolicyRecord) -> None:
-        """Write down that something was put back; of a large set, the look at the whole does, within a second."""
-        if len(record.held) <= _SMALL_SET:
-            self._records.put(record.name, record)
-        else:
-            self._unsaved[record.name] = record
-
     def _record(self, name: str) -> PolicyRecord:
-        return self._unsaved.get(name) or self._records.get(name) or PolicyRecord(name=name)
+        return self._records.get(name) or PolicyRecord(name=name)
+
+    def _known_drifts(self, name: str) -> DriftsRecord:
+        before = self._record(name)
+        return self._drifts.get(name) or DriftsRecord(healed=before.drift_healed, newest=before.drifts)
 
     async def _reconcile(self, name: str) -> Result:
         raw = self._orders.get(POLICYSETS, name)
@@ -154,7 +149,7 @@ class PolicyController:
             )
             return DONE
         if order.observe_only or self._observe_only:
-            return await self._observe(order, record)
+            return await self._observe(order)
         return await self._hold(order, record, raw)
 
     async def _hold(self, order: PolicyOrder, record: PolicyRecord, raw: bytes) -> Result:
@@ -177,11 +172,9 @@ class PolicyController:
         left = {ref: digest for ref, digest in known.items() if self._owners.may_touch(order.name, ref)}
         held = left | done.held if done.problems else done.held
         saved = tuple(entry_of(ref, digest, entries.get(ref)) for ref, digest in held.items())
-        record = with_drifts(record.model_copy(update={"held": saved}), done)
-        self._records.put(order.name, record)
-        self._unsaved.pop(order.name, None)
+        self._records.put(order.name, record.model_copy(update={"held": saved}))
         self._stand(order, wanted, done)
-        report = self._report(order, record, done)
+        report = self._report(order, with_drifts(self._known_drifts(order.name), done), done)
         self._held[order.name] = HeldSet(raw, {one.ref: one for one in wanted if one.ref in done.held}, report)
         return done.result()
 
@@ -224,10 +217,10 @@ class PolicyController:
         except AtollError as error:
             done.fail("pruning", error)
 
-    async def _observe(self, order: PolicyOrder, record: PolicyRecord) -> Result:
+    async def _observe(self, order: PolicyOrder) -> Result:
         """Report differences only; a difference keeps the time at which it was first seen."""
-        done = Pass()
-        seen = {identity_of(drift): drift for drift in record.drifts if not drift.healed}
+        done, known = Pass(), self._known_drifts(order.name)
+        seen = {identity_of(drift): drift for drift in known.newest if not drift.healed}
         wanted = tuple(self._wanted(order, done))
         self._hand_over(self._owners.observe(order.name, {one.ref for one in wanted}))
         for one in wanted:
@@ -241,10 +234,8 @@ class PolicyController:
                 done.drifts.append(seen.get(identity_of(found), found))
             except AtollError as error:
                 done.fail(ref, error)
-        record = record.model_copy(update={"drifts": tuple(done.drifts)[:NEWEST_DRIFTS]})
-        self._records.put(order.name, record)
         self._stand(order, wanted, done)
-        self._report(order, record, done)
+        self._report(order, known.model_copy(update={"newest": tuple(done.drifts)[:NEWEST_DRIFTS]}), done)
         return done.result()
 
     async def _withdraw(self, record: PolicyRecord) -> Result:
@@ -255,7 +246,7 @@ class PolicyController:
             await self._prune(record, wanted=(), done=done)
         if not done.errors:
             self._records.delete(record.name)
-            self._unsaved.pop(record.name, None)
+            self._drifts.delete(record.name)
             self._standings.pop(report_key(record.name), None)
             self._reports.forget(report_key(record.name))
             return DONE
@@ -286,7 +277,9 @@ class PolicyController:
         self._standings[key] = Standing(order.commit, same, why_not)
         self._standing_handler()
 
-    def _report(self, order: PolicyOrder, record: PolicyRecord, done: Pass) -> PolicyReport:
+    def _report(self, order: PolicyOrder, drifts: DriftsRecord, done: Pass) -> PolicyReport:
+        """Write down what was changed by hand, and report the set."""
+        self._drifts.put(order.name, drifts)
         is_drifted = any(not drift.healed for drift in done.drifts)
         report = PolicyReport(
             name=order.name,
@@ -294,8 +287,8 @@ class PolicyController:
             phase="Failed" if done.problems else "Drifted" if is_drifted else "Applied",
             message=done.message or (_OBSERVES if self._observe_only and is_drifted else ""),
             objects=len(done.held),
-            drift_healed=record.drift_healed,
-            drifts=record.drifts,
+            drift_healed=drifts.healed,
+            drifts=drifts.newest,
             at=self._now(),
         )
         self._reports.report(report_key(order.name), report)

@@ -7,7 +7,7 @@ from datetime import datetime
 from atoll.edge.member.desired import POLICYSETS
 from atoll.edge.member.errors import KindNotServed, is_passing
 from atoll.edge.member.objects import Kind, ObjectRef
-from atoll.edge.member.records import HeldObject, PolicyRecord, SavedRef
+from atoll.edge.member.records import DriftsRecord, HeldObject, PolicyRecord, SavedRef
 from atoll.edge.member.work import RequeueAfter, Result
 from atoll.federation.bus.messages import DriftRecord, PolicyReport
 from atoll.federation.errors import AtollError
@@ -113,14 +113,11 @@ def record_of(drift: Drift, *, healed: bool, now: datetime) -> DriftRecord:
     )
 
 
-def with_drifts(record: PolicyRecord, done: Pass) -> PolicyRecord:
+def with_drifts(known: DriftsRecord, done: Pass) -> DriftsRecord:
     """Add what was found; what was not put back is found again each time, so only the healed are history."""
-    history = (drift for drift in record.drifts if drift.healed)
-    update = {
-        "drift_healed": record.drift_healed + sum(drift.healed for drift in done.drifts),
-        "drifts": (*done.drifts, *history)[:NEWEST_DRIFTS],
-    }
-    return record.model_copy(update=update)
+    history = (drift for drift in known.newest if drift.healed)
+    healed = known.healed + sum(drift.healed for drift in done.drifts)
+    return DriftsRecord(healed=healed, newest=(*done.drifts, *history)[:NEWEST_DRIFTS])
 
 
 def identity_of(drift: DriftRecord) -> tuple[object, ...]:

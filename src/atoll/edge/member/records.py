@@ -83,13 +83,24 @@ class HeldObject(Message):
 
 
 class PolicyRecord(Message):
-    """One policy set; `kinds` are written before an object of theirs is applied."""
+    """One policy set; `kinds` are written before an object of theirs is applied.
+
+    `drift_healed` and `drifts` are what an agent wrote here before they had a record of their own.
+    """
 
     name: str
     kinds: tuple[tuple[str, str], ...] = ()
     held: tuple[HeldObject, ...] = ()
     drift_healed: int = 0
     drifts: tuple[DriftRecord, ...] = ()
+
+
+class DriftsRecord(Message):
+    """What was changed by hand of one policy set. By itself: the record of the set names all objects, and takes longer
+    to write than an object to put back."""
+
+    healed: int = 0
+    newest: tuple[DriftRecord, ...] = ()
 
 
 class ServiceRecord(Message):
@@ -99,7 +110,7 @@ class ServiceRecord(Message):
     objects: tuple[SavedRef, ...]
 
 
-R = TypeVar("R", RunRecord, PolicyRecord, ServiceRecord)
+R = TypeVar("R", RunRecord, PolicyRecord, DriftsRecord, ServiceRecord)
 
 
 class Records(Generic[R]):

@@ -5,8 +5,7 @@ changed or removed: never a volume claim, nothing foreign; what becomes of names
 """
 
 import contextlib
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -22,19 +21,19 @@ from atoll.edge.member.array_tasks import (
     with_tasks,
 )
 from atoll.edge.member.deadline import told_apart
-from atoll.edge.member.errors import InvalidManifest, KindNotServed
+from atoll.edge.member.errors import InvalidManifest
 from atoll.edge.member.fuse import JOB, fuse, fuse_ref, owned_by
 from atoll.edge.member.kube import Kube
-from atoll.edge.member.objects import EPOCH_ANNOTATION, POD, RUN_LABEL, Kind, Object, ObjectRef, Selection, labels_of
-from atoll.edge.member.ordered import belongs, needs_fuse, refs_of, workloads_of
+from atoll.edge.member.objects import EPOCH_ANNOTATION, POD, Kind, Object, ObjectRef, Selection, labels_of
+from atoll.edge.member.ordered import belongs, epoch_of, needs_fuse, refs_of, workloads_of
+from atoll.edge.member.run_objects import RunObjects, difference, guarded
 from atoll.edge.member.run_status import RunState, Spent, is_live_pod, read_run, spent_by
+from atoll.edge.member.stopping import Stopping
 from atoll.federation.bus.messages import RunOrder
 from atoll.federation.errors import Conflict, InvalidInput, NotFound
-from atoll.federation.workloads import is_adapted, pod_selector, with_suspend
 from atoll.federation.workloads import is_suspended as is_held
+from atoll.federation.workloads import pod_selector, with_suspend
 
-# Kubernetes gives a pod this long to end unless it says otherwise (core/v1 PodSpec).
-_DEFAULT_GRACE_SECONDS = 30
 # Every API server makes it when it first starts, and lets nobody delete it (Kubernetes: namespaces that are protected).
 _FIRST_NAMESPACE = ObjectRef(Kind("v1", "Namespace"), None, "kube-system")
 
@@ -50,6 +49,7 @@ class Workloads:
         """
         self._kube, self._now, self._ended = kube, now, ended
         self._namespaces = namespaces.Known(kube)
+        self._objects, self._stopping = RunObjects(kube), Stopping(kube)
 
     async def cluster_made_at(self) -> datetime | None:
         """Tell when the cluster was made: as old as its first namespace; None if that cannot be told."""
@@ -75,7 +75,7 @@ class Workloads:
             standing.add(ref)
             if not belongs(live, order.run):
                 raise InvalidInput(f"{ref} is there already and not of this run: delete it, or name the job otherwise")
-            epoch = _epoch_of(live) or 0
+            epoch = epoch_of(live) or 0
             if epoch > order.epoch:
                 raise InvalidInput(f"epoch {order.epoch} of run {order.run} is stale: {ref} is of epoch {epoch}")
             if epoch < order.epoch:
@@ -144,11 +144,11 @@ class Workloads:
         """Keep the tasks of an array from running that are not of this attempt; its Job is suspended meanwhile."""
         for manifest in workloads_of(order):
             ref, queued = ObjectRef.of(manifest), queue_label(manifest)
-            live = await self._live(ref, order)
+            live = await self._objects.live(ref, order)
             if live is not None and (status := status_skipping(order, live)) is not None:
-                live = await self._kube.merge_patch(ref, _guarded(live) | {"status": status}, subresource="status")
+                live = await self._kube.merge_patch(ref, guarded(live) | {"status": status}, subresource="status")
             if live is not None and not queued.items() <= labels_of(live).items():
-                guard = _guarded(live)["metadata"]
+                guard = guarded(live)["metadata"]
                 await self._kube.merge_patch(ref, {"metadata": guard | {"labels": queued}})
 
     async def set_parallelism(self, order: RunOrder, count: int) -> None:
@@ -158,9 +158,9 @@ class Workloads:
             Conflict: it changed meanwhile; retryable.
         """
         for ref in map(ObjectRef.of, workloads_of(order)):
-            live = await self._live(ref, order)
+            live = await self._objects.live(ref, order)
             if live is not None and is_array(live):
-                await self._kube.merge_patch(ref, _guarded(live) | {"spec": {"parallelism": count}})
+                await self._kube.merge_patch(ref, guarded(live) | {"spec": {"parallelism": count}})
 
     async def _prepare(self, manifest: Object, *, begins: bool) -> None:
         """Put what a workload stands on."""
@@ -185,7 +185,7 @@ class Workloads:
         found: list[tuple[Object, list[Object]]] = []
         for ref in map(ObjectRef.of, workloads_of(order)):
             # Pods after their workload: a finished one then comes with the pods that finished it.
-            live = await self._live(ref, order)
+            live = await self._objects.live(ref, order)
             if live is None:
                 return None
             found.append((live, [live] if ref.kind == POD else await self._pods(order, live)))
@@ -193,7 +193,7 @@ class Workloads:
         if is_array(found[0][0]):
             state = self._as_array(order, state, *found[0])
         if needs_fuse(order):
-            owner = await self._live(fuse_ref(order.namespace, order.run), order)
+            owner = await self._objects.live(fuse_ref(order.namespace, order.run), order)
             state = replace(state, **_burning(owner)) if owner is not None else state
         return told_apart(order, state)
 
@@ -206,7 +206,7 @@ class Workloads:
         """Tell whether the fuse of a run is gone, which takes the workload along."""
         if not needs_fuse(order):
             return False
-        owner = await self._live(fuse_ref(order.namespace, order.run), order)
+        owner = await self._objects.live(fuse_ref(order.namespace, order.run), order)
         return owner is None or "deletionTimestamp" in owner["metadata"]
 
     async def put_out(self, order: RunOrder) -> None:
@@ -222,9 +222,9 @@ class Workloads:
         """
         has_fuse = needs_fuse(order)
         ref = fuse_ref(order.namespace, order.run) if has_fuse else ObjectRef.of(workloads_of(order)[0])
-        live = await self._live(ref, order)
+        live = await self._objects.live(ref, order)
         if live is not None:
-            await self._kube.merge_patch(ref, _guarded(live) | {"spec": {"activeDeadlineSeconds": seconds}})
+            await self._kube.merge_patch(ref, guarded(live) | {"spec": {"activeDeadlineSeconds": seconds}})
 
     async def suspend(self, order: RunOrder, *, is_suspended: bool) -> None:
         """Have the workload of a run wait, or let it go; what is not there stays so.
@@ -233,84 +233,20 @@ class Workloads:
             Conflict: it changed meanwhile; retryable.
         """
         for ref in map(ObjectRef.of, workloads_of(order)):
-            live = await self._live(ref, order)
+            live = await self._objects.live(ref, order)
             if live is not None:
                 changed = with_suspend(live, is_suspended)
-                await self._kube.merge_patch(ref, _guarded(live) | {"spec": _difference(live["spec"], changed["spec"])})
+                await self._kube.merge_patch(ref, guarded(live) | {"spec": difference(live["spec"], changed["spec"])})
 
     async def stop(
         self, refs: Iterable[ObjectRef], run: str, epoch: int, *, grace_seconds: float | None = None
     ) -> bool:
-        """Delete a run's objects; True once nothing of them is left and no pod of theirs runs.
-
-        Args:
-            grace_seconds: how long its pods may take to end, where they say more; None: as they say.
-        """
-        is_gone, selections = True, set[Selection]()
-        for ref in refs:
-            live = await self._get(ref)
-            if live and not (belongs(live, run) and _epoch_of(live) in (epoch, None)):
-                continue  # somebody else's, with pods of its own
-            selections |= _selections(ref, run)
-            if live:
-                is_gone = False
-                if "deletionTimestamp" not in live["metadata"]:
-                    await self._kube.delete(ref, propagation="Foreground", uid=live["metadata"]["uid"])
-        for selection in selections if grace_seconds is not None and not is_gone else ():
-            await self._hasten(selection, run, grace_seconds or 0.0)
-        for selection in sorted(selections, key=repr) if is_gone else ():
-            is_gone = await self._end_pods(selection, run) and is_gone
-        return is_gone
-
-    async def _end_pods(self, selection: Selection, run: str) -> bool:
-        """Delete pods of a run that have outlived their workload, such as orphans; True once none runs."""
-        pods = [pod for pod in await self._list(selection) if is_live_pod(pod)]
-        for pod in pods:
-            if belongs(pod, run) and "deletionTimestamp" not in pod["metadata"]:
-                await self._kube.delete(ObjectRef.of(pod), uid=pod["metadata"]["uid"])
-        return not pods
-
-    async def _hasten(self, selection: Selection, run: str, grace_seconds: float) -> None:
-        """Give the pods of a run less time to end than they ask for: a deletion's grace can only be shortened.
-
-        Never none: that would take the object away before its kubelet has ended it, as kubectl --force does.
-        """
-        seconds = max(1, math.ceil(grace_seconds))
-        for pod in await self._list(selection):
-            metadata = pod["metadata"]
-            own = (pod.get("spec") or {}).get("terminationGracePeriodSeconds", _DEFAULT_GRACE_SECONDS)
-            standing = metadata.get("deletionGracePeriodSeconds", own)
-            if belongs(pod, run) and is_live_pod(pod) and seconds < standing:
-                await self._kube.delete(ObjectRef.of(pod), uid=metadata["uid"], grace_seconds=seconds)
-
-    async def _live(self, ref: ObjectRef, order: RunOrder) -> Object | None:
-        """Read an object of this very epoch of a run."""
-        live = await self._get(ref)
-        is_own = live is not None and belongs(live, order.run) and _epoch_of(live) == order.epoch
-        return live if is_own else None
-
-    async def _get(self, ref: ObjectRef) -> Object | None:
-        try:
-            return await self._kube.get(ref)
-        except KindNotServed:  # its CRD was deleted, and all objects with it
-            return None
+        """Delete a run's objects; True once nothing of them is left and no pod of theirs runs (see `Stopping.stop`)."""
+        return await self._stopping.stop(refs, run, epoch, grace_seconds=grace_seconds)
 
     async def _pods(self, order: RunOrder, workload: Object) -> list[Object]:
         labels, fields = pod_selector(workload), pods_to_read(order, workload)
-        return await self._list(Selection(workload["metadata"]["namespace"], labels, fields))
-
-    async def _list(self, selection: Selection) -> list[Object]:
-        return (await self._kube.list(POD, selection, project=lambda pod: pod)).items
-
-
-def _selections(ref: ObjectRef, run: str) -> set[Selection]:
-    """Give where pods of a run may be found: by its label, and by its kind's own where templates are not the hub's."""
-    labels = {f"{RUN_LABEL}={run}"}
-    if is_adapted(*ref.kind):
-        labels.add(
-            pod_selector({"apiVersion": ref.kind.api_version, "kind": ref.kind.kind, "metadata": {"name": ref.name}})
-        )
-    return {Selection(ref.namespace, label_selector=selector) for selector in labels}
+        return await self._objects.pods(Selection(workload["metadata"]["namespace"], labels, fields))
 
 
 def _with_epoch(manifest: Object, epoch: int) -> Object:
@@ -338,23 +274,3 @@ def _judged() -> Iterator[None]:
         yield
     except InvalidInput as error:
         raise InvalidManifest(str(error)) from error
-
-
-def _guarded(live: Object) -> Object:
-    """Begin a patch that holds for this state of an object only."""
-    return {"metadata": {"resourceVersion": live["metadata"]["resourceVersion"], "uid": live["metadata"]["uid"]}}
-
-
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Object:
-    """Give the merge patch that makes one mapping of another: null takes a field away, lists are replaced whole."""
-    changed = {key: _change(old.get(key), value) for key, value in new.items() if old.get(key) != value}
-    return changed | dict.fromkeys(old.keys() - new.keys())
-
-
-def _change(old: Any, new: Any) -> Any:
-    return _difference(old, new) if isinstance(old, Mapping) and isinstance(new, Mapping) else new
-
-
-def _epoch_of(obj: Mapping[str, Any]) -> int | None:
-    text = ((obj.get("metadata") or {}).get("annotations") or {}).get(EPOCH_ANNOTATION, "")
-    return int(text) if str(text).isdecimal() else None

@@ -17,7 +17,7 @@ from atoll.federation.resources import API_GROUP, RoleBinding
 from atoll.hub.access.grant import GRANT_EXTRA, Grant
 from atoll.hub.access.identity import ADMINS_GROUP
 from atoll.hub.access.roles import ADMIN
-from atoll.kubeapi.cache import Entry
+from atoll.kubeapi.bucket import Entry
 from atoll.kubeapi.http.access import User
 from atoll.kubeapi.store import Store
 

@@ -1,6 +1,7 @@
 """Charges runs that go on for the days that are over, so that history and budgets need not wait for their ends."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -11,6 +12,7 @@ from atoll.federation.resources import FINISHED_RUN_PHASES, Job, Run
 from atoll.hub.accounting.accounts import Accounts
 from atoll.hub.accounting.closing import charge_of
 from atoll.hub.client import Client
+from atoll.hub.parsing import Unreadable
 
 log = structlog.get_logger(__name__)
 
@@ -47,5 +49,6 @@ class DailyCharges:
             is_of_today = created is None or created >= midnight or (until is not None and until >= midnight)
             if is_of_today or run.status.started_at is None:
                 continue
-            job = await self._client.get(Job, run.metadata.namespace, run.spec.job)
-            await self._accounts.charge_days(await charge_of(self._client, run, job, is_told=False, now=now))
+            with contextlib.suppress(Unreadable):  # it is charged when it has been mended; the others are now
+                job = await self._client.get(Job, run.metadata.namespace, run.spec.job)
+                await self._accounts.charge_days(await charge_of(self._client, run, job, is_told=False, now=now))

@@ -21,21 +21,21 @@ class DatasetNeeds:
     async def of(self, dataset: Dataset) -> Needs:
         """Tell what unfinished runs have pinned, and which unfinished jobs name the dataset."""
         key = (dataset.metadata.namespace or "", dataset.metadata.name)
-        runs = await self._client.list_unfinished(Run, FINISHED_RUN_PHASES)
+        runs = await self._client.list_unfinished(Run, FINISHED_RUN_PHASES, all_or_none=True)
         pinned = {
             (run.spec.cluster, given.version)
             for run in runs
             for given in run.spec.inputs
             if (given.namespace, given.dataset) == key
         }
-        jobs = await self._client.list_unfinished(Job, FINISHED_JOB_PHASES)
+        jobs = await self._client.list_unfinished(Job, FINISHED_JOB_PHASES, all_or_none=True)
         readers = [job.key for job in jobs if key in input_keys(job.spec, job.metadata.namespace or "")]
         return Needs(frozenset(pinned), tuple(readers))
 
     async def feeders(self, dataset: Dataset, reports: Iterable[DatasetReport]) -> tuple[str, ...]:
         """Name the streams that exist and have written to a version that still grows."""
         rows = [(row.gateway, row.stream) for report in reports if not report.complete for row in report.ledger.sources]
-        streams = await self._client.list(Stream, dataset.metadata.namespace)
+        streams = await self._client.list(Stream, dataset.metadata.namespace, all_or_none=True)
         return tuple(
             stream.metadata.name
             for stream in streams

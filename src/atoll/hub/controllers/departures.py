@@ -76,7 +76,7 @@ class GatewayDepartureController(_Departing):
         """Send one gateway away once it is deleted; while streams name it, only by force, as a claim that pods use."""
         gateway = await self._context.client.get(Gateway, None, key[1])
         if gateway is not None and _is_leaving(gateway):
-            names = fed_by(key[1], await self._context.client.list(Stream))
+            names = fed_by(key[1], await self._context.client.list(Stream, all_or_none=True))
             if names and gateway.metadata.annotations.get(FORCE_ANNOTATION) != "true":
                 await self._hold(gateway, names)
                 return DONE
@@ -150,14 +150,16 @@ class ClusterDepartureController(_Departing):
     async def _departure(self, cluster: Cluster) -> Departure:
         context, name = self._context, cluster.metadata.name
         path = _farewell(name)
-        here = [run for run in await context.client.list(Run) if run.spec.cluster == name]
-        runs = [run for run in here if run.status.phase not in FINISHED_RUN_PHASES]
+        unfinished = await context.client.list_unfinished(Run, FINISHED_RUN_PHASES, all_or_none=True)
+        runs = [run for run in unfinished if run.spec.cluster == name]
+        streams = await context.client.list(Stream, all_or_none=True)
+        datasets = await context.client.list(Dataset, all_or_none=True)
         reported = [p for p in context.observed.of_member("cluster", name) if p.topic in _ORDERED]
         return Departure(
             cluster=cluster,
             runs=tuple(runs),
             leased=tuple(f"{run.metadata.namespace}/{run.metadata.name}" for run in runs if self._is_leased(run)),
-            holdings=holdings(name, await context.client.list(Stream), await context.client.list(Dataset)),
+            holdings=holdings(name, streams, datasets),
             orders=tuple(p.rest for p in context.desired.of_member("cluster", name) if p.topic in _ORDERED),
             reported=tuple(p.rest for p in reported),
             order=context.desired.read(FarewellOrder, path),

@@ -62,7 +62,7 @@ class JobController:
             self._placed.pop(key, None)
             self._due.pop(key, None)
             return DONE
-        named = await context.client.list(Run, namespace, name_prefix=run_prefix(name))
+        named = await context.client.list(Run, namespace, name_prefix=run_prefix(name), all_or_none=True)
         runs = [run for run in named if _is_of(run, job)]
         plan = self._plan(key, job, runs)
         if plan.stop is not None:

@@ -38,7 +38,6 @@ class QueueTally:
 
     def __init__(self, client: Client) -> None:
         """Know nothing: the first look reads everything."""
-        self._client = client
         self._jobs, self._runs = client.follow(Job), client.follow(Run)
         self._queues: dict[str, str] = {}
         self._pending: Counter[str] = Counter()
@@ -54,7 +53,7 @@ class QueueTally:
         touched |= {key async for key in self._changed_runs()}
         for job in touched:
             for key in self._live_of.get(job, ()):
-                await self._pair(key)
+                self._pair(key)
         barred = Counter(self._barred_in.values())
         return Tallied(+self._pending, barred, tuple(self._going_on.values()), tuple(self._held.values()))
 
@@ -86,10 +85,12 @@ class QueueTally:
             for key in [key for key in self._live if self._runs.entry(key) is None]:
                 self._end(key)
         async for key, entry in self._runs.changed():
-            if entry is None or _phase(self._runs.look(entry)) in FINISHED_RUN_PHASES:
+            is_over = entry is None or _phase(self._runs.look(entry)) in FINISHED_RUN_PHASES
+            run = None if entry is None or is_over else self._runs.readable(entry)
+            if run is None:
                 self._end(key)
                 continue
-            run = self._live[key] = self._runs.parse(entry)
+            self._live[key] = run
             job = f"{run.metadata.namespace}/{run.spec.job}"
             self._live_of[job].add(key)
             yield job
@@ -105,12 +106,13 @@ class QueueTally:
         if not self._live_of[job]:
             del self._live_of[job]
 
-    async def _pair(self, key: str) -> None:
+    def _pair(self, key: str) -> None:
         """See a run beside its job as both are now."""
         run = self._live[key]
         self._going_on.pop(key, None)
         self._held.pop(key, None)
-        job = await self._client.get(Job, run.metadata.namespace, run.spec.job)
+        entry = self._jobs.entry(f"{run.metadata.namespace}/{run.spec.job}")
+        job = None if entry is None else self._jobs.readable(entry)
         if job is None:
             return
         self._going_on[key] = (run, job)

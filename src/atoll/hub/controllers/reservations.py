@@ -34,6 +34,7 @@ from atoll.federation.resources.reservation import ReservationPhase, ReservedOn
 from atoll.hub.conditions import with_condition
 from atoll.hub.controllers.context import Context
 from atoll.hub.controllers.runtime import DONE, ByKey, Key, Objects, Outcome, RequeueAfter, Source
+from atoll.hub.parsing import unless_unreadable
 from atoll.hub.scheduler.reserving import reserved_use
 from atoll.hub.scheduler.snapshot import Snapshot, as_reported, job_key
 from atoll.hub.scheduler.usage import occupations
@@ -153,7 +154,9 @@ class ReservationController:
     async def _census(self, reservations: Sequence[Reservation]) -> Census:
         client, now = self._context.client, self._context.clock()
         runs = tuple(await client.list_unfinished(Run, FINISHED_RUN_PHASES))
-        jobs = {job_key(run): await client.get(Job, run.metadata.namespace, run.spec.job) for run in runs}
+        jobs = {
+            job_key(run): await unless_unreadable(client.get(Job, run.metadata.namespace, run.spec.job)) for run in runs
+        }
         pairs = [(run, job) for run in runs if (job := jobs[job_key(run)]) is not None]
         queues = {queue.metadata.name: queue for queue in await client.list(Queue)}
         clusters = [

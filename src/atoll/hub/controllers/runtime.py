@@ -5,6 +5,7 @@ backoff and jitter, cancellation is clean. It must not know any kind.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +13,13 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from atoll.federation.errors import AtollError, Conflict, InvalidInput, Unavailable
+from atoll.federation.errors import AtollError, Conflict, InvalidInput, NotFound, Unavailable
 from atoll.federation.resources import Resource
 from atoll.hub.client import Client, Seen
 from atoll.hub.controllers.workqueue import Backoff, WorkQueue
 from atoll.hub.members import Copy, Path
 from atoll.hub.metrics import Metrics
+from atoll.hub.parsing import Unreadable
 
 log = structlog.get_logger(__name__)
 
@@ -127,7 +129,9 @@ class Objects(Source):
     async def _keys_of(self, key: Key, seen: Seen[Any]) -> tuple[Key, ...]:
         if isinstance(self.to_keys, ByKey):
             return tuple(self.to_keys.to_keys(key))
-        return tuple(await self.to_keys(seen.resource))
+        with contextlib.suppress(Unreadable):  # what cannot be read asks for nothing; the log says so
+            return tuple(await self.to_keys(seen.resource))
+        return ()
 
 
 @dataclass(frozen=True)
@@ -141,10 +145,11 @@ class Messages(Source):
     async def keys(self) -> AsyncIterator[Iterable[Key]]:
         """Give the keys of all messages, then of those that change."""
         async for paths in self.copy.changes():
-            for number, path in enumerate(paths):
+            for number, path in enumerate(paths, 1):
                 if number % _AT_ONCE == 0:
                     await asyncio.sleep(0)
-                yield await self.to_keys(path)
+                with contextlib.suppress(Unreadable):
+                    yield await self.to_keys(path)
 
 
 own_key = ByKey(lambda key: (key,))
@@ -212,8 +217,8 @@ class Controller:
         """Reconcile one key and decide when it is next; give the result's name for the metrics."""
         try:
             outcome = await self._reconciler.reconcile(key)
-        except (Conflict, Unavailable) as error:
-            # Part of normal life: what was read is old, or a part is away. The next run reads everything again.
+        except (Conflict, NotFound, Unavailable) as error:
+            # Part of normal life: what was read is old or gone, or a part is away. The next run reads everything again.
             log.debug("a reconcile has to be repeated", controller=self._reconciler.name, key=key, error=str(error))
             self._retry(key)
             return error.reason.lower()

@@ -69,7 +69,7 @@ class Users:
     async def exist(self, key: Key) -> bool:
         """Tell whether anything needs a service, after a look at all objects of its namespace: a no costs files."""
         for model in MODELS:
-            for resource in await self._client.list(model, key[1]):
+            for resource in await self._client.list(model, key[1], all_or_none=True):
                 await self.keys_of(resource)
         return await self.are_known(key)
 

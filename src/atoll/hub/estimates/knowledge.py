@@ -56,7 +56,8 @@ class Knowledge:
                 self._log.forget(name)
                 continue
             fresh.add(name)
-            self._log.note(seen.resource, self._clock())
+            if (transfer := seen.readable) is not None:
+                self._log.note(transfer, self._clock())
             number += 1
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)

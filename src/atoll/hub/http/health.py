@@ -48,6 +48,7 @@ class Health:
         self._metrics.clusters(Counter(each.status.phase for each in clusters))
         self._metrics.mesh(await self._mesh.count(clusters, now), now)
         self._metrics.fleet(await self._fleet(clusters))
+        self._metrics.unreadable(self._client.unreadable())
         return Response(await asyncio.to_thread(self._metrics.expose), media_type=CONTENT_TYPE)
 
     async def _fleet(self, clusters: Sequence[Cluster]) -> Fleet:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import orjson
+from pydantic import ValidationError
 
 from atoll.federation.errors import InvalidInput
 from atoll.federation.estimates import ANY_COMMAND, RunTime, Subject, subject_of
@@ -77,7 +78,7 @@ class Demands:
         """Read what a group asks for, or why none of its jobs may be placed; or remember it."""
         known = self._known.get(group.ask)
         if known is None or not self._holds(known[0], snapshot, tree):
-            job = specimen(group.ask, group.members[0][1])
+            job = _one_of(group, snapshot)
             known = self._known[group.ask] = self._read_now(group.ask, job, snapshot, tree)
         return known[1]
 
@@ -123,6 +124,16 @@ class Demands:
         return Asked(
             demand, vector, self._numbers.setdefault(demand.likeness, len(self._numbers)), job.spec.preemptible
         )
+
+
+def _one_of(group: Group, snapshot: Snapshot) -> Job:
+    """Make up a job that asks for what a group does. Where that cannot be read, who it was made up from cannot either,
+    and is asked for itself: Unreadable names it."""
+    key = group.members[0][1]
+    try:
+        return specimen(group.ask, key)
+    except ValidationError:
+        return snapshot.jobs[key]
 
 
 def specimen(ask: Ask, key: str) -> Job:

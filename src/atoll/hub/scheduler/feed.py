@@ -1,8 +1,8 @@
 """What the scheduler knows of Jobs and Runs, kept from cycle to cycle: only what changed is read.
 
 Owns which runs bear on a cycle, and the jobs as a cycle sees them: as they were when it began, each parsed only when
-somebody asks for that very one. It must not decide anything, nor write. A cycle that follows a lost history, and the
-first one of a hub that begins to lead, is fed with everything.
+somebody asks for that very one. What is known to be unreadable is left out. It must not decide anything, nor write. A
+cycle that follows a lost history, and the first one of a hub that begins to lead, is fed with everything.
 """
 
 from bisect import bisect_left, insort
@@ -15,7 +15,7 @@ from atoll.federation.placement import record_of
 from atoll.federation.resources import FINISHED_JOB_PHASES, FINISHED_RUN_PHASES, Job, Resource, Run, run_prefix
 from atoll.hub.following import Follower
 from atoll.hub.scheduler.book import Book
-from atoll.kubeapi.cache import Entry
+from atoll.kubeapi.bucket import Entry
 
 R = TypeVar("R", bound=Resource)
 
@@ -31,7 +31,7 @@ class Jobs(Mapping[str, Job]):
     """Jobs by `namespace/name`, parsed when they are asked for. Those that have not ended are as they were at the look.
 
     To go through them parses them all. Parsed ones are kept while somebody holds them, or asks for them in each cycle:
-    of most jobs that wait, nothing is ever asked.
+    of most jobs that wait, nothing is ever asked. Who asks for one that cannot be read, as the first, meets Unreadable.
     """
 
     def __init__(self, follower: Follower[Job]) -> None:
@@ -47,12 +47,14 @@ class Jobs(Mapping[str, Job]):
         self._asked_before, self._asked = self._asked, {}
 
     def __getitem__(self, key: str) -> Job:
-        entry = self.held.get(key) or self._follower.entry(key)
+        entry = self.held.get(key)
         if entry is None:
-            raise KeyError(key)
+            entry = self._follower.entry(key)
+            if entry is None or self._follower.is_refused(entry):
+                raise KeyError(key)
         job = self._alive.get(key)
         if job is None or job.metadata.resource_version != str(entry.revision):
-            job = self._alive[key] = self._follower.peek(entry) or Job.model_validate(entry.decode())
+            job = self._alive[key] = self._follower.parse_apart(entry)
         self._asked[key] = job
         return job
 
@@ -101,6 +103,8 @@ class Feed:
                 self._put(key, entry, book)
 
     def _put(self, key: str, entry: Entry | None, book: Book) -> None:
+        if entry is not None and self._job_changes.is_refused(entry):
+            entry = None
         obj = None if entry is None else self._job_changes.look(entry)
         book.put(key, obj)
         was_live, is_live = key in self.jobs.held, obj is not None and _phase(obj) not in FINISHED_JOB_PHASES
@@ -127,13 +131,15 @@ class Feed:
 
     def _put_run(self, key: str, entry: Entry | None, book: Book) -> None:
         known = self._runs.get(key)
-        obj = None if entry is None else self._run_changes.look(entry)
-        if entry is None or obj is None or not self._matters(obj):
+        matters = entry is not None and self._matters(self._run_changes.look(entry))
+        # Without a run that cannot be read, its job has no second one either: that would have the same name.
+        found = self._run_changes.readable(entry) if entry is not None and matters else None
+        if found is None:
             self._drop_run(key, book)
-        elif known is None or known.metadata.resource_version != obj["metadata"]["resourceVersion"]:
+        elif known is None or known.metadata.resource_version != found.metadata.resource_version:
             if known is None:
                 insort(self._order, key)
-            self._runs[key] = run = _slim(self._run_changes.parse(entry))
+            self._runs[key] = run = _slim(found)
             self._runs_of[_job_of(run.spec.job, key)].add(key)
             book.put_run(key, run)
 

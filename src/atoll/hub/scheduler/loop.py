@@ -12,6 +12,7 @@ import structlog
 
 from atoll.federation.errors import AtollError
 from atoll.federation.estimates import NOTHING_LEARNED, Estimates
+from atoll.hub.parsing import Unreadable
 from atoll.hub.scheduler.apply import Applied, Writer, apply_plan
 from atoll.hub.scheduler.cycle import Memory, run_cycle
 from atoll.hub.scheduler.feed import Feed, Following
@@ -81,13 +82,18 @@ class SchedulerLoop:
     async def run(self) -> None:
         """Run cycles for ever. A failed cycle is logged and the next one starts from what is then stored.
 
-        One that ends in a mistake of ours forgets everything first: the hub must go on serving whatever a cycle met.
+        One that ends in a mistake of ours forgets everything first: the hub must go on serving whatever a cycle met. So
+        does one that meets an object which cannot be read: from then on that is known, and the feed leaves it out.
         """
         while True:
             self._woken.clear()
             began = time.monotonic()
             try:
                 await self.cycle()
+            except Unreadable:
+                # The log has named it. A cycle that meets one on its way does not know what it has taken in by then.
+                self._begin_anew()
+                await asyncio.sleep(self._period_seconds)
             except AtollError as error:
                 log.warning("A scheduling cycle failed.", reason=error.reason, error=str(error))
             except Exception:

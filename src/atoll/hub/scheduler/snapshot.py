@@ -22,6 +22,7 @@ from atoll.federation.resources import (
     run_prefix,
 )
 from atoll.hub.accounting.outlooks import NOTHING_CHARGED, Charged
+from atoll.hub.parsing import unless_unreadable
 from atoll.hub.scheduler.dependencies import awaited
 
 # After looking for so many jobs, or for the runs of so many, others have their turn: leadership is renewed by tasks of
@@ -121,7 +122,7 @@ async def _add_awaited(client: Reader, jobs: dict[str, Job]) -> None:
         if number % _JOBS_AT_ONCE == 0:
             await asyncio.sleep(0)
         namespace, _, name = key.partition("/")
-        if (ended := await client.get(Job, namespace, name)) is not None:
+        if (ended := await unless_unreadable(client.get(Job, namespace, name))) is not None:
             jobs[key] = ended
 
 
@@ -149,7 +150,9 @@ async def take_snapshot(
         for run in await client.list(Run, job.metadata.namespace, name_prefix=run_prefix(job.metadata.name)):
             runs[run.key] = run
     for run in runs.values():
-        if job_key(run) not in jobs and (ended := await client.get(Job, run.metadata.namespace, run.spec.job)):
+        if job_key(run) in jobs:
+            continue
+        if ended := await unless_unreadable(client.get(Job, run.metadata.namespace, run.spec.job)):
             jobs[ended.key] = ended
     await _add_awaited(client, jobs)
     seen = Snapshot(now, jobs, tuple(runs[key] for key in sorted(runs)), (), {}, {}, estimates)

@@ -39,7 +39,8 @@ async def _by_what_is_weighed(
     async for seen in client.watch(model):
         if seen.key is None:
             continue
-        weighed = {} if seen.is_gone else weigh(seen.resource)
+        found = None if seen.is_gone else seen.readable
+        weighed = {} if found is None else weigh(found)
         if known.get(seen.key) != weighed:
             scheduler.wake()
         known[seen.key] = weighed

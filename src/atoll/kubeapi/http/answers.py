@@ -14,7 +14,7 @@ import orjson
 from starlette.responses import Response, StreamingResponse
 
 from atoll.kubeapi import tables
-from atoll.kubeapi.cache import Entry
+from atoll.kubeapi.bucket import Entry
 from atoll.kubeapi.errors import ApiError, Unauthorized
 from atoll.kubeapi.http.negotiation import JSON, Form, write_body
 from atoll.kubeapi.reading import Page

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from atoll.kubeapi import options
-from atoll.kubeapi.arguments import DeleteArguments
+from atoll.kubeapi.arguments import DeleteArguments, ListArguments
 from atoll.kubeapi.discovery import subresources
 from atoll.kubeapi.errors import BadRequest, MethodNotAllowed, NotFound
 from atoll.kubeapi.http import negotiation
@@ -82,17 +82,12 @@ class Resources:
         return entry_answer(call.rt, entry, call.form)
 
     async def _list(self, call: Call) -> Response:
-        page = await self._store.page(
-            call.rt,
-            call.target.namespace,
-            label_selector=call.query("labelSelector"),
-            field_selector=call.query("fieldSelector"),
-            limit=call.number("limit"),
-            continue_token=call.query("continue"),
-            resource_version=call.query("resourceVersion"),
-            resource_version_match=call.query("resourceVersionMatch"),
-            send_initial=call.flag("sendInitialEvents"),
-        )
+        arguments = _chosen(call) | {
+            "resource_version": call.query("resourceVersion"),
+            "resource_version_match": call.query("resourceVersionMatch"),
+            "send_initial": call.flag("sendInitialEvents"),
+        }
+        page = await self._store.page(call.rt, call.target.namespace, **arguments)
         return page_answer(call.rt, page, call.form, call.include)
 
     async def _watch(self, call: Call) -> Response:
@@ -188,14 +183,7 @@ class Resources:
 
     async def _delete_collection(self, call: Call) -> Response:
         arguments = await self._delete_arguments(call)
-        page = await self._store.page(
-            call.rt,
-            call.target.namespace,
-            label_selector=call.query("labelSelector"),
-            field_selector=call.query("fieldSelector"),
-            limit=call.number("limit"),
-            continue_token=call.query("continue"),
-        )
+        page = await self._store.page(call.rt, call.target.namespace, **_chosen(call))
         for entry in page.entries:
             await self._delete_if_there(call, entry.decode()["metadata"]["name"], arguments)
         return page_answer(call.rt, page, call.form, call.include)
@@ -205,6 +193,16 @@ class Resources:
             await self._store.delete(call.rt, call.target.namespace, name, **arguments)
         except NotFound:
             return
+
+
+def _chosen(call: Call) -> ListArguments:
+    """Read which objects a request is about, and how many of them it wants."""
+    return {
+        "label_selector": call.query("labelSelector"),
+        "field_selector": call.query("fieldSelector"),
+        "limit": call.number("limit"),
+        "continue_token": call.query("continue"),
+    }
 
 
 def _named(body: Any, name: str) -> Object:

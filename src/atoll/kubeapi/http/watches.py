@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import orjson
 from starlette.responses import StreamingResponse
 
-from atoll.kubeapi.cache import Entry
+from atoll.kubeapi.bucket import Entry
 from atoll.kubeapi.errors import ApiError
 from atoll.kubeapi.http.answers import formed
 from atoll.kubeapi.http.negotiation import JSON, Form

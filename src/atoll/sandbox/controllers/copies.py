@@ -5,7 +5,7 @@ Owns the decoded copies, as many as there are objects. It reads as `Store.list` 
 
 from __future__ import annotations
 
-from atoll.kubeapi.cache import Entry
+from atoll.kubeapi.bucket import Entry
 from atoll.kubeapi.resource import Object, ResourceType
 from atoll.kubeapi.store import Store
 
