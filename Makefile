@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # Two more than two cores: the tests wait for processes as long as they compute.
 TEST_PROCESSES ?= 4
 
-.PHONY: demo test bench bench-compare campaign docs lint format clean deploy-check deploy-bases lock audit fuzz dist
+.PHONY: demo test bench bench-compare campaign docs lint format clean deploy-check deploy-bases lock audit fuzz fuzz-api dist
 .DEFAULT_GOAL := demo
 LOCK := deploy/requirements.lock
 
@@ -72,6 +72,12 @@ lock: $(VENV)/.installed-dev
 # atheris (pip install atheris), which has wheels for Linux only.
 fuzz: $(VENV)/.installed-dev
 	cd tests && $(abspath $(BIN))/python -m security.fuzz $(ONLY) --minutes $(MINUTES)
+
+# The hub, fed with requests out of its own OpenAPI document: EXAMPLES of each operation that are valid, and as many that
+# are not, half of them aimed at objects that are there. 12 take some five minutes.
+EXAMPLES ?= 12
+fuzz-api: $(VENV)/.installed-dev
+	ATOLL_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -n 0 -m campaign tests/hub/test_hub_openapi_fuzz.py
 
 # What the image holds against the known vulnerabilities (PyPI's list). It asks the network, so that it is no test; a
 # package that could not be looked up counts as a failure.

@@ -153,15 +153,29 @@ def test_a_password_file_that_has_no_password_is_named(tmp_path: Path, content: 
         settings.address(None)
 
 
-def test_secrets_of_this_machine_go_with_the_url_of_the_gateway_object(tmp_path: Path) -> None:
+def test_the_password_of_this_machine_goes_to_its_own_broker_whatever_the_gateway_object_says(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("secret horse\n")
-    settings = BrokerSettings("mqtt://here", "lab", file, ca_file=Path("ca.crt"))
+    settings = BrokerSettings("mqtts://here", "lab", file)
+    for url in ("mqtts://there", "mqtt://here:8883", "mqtts://here:1883", "mqtts://here@there"):
+        with pytest.raises(InvalidInput, match=r"spec\.broker of the Gateway is .*this machine's password is for"):
+            settings.address(url)
+    assert settings.address("mqtts://here:8883").password == settings.address(None).password == "secret horse"
+    nobodys = replace(settings, password_file=None).address("mqtts://there")
+    assert (nobodys.host, nobodys.password) == ("there", None)
+
+
+def test_secrets_of_this_machine_go_with_the_url_of_the_gateway_object_if_it_alone_names_a_broker(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "password"
+    file.write_text("secret horse\n")
+    settings = BrokerSettings(None, "lab", file, ca_file=Path("ca.crt"))
     address = settings.address("mqtts://there:1234")
     assert (address.host, address.port, address.username, address.password) == ("there", 1234, "lab", "secret horse")
     assert "horse" not in f"{settings!r} {address!r} {address}"
     with pytest.raises(InvalidInput, match="--broker-username"):
-        replace(settings, username=None).address(None)
+        replace(settings, url="mqtt://here", username=None).address(None)
 
 
 async def test_the_last_will_says_that_the_gateway_is_gone(tmp_path: Path, receiver: Receiver) -> None:

@@ -1,7 +1,5 @@
 """A Git folder becomes orders per cluster, and stays in force whatever happens to Git."""
 
-import os
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,8 @@ import pytest
 
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.messages import DriftRecord, PolicyOrder, PolicyReport
+from atoll.policies.remotes.reach import Reach
+from git_repository import begin, commit
 from hub.support import API, HubClient, Member, eventually, joined, manifest, now, running_hub
 
 SET = f"{API}/policysets/base"
@@ -27,36 +27,17 @@ class Repository:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir()
-        self._git("init", "--quiet", "--initial-branch=main")
-
-    def _git(self, *arguments: str) -> str:
-        who = {
-            f"GIT_{role}_{field}": "test@example.org" for role in ("AUTHOR", "COMMITTER") for field in ("NAME", "EMAIL")
-        }
-        environment = {**os.environ, **who, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-        done = subprocess.run(
-            ["git", *arguments], cwd=self.path, env=environment, check=True, capture_output=True, text=True
-        )
-        return done.stdout.strip()
+        begin(path)
 
     def commit(self, **files: str) -> str:
         for name, text in files.items():
             (self.path / f"{name}.yaml").write_text(text)
-        self._git("add", "--all")
-        self._git("commit", "--quiet", "-m", "policies")
-        return self._git("rev-parse", "HEAD")
+        return commit(self.path)
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path / "policies")
-
-
-@pytest.fixture
-async def member(bus: Bus) -> AsyncIterator[Member]:
-    async with joined(bus, "onprem") as running:
-        yield running
 
 
 @pytest.fixture
@@ -157,6 +138,29 @@ async def test_a_repository_that_has_gone_changes_nothing_in_force_even_after_a_
             assert PolicyOrder.decode(member.orders["policyset/base"]).commit == commit
             (tmp_path / "moved").rename(repository.path)
             await condition(hub, "SourceReady", "True")
+
+
+async def test_a_repository_where_git_may_not_go_is_told_with_the_setting_that_allows_it(
+    nats_server: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = {"repository": "https://ada:secret@127.0.0.1:1/policies.git", "interval": "1s"}
+    async with running_hub(nats_server.url, tmp_path) as hub:
+        await hub.apply(manifest("PolicySet", "base", {"source": source}))
+        said = await condition(hub, "SourceReady", "False")
+        assert said["reason"] == "AddressRefused"
+        assert said["message"] == (
+            "source.repository https://127.0.0.1:1/policies.git leads to 127.0.0.1, a loopback address, "
+            "where the hub's Git does not go; if policies are kept there, start the hub with --git-allow 127.0.0.1"
+        )
+    async with running_hub(nats_server.url, tmp_path, git_reach=Reach.parse(["127.0.0.1"], [])) as hub:
+
+        async def has_tried() -> bool:
+            conditions = (await hub.status(SET)).get("conditions", ())
+            return "SourceUnreadable" in {each["reason"] for each in conditions if each["type"] == "SourceReady"}
+
+        assert await eventually(has_tried)
+    written = capfd.readouterr().out
+    assert "could not be read" in written and "secret" not in written
 
 
 async def test_a_deleted_set_and_a_cluster_that_is_no_longer_meant_lose_their_order(

@@ -40,6 +40,15 @@ async def test_a_ledger_without_end_is_not_read_to_its_end(tmp_path: Path, monke
     assert liar.given_bytes <= 6 * copying.CHUNK_BYTES
 
 
+async def test_a_ledger_that_cannot_be_written_here_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
+    ledger = VersionLedger(
+        dataset="picks", version=1, complete=True, manifest_sha256=manifest_sha256(()), numbered=2**70
+    )
+    with pytest.raises(SourceDamaged, match="cannot be written here"):
+        await copied(tmp_path, Liar(ledger=ledger.model_dump_json(by_alias=True).encode()))
+    assert not (tmp_path / "picks").exists()
+
+
 @pytest.mark.parametrize("size", [2**62, 2**80])
 async def test_a_file_larger_than_the_volume_is_refused_before_room_is_made(tmp_path: Path, size: int) -> None:
     """Only to list the ranges of such a file would take all memory."""

@@ -38,3 +38,12 @@ def test_json_is_read_as_deep_as_whoever_gets_it_can_walk(begin: bytes, end: byt
 
 def test_many_brackets_side_by_side_are_not_deep() -> None:
     assert decode(b"[" + b"[1]," * 500 + b"[2]]", "JSON")[-1] == [2]
+
+
+@pytest.mark.parametrize("key", [b"\xa1\x01\x02", b"\x81\x01", b"\xc6\x81\x01"], ids=["map", "list", "tagged"])
+def test_maps_and_lists_as_keys_are_refused_before_they_double(key: bytes) -> None:
+    """Each written as text within the next, 140 bytes of maps within keys took all memory."""
+    with pytest.raises(MalformedPayload, match="a key of a map is a map or a list"):
+        decode(b"\xa1" + key + b"\x00", "CBOR")
+    with pytest.raises(MalformedPayload, match="a key of a map is a map or a list"):
+        decode(b"\xa1" * 60 + b"\x00" * 61, "CBOR")

@@ -14,7 +14,9 @@ from atoll.federation.errors import InvalidInput, NotFound, Unavailable
 from atoll.policies.bundle import Bundle, GitSource, SignatureRefused, load_bundle
 from atoll.policies.features import Features
 from atoll.policies.git import Signers
+from atoll.policies.remotes.reach import Reach
 
+LOOPBACK = Reach.parse(["127.0.0.0/8"], [])
 POLICY = """\
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -190,7 +192,7 @@ async def test_a_source_that_git_could_misread_is_refused_before_git_runs(source
 async def test_an_unreachable_host_is_unavailable_and_the_password_stays_secret(tmp_path: Path) -> None:
     source = GitSource("https://ada:secret@127.0.0.1:9/policies.git")
     with pytest.raises(Unavailable) as caught:
-        await load_bundle(source, tmp_path, timeout_seconds=30)
+        await load_bundle(source, tmp_path, timeout_seconds=30, reach=LOOPBACK)
     assert caught.value.retryable
     assert "secret" not in str(caught.value)
 
@@ -220,14 +222,15 @@ def is_alive(pid: int) -> bool:
 async def test_a_fetch_that_hangs_is_killed_when_time_is_over(slow_git: Path, tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(Unavailable, match="took longer than 1 s"):
-        await load_bundle(GitSource("https://127.0.0.1/x.git"), tmp_path / "mirrors", timeout_seconds=1)
+        source = GitSource("https://127.0.0.1/x.git")
+        await load_bundle(source, tmp_path / "mirrors", timeout_seconds=1, reach=LOOPBACK)
     assert time.monotonic() - started < 60, "git was not waited for"
     assert not is_alive(int(slow_git.read_text()))
 
 
 async def test_a_cancelled_load_leaves_no_process_and_no_lock(slow_git: Path, tmp_path: Path) -> None:
     source = GitSource("https://127.0.0.1/x.git")
-    task = asyncio.create_task(load_bundle(source, tmp_path / "mirrors", timeout_seconds=50))
+    task = asyncio.create_task(load_bundle(source, tmp_path / "mirrors", timeout_seconds=50, reach=LOOPBACK))
     async with asyncio.timeout(20):
         while not (slow_git.exists() and slow_git.read_text().strip()):
             await asyncio.sleep(0.01)
@@ -236,7 +239,7 @@ async def test_a_cancelled_load_leaves_no_process_and_no_lock(slow_git: Path, tm
         await task
     assert not is_alive(int(slow_git.read_text()))
     with pytest.raises(Unavailable, match="git fetch"):
-        await load_bundle(source, tmp_path / "mirrors", timeout_seconds=0.5)
+        await load_bundle(source, tmp_path / "mirrors", timeout_seconds=0.5, reach=LOOPBACK)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
@@ -253,7 +256,7 @@ async def test_a_load_cancelled_while_git_starts_ends_at_once(
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", starting)
     source = GitSource("https://127.0.0.1/x.git")
-    task = asyncio.create_task(load_bundle(source, tmp_path / "mirrors", timeout_seconds=50))
+    task = asyncio.create_task(load_bundle(source, tmp_path / "mirrors", timeout_seconds=50, reach=LOOPBACK))
     await is_starting.wait()
     for _ in range(steps):
         await asyncio.sleep(0)

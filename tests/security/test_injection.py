@@ -14,7 +14,9 @@ from atoll.cli.main import app
 from atoll.edge.sink.volume import Volume
 from atoll.federation.bus import subjects
 from atoll.federation.errors import InvalidInput
+from atoll.federation.resources import KINDS
 from atoll.federation.resources.base import ClusterName, DnsLabel, DnsSubdomain, Reference
+from atoll.hub.schema import openapi_schema
 
 _LABELS = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,8}[a-z0-9])?", fullmatch=True)
 _NAMES = st.lists(_LABELS, min_size=1, max_size=3).map(".".join)
@@ -57,6 +59,32 @@ def test_no_name_that_comes_over_the_bus_leads_out_of_a_volume(name: str, tmp_pa
             path(name, 1)
     with pytest.raises(InvalidInput):
         volume.run_output(name, 1, "d")
+
+
+_ADDRESS = re.compile(
+    r"(url|uri|host|hostname|address|addresses|endpoint|server|broker|repository|remote|registry|proxy|webhook|callback)s?$",
+    re.IGNORECASE,
+)
+
+
+def _paths(node: Any, path: str) -> Iterator[str]:
+    for name, inner in node.get("properties", {}).items():
+        yield f"{path}.{name}"
+        yield from _paths(inner, f"{path}.{name}")
+    for inner in (node.get("items"), node.get("additionalProperties")):
+        if isinstance(inner, dict):
+            yield from _paths(inner, path)
+
+
+def test_no_object_says_where_to_connect_but_two_fields_that_are_judged_there() -> None:
+    """Datasets have no URL: what is copied is asked for over NATS, by names of its ledger.
+
+    A PolicySet's repository: tests/policies/test_policy_reach.py. A Gateway's broker: dialled from its laboratory, see
+    tests/gateway/test_broker_refusals.py.
+    """
+    specs = {kind.name: openapi_schema(kind)["properties"].get("spec", {}) for kind in KINDS}
+    said = {path for name, spec in specs.items() for path in _paths(spec, name) if _ADDRESS.search(path)}
+    assert said == {"PolicySet.source.repository", "Gateway.broker"}
 
 
 def _options(command: Any, path: str) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,8 @@ from atoll.federation.tasks import Tasks
 from atoll.local.kubeconfig_text import KubeconfigText
 from atoll.policies.kustomize.kustomization import parse_kustomization
 from atoll.policies.manifest import parse_file
+from atoll.policies.remotes.answers import fetch_error, is_redirected, redirect_target
+from atoll.policies.remotes.url import parse_remote, public_url
 from atoll.policies.selectors import parse_selector
 from atoll.policies.trials.scenario import parse_scenarios
 from security.fuzzing import Harness
@@ -58,6 +60,20 @@ def _expressions(data: bytes) -> None:
             continue
 
 
+def _repository(data: bytes) -> None:
+    text = data.decode(errors="replace")
+    public_url(text)
+    parse_remote(text)
+
+
+def _git_answer(data: bytes) -> None:
+    """Git's messages repeat what the server said."""
+    said = data.decode(errors="replace")
+    assert "secret" in said or "secret" not in str(fetch_error("https://ada:secret@git.example.org/a", said))
+    if is_redirected(said):
+        parse_remote(redirect_target("https://ada:secret@git.example.org/a", said))
+
+
 def _kubeconfig(data: bytes) -> None:
     found = KubeconfigText(data.decode(errors="replace"))
     found.values()
@@ -80,6 +96,21 @@ HARNESSES = (
     Harness("kustomization", lambda data: parse_kustomization(data, "kustomization.yaml"), (), (
         b"resources: [../base, https://example.org/x]\npatches:\n- path: a.yaml\n- patch: |\n    kind: X\n",
     ), ((b"resources:\n", b"- ../a\n", b""), (b"resources: [", b"../", b"a]"))),
+    Harness("repository-url", _repository, (InvalidInput,), (
+        b"https://ada:p%40ss@git.example.org:8443/a.git", b"ssh://git@git.example.org:22/a", b"git@host:a/b.git",
+        b"https://[fd00::1]/a", b"/srv/a.git", b"file:///srv/a.git",
+    ), (
+        (b"https://", b"a.", b"b/c"), (b"https://", b"a@", b"b/c"), (b"ssh://", b"a-", b"/c"), (b"a@", b"a.", b":b"),
+        (b"https://", b"1.", b"1/c"), (b"https://[", b"0:", b"1]/c"), (b"https://a:", b"1", b"/c"),
+    )),
+    Harness("git-answer", _git_answer, (InvalidInput,), (
+        b"<= Recv header: location: /b.git/info/refs?service=git-upload-pack\nThe requested URL returned error: 301",
+        b"<= Recv header: location: https://[::1]/b/info/refs\nThe requested URL returned error: 302",
+        b"fatal: unable to access 'https://git.example.org/a': Could not resolve host",
+    ), (
+        (b"", b"remote: x\n", b"fatal: x"), (b"returned error: 301 Recv header: location: ", b"a", b"/info/refs"),
+        (b"returned error: 301 Recv header: location: ", b"../", b"info/refs"),
+    )),
     Harness("expressions", _expressions, (InvalidPath,), (
         b"1.5Gi", b"1h30m", b"a.b[0][name=x].c", b"anmo.{date}-{field[a.b]}", b"30 2 * * 1-5", b"0-41,43",
         b"region in (eu, us),!gpu", b"1e99",

@@ -13,6 +13,7 @@ from atoll.cli.process_options import LogLevel, StateDir, run
 
 if TYPE_CHECKING:
     from atoll.hub.settings import OidcSettings
+    from atoll.policies.remotes.reach import Reach
 
 NatsUrl = Annotated[str, typer.Option("--nats", envvar="ATOLL_NATS", metavar="URL", help="NATS server.")]
 
@@ -133,6 +134,36 @@ class Spans:
         }
 
 
+@dataclass(frozen=True)
+class Git:
+    """Where policies may be fetched from."""
+
+    git_allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--git-allow",
+            envvar="ATOLL_GIT_ALLOW",
+            metavar="HOST|NETWORK",
+            help="Fetch policies from here although it is loopback, link-local or the like; repeatable.",
+        ),
+    ] = None
+    git_only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--git-only",
+            envvar="ATOLL_GIT_ONLY",
+            metavar="HOST|NETWORK",
+            help="Fetch policies from nowhere else; *.DOMAIN is every host below it; repeatable.",
+        ),
+    ] = None
+
+    def reach(self) -> "Reach":
+        """Give them as the hub takes them. Raises InvalidInput."""
+        from atoll.policies.remotes.reach import Reach
+
+        return Reach.parse(self.git_allow or (), self.git_only or ())
+
+
 def serve(  # noqa: PLR0913 - an option of a command line is a parameter to typer
     nats: NatsUrl,
     state_dir: StateDir,
@@ -146,6 +177,7 @@ def serve(  # noqa: PLR0913 - an option of a command line is a parameter to type
     more_of_nats: Nats,
     oidc: Oidc,
     spans: Spans,
+    git: Git,
 ) -> None:
     """Serve the API, schedule, reconcile.
 
@@ -163,6 +195,7 @@ def serve(  # noqa: PLR0913 - an option of a command line is a parameter to type
         data_command=tuple(shlex.split(data_command)),
         data_image=data_image,
         oidc=oidc.settings(),
+        git_reach=git.reach(),
         log_level=log_level,
         **(door.settings() | more_of_nats.settings() | spans.settings()),
     )
@@ -172,6 +205,6 @@ def serve(  # noqa: PLR0913 - an option of a command line is a parameter to type
 def register(hub: typer.Typer) -> None:
     """Add the command; its options stand in this order."""
     command = serve
-    for parameter, options in (("door", Door), ("more_of_nats", Nats), ("oidc", Oidc), ("spans", Spans)):
+    for parameter, options in (("door", Door), ("more_of_nats", Nats), ("oidc", Oidc), ("spans", Spans), ("git", Git)):
         command = gathering(command, parameter, options)
     hub.command()(command)

@@ -182,6 +182,7 @@ def _context(settings: HubSettings, wires: Wires, client: Client, accounts: Acco
             settings.data_command, settings.data_image, "" if wires.signer else settings.nats_url_for_members
         ),
         policies_dir=settings.state_dir / "policies",
+        git_reach=settings.git_reach,
         heartbeat_timeout_seconds=settings.heartbeat_timeout_seconds,
         lab_log_bytes=settings.lab_log_bytes,
         orphan_keep_seconds=settings.orphan_keep_seconds,

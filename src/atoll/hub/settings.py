@@ -11,6 +11,7 @@ from typing import Any
 from atoll import __version__
 from atoll.federation.errors import InvalidInput
 from atoll.federation.resources.budget import MOST_PERIOD_DAYS
+from atoll.policies.remotes.reach import DEFAULT_REACH, Reach
 
 _LEAST_LEASE_SECONDS = 4.0
 _DAY_SECONDS = 86_400.0
@@ -107,6 +108,8 @@ class HubSettings:
     insecure_http: bool = False
     no_auth: bool = False
     oidc: OidcSettings | None = None
+    # Where the repositories of policy sets may be. By default all but loopback, link-local and their like.
+    git_reach: Reach = DEFAULT_REACH
 
     def check(self) -> None:
         """Refuse what would expose the hub or cannot work.

@@ -15,15 +15,15 @@ from pathlib import Path, PurePosixPath
 from atoll.federation.errors import InvalidInput, NotFound
 from atoll.policies.features import DEFAULT_FEATURES, Features
 from atoll.policies.folder import FileId, Folder, read_folder
-from atoll.policies.git import FOLDER_MODE, NOBODY, Entry, Git, Signers, mirror_lock, public_url
+from atoll.policies.git import FOLDER_MODE, NOBODY, Entry, Git, Signers, mirror_lock
 from atoll.policies.kustomize.gathering import Find
 from atoll.policies.manifest import Manifest, Parsed, Problem
+from atoll.policies.remotes.reach import DEFAULT_REACH, Reach
+from atoll.policies.remotes.url import parse_remote, public_url
 from atoll.policies.trials.scenario import Scenario, parse_scenarios
 from atoll.policies.trials.trial import problems_of
 from atoll.policies.validation.shapes import REQUIRED, show
 
-_SCHEMES = ("https://", "ssh://", "file:///")
-_SCP_LIKE = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[^\s:][^\s]*")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]*")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
@@ -86,6 +86,7 @@ async def load_bundle(
     workdir: Path,
     *,
     timeout_seconds: float = 60.0,
+    reach: Reach = DEFAULT_REACH,
     features: Features = DEFAULT_FEATURES,
     last: Bundle | None = None,
 ) -> Bundle:
@@ -95,12 +96,14 @@ async def load_bundle(
         source: what to read.
         workdir: where mirrors are kept between calls; created if missing.
         timeout_seconds: for everything together; fetching is killed when it is over.
+        reach: where git may go.
         features: what the agents of some target clusters have switched on.
         last: a bundle that was read before. If it is of the same source and commit it is given again; else of its
             files those that have not changed are not parsed again, and their manifests are the same objects.
 
     Raises:
         InvalidInput: the source itself is malformed.
+        AddressRefused: the repository, or where it redirects to, is out of reach.
         NotFound: the repository has no such revision or folder.
         SignatureRefused: the commit is not signed by one of the signers.
         Unavailable: the repository cannot be reached now (retryable).
@@ -108,7 +111,7 @@ async def load_bundle(
     check_source(source)
     mirror = workdir / f"{hashlib.sha256(source.repository.encode()).hexdigest()[:24]}.git"
     async with mirror_lock(mirror, timeout_seconds):
-        git = Git(mirror, timeout_seconds)
+        git = Git(mirror, timeout_seconds, reach)
         await git.prepare()
         commit = await _commit(git, source)
         if source.signers and (why := await git.verify(commit, source.signers)):
@@ -188,17 +191,7 @@ class _Commit:
 
 def check_source(source: GitSource) -> None:
     """Refuse a source that Git could take for an option, a helper program or a path outside. InvalidInput."""
-    repository = source.repository
-    is_path = repository.startswith("/")
-    if not is_path and not repository.startswith(_SCHEMES) and not _SCP_LIKE.fullmatch(repository):
-        raise InvalidInput(
-            f"source.repository {show(public_url(repository))}: write an https://, ssh:// or file:/// URL, "
-            "user@host:path or an absolute path"
-        )
-    if re.search(r"[\s\x00-\x1f\x7f]", repository) or re.match(r"(ssh|https)://-", repository):
-        raise InvalidInput(
-            f"source.repository {show(public_url(repository))}: blanks and a host beginning with '-' are refused"
-        )
+    parse_remote(source.repository)
     revision = source.revision
     if not _REVISION.fullmatch(revision) or ".." in revision or revision.endswith((".lock", "/", ".")):
         raise InvalidInput(f"source.revision {show(revision)}: write a branch, a tag or a commit")

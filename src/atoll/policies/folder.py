@@ -137,7 +137,7 @@ def _choose(entries: Iterable[Entry], folder: str) -> _Chosen:
             tests.append(entry)
         elif name.endswith(_POLICY_SUFFIXES):
             policies.append(entry)
-    if too_much := _too_much((*policies, *kustomizations)):
+    if too_much := _too_much((*policies, *kustomizations, *tests)):
         return _Chosen(problems=(Problem(folder, 1, "", TOO_MANY, too_much),))
     return _Chosen(tuple(policies), tuple(kustomizations), tuple(tests), tuple(problems))
 

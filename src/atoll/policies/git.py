@@ -1,21 +1,24 @@
 """The door to the git binary: fetch into a bare mirror, list and read files of a commit.
 
 Nothing of Git leaves this module but plain values and Atoll's errors. It must never run a hook, a helper or a prompt,
-and never take a name from outside for an option.
+never take a name from outside for an option, and go nowhere but where `remotes/` has judged that it may.
 """
 
 import asyncio
 import contextlib
 import fcntl
 import os
-import re
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from atoll.federation.errors import AtollError, Internal, InvalidInput, NotFound, Unavailable
-from atoll.policies.programs import Bounds, ProgramFailed, run
+from atoll.federation.errors import Internal, InvalidInput, NotFound, Unavailable
+from atoll.policies.programs import Bounds, PrintedTooMuch, ProgramFailed, run
+from atoll.policies.remotes.answers import TELL_ANSWERS, cause, fetch_error, is_redirected, redirect_target
+from atoll.policies.remotes.pins import pins_for, ssh_command
+from atoll.policies.remotes.reach import Reach
+from atoll.policies.remotes.url import public_url
 
 # Variables with which a surrounding git command (a hook, say) would redirect ours to another repository.
 _FOREIGN = (
@@ -28,7 +31,7 @@ _FOREIGN = (
     "GIT_NAMESPACE",
     "GIT_CEILING_DIRECTORIES",
 )
-_SETTINGS = {
+_VARIABLES = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ALLOW_PROTOCOL": "file:https:ssh",
     "GIT_PROTOCOL_FROM_USER": "0",
@@ -40,9 +43,19 @@ _SETTINGS = {
     "LC_ALL": "C",
 }
 # No hook of this user's configuration runs, and no maintenance outlives the command that started it.
-_NO_HOOKS = ("-c", "core.hooksPath=/dev/null", "-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false")
+_SETTINGS = ("core.hooksPath=/dev/null", "gc.autoDetach=false", "maintenance.autoDetach=false")
 _LOCK_RETRY_SECONDS = 0.05
+# A repository of policies has some megabytes. A pack is one file: a server that sends without end fills no disk, and
+# one whose contents are a thousand times as long when they are unpacked takes git's memory, not the hub's. What git
+# prints is kept: the list of a million files has 100 MB, and the folders of one small pack may list any number.
+_LARGEST_PACK_BYTES = 1 << 30
+_GIT_MEMORY_BYTES = 3 << 30
+_MOST_PRINTED_BYTES = 128 << 20
+# What a git that was killed leaves of a pack or an object.
+_UNFINISHED = ("objects/pack/tmp_*", "objects/??/tmp_obj_*")
 
+# GitLab redirects a URL without ".git", GitHub that of a repository that was renamed: once. More is a loop.
+_MOST_REDIRECTS = 3
 
 # Git's modes of what is no plain file.
 FOLDER_MODE, LINK_MODE, SUBMODULE_MODE = "040000", "120000", "160000"
@@ -114,14 +127,16 @@ async def _wait_for_lock(descriptor: int) -> None:
 class Git:
     """One bare mirror. Every call is bounded by `timeout_seconds` and killed when its task is cancelled."""
 
-    def __init__(self, mirror: Path, timeout_seconds: float) -> None:
+    def __init__(self, mirror: Path, timeout_seconds: float, reach: Reach) -> None:
         self._mirror = mirror
         self._timeout_seconds = timeout_seconds
+        self._reach = reach
 
     async def prepare(self) -> None:
         """Create the mirror unless it is there; the caller holds its lock, so what a killed git locked is free."""
-        for stale in (*self._mirror.glob("*.lock"), *self._mirror.glob("refs/**/*.lock")):
-            stale.unlink(missing_ok=True)
+        for pattern in ("*.lock", "refs/**/*.lock", *_UNFINISHED):
+            for stale in self._mirror.glob(pattern):
+                stale.unlink(missing_ok=True)
         if not (self._mirror / "HEAD").exists():
             await self._run("init", "--quiet", "--bare", "--template=", str(self._mirror), inside=False)
 
@@ -135,11 +150,32 @@ class Git:
         return await self.resolve("refs/atoll/head") or ""
 
     async def _fetch(self, repository: str, *refspecs: str) -> None:
+        """Fetch, and where it is redirected fetch there: each place is judged before git goes to it."""
+        at = repository
+        for _ in range(_MOST_REDIRECTS + 1):
+            redirected_to = await self._fetch_at(at, refspecs)
+            if not redirected_to:
+                return
+            at = redirected_to
+        raise InvalidInput(f"source.repository {public_url(repository)} redirects again and again; give another URL")
+
+    async def _fetch_at(self, repository: str, refspecs: Sequence[str]) -> str:
+        """Fetch from one place; give where it redirects to, empty if it does not."""
+        pins = await pins_for(repository, self._reach, _environment(os.environ), self._timeout_seconds)
         options = ("--quiet", "--prune", "--force", "--no-tags", "--no-recurse-submodules")
+        command = ("fetch", *options, "--", repository, *refspecs)
         try:
-            await self._run("fetch", *options, "--", repository, *refspecs)
+            await self._run(*command, settings=pins.settings, more=pins.environment)
         except ProgramFailed as error:
-            raise _fetch_error(repository, error.stderr) from error
+            if not is_redirected(error.stderr):
+                raise fetch_error(repository, error.stderr) from error
+        else:
+            return ""
+        try:
+            await self._run(*command, settings=pins.settings, more={**pins.environment, **TELL_ANSWERS})
+        except ProgramFailed as error:
+            return redirect_target(repository, error.stderr)
+        return ""
 
     async def resolve(self, name: str) -> str | None:
         """Give the full id of the commit that a name stands for, or None."""
@@ -168,10 +204,10 @@ class Git:
                 for number, key in enumerate(allowed.gpg_keys):
                     (home / f"{number}.asc").write_text(key)
                     await _import_key(home, home / f"{number}.asc", self._timeout_seconds)
-                settings = ("-c", f"gpg.ssh.allowedSignersFile={home / 'allowed'}")
-                await self._run(*settings, "verify-commit", commit, more=environment)
+                settings = (f"gpg.ssh.allowedSignersFile={home / 'allowed'}",)
+                await self._run("verify-commit", commit, settings=settings, more=environment)
             except ProgramFailed as error:
-                return _cause(error.stderr) if error.stderr else "it is not signed"
+                return cause(error.stderr) if error.stderr else "it is not signed"
         return ""
 
     async def list_files(self, commit: str, folder: str) -> list[Entry]:
@@ -180,6 +216,8 @@ class Git:
         try:
             listing = await self._run("ls-tree", "-r", "-z", "-l", tree)
         except ProgramFailed as error:
+            if isinstance(error, PrintedTooMuch):
+                raise InvalidInput(f"source.path {folder!r}: commit {commit[:12]} has too many files there") from error
             raise NotFound(f"source.path {folder!r}: commit {commit[:12]} has no such folder") from error
         prefix = f"{folder}/" if folder else ""
         return [_entry(record, prefix) for record in listing.split(b"\0") if record]
@@ -202,9 +240,15 @@ class Git:
         return contents
 
     async def _run(
-        self, *arguments: str, stdin: bytes = b"", inside: bool = True, more: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        inside: bool = True,
+        settings: Sequence[str] = (),
+        more: Mapping[str, str] | None = None,
     ) -> bytes:
-        command = ["git", *_NO_HOOKS, *(("--git-dir", str(self._mirror)) if inside else ()), *arguments]
+        configured = [word for setting in (*_SETTINGS, *settings) for word in ("-c", setting)]
+        command = ["git", *configured, *(("--git-dir", str(self._mirror)) if inside else ()), *arguments]
         return await _ask(command, f"git {arguments[0]}", self._timeout_seconds, stdin=stdin, more=more)
 
 
@@ -218,7 +262,10 @@ async def _ask(
 ) -> bytes:
     """Run git or gpg to its end and give what it printed."""
     environment = {**_environment(os.environ), **(more or {})}
-    return await run(command, name, Bounds(timeout_seconds), environment=environment, stdin=stdin)
+    bounds = Bounds(
+        timeout_seconds, _MOST_PRINTED_BYTES, memory_bytes=_GIT_MEMORY_BYTES, file_bytes=_LARGEST_PACK_BYTES
+    )
+    return await run(command, name, bounds, environment=environment, stdin=stdin)
 
 
 async def _import_key(home: Path, key: Path, timeout_seconds: float) -> None:
@@ -231,36 +278,10 @@ async def _import_key(home: Path, key: Path, timeout_seconds: float) -> None:
 def _environment(outer: Mapping[str, str]) -> dict[str, str]:
     """Take the caller's environment without its repository, and without anything that could ask a person."""
     kept = {name: value for name, value in outer.items() if name not in _FOREIGN}
-    ssh = {} if "GIT_SSH_COMMAND" in kept or "GIT_SSH" in kept else {"GIT_SSH_COMMAND": "ssh -oBatchMode=yes"}
-    return kept | ssh | _SETTINGS
+    return kept | {"GIT_SSH_COMMAND": ssh_command(kept)} | _VARIABLES
 
 
 def _entry(record: bytes, prefix: str) -> Entry:
     meta, _, path = record.partition(b"\t")
     mode, _kind, object_id, size = meta.decode().split()
     return Entry(mode, object_id, 0 if size == "-" else int(size), prefix + path.decode(errors="backslashreplace"))
-
-
-def public_url(repository: str) -> str:
-    """Give a repository's URL without the password or token that may stand in it."""
-    return re.sub(r"^([a-z]+://)[^/@]*@", r"\1", repository)
-
-
-def _fetch_error(repository: str, stderr: str) -> AtollError:
-    """Say who must act: the owner of the source, or nobody but time."""
-    name = public_url(repository)
-    if "couldn't find remote ref HEAD" in stderr:
-        return NotFound(f"source.revision 'HEAD': {name} has no commit yet; push one or name a branch")
-    if "dubious ownership" in stderr:
-        return InvalidInput(
-            f"source.repository {name} belongs to another user; run git config --global --add safe.directory {name}"
-        )
-    if "does not appear to be a git repository" in stderr or "not found" in stderr:
-        return NotFound(f"source.repository {name} is no Git repository, or there is nothing there: check the URL")
-    return Unavailable(f"source.repository {name} cannot be read: {_cause(stderr).replace(repository, name)}")
-
-
-def _cause(stderr: str) -> str:
-    """Give the first line that says what is wrong: git ends with advice that is broken over several lines."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    return next((line for line in lines if not line.lower().startswith("warning:")), "no message")

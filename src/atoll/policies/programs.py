@@ -1,14 +1,13 @@
 """Other programs, run to their end: how git, gpg and kubectl are started, bounded and ended.
 
-Every run is bounded in time and, where the caller says so, in memory and in what it may print; it is killed with all
-that it has started when its task is cancelled. It must not know what the programs are for.
+Every run is bounded in time and in what it may print and, where the caller says so, in memory and in files; it is
+killed with all that it has started when its task is cancelled. It must not know what the programs are for.
 """
 
 import asyncio
 import contextlib
 import os
-import resource
-import sys
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,8 +15,8 @@ from atoll.federation.errors import AtollError, Unavailable
 
 _KILL_SECONDS = 5.0
 _CHUNK_BYTES = 1 << 16
-# Of what a program says when it fails: its end is where programs say why.
-_SAID_CHARACTERS = 4000
+# Messages are short; git passes on what a server says, which may have no end.
+_MOST_SAID_BYTES = 1 << 20
 
 
 class ProgramFailed(AtollError):
@@ -28,13 +27,18 @@ class ProgramFailed(AtollError):
         self.stderr = stderr
 
 
+class PrintedTooMuch(ProgramFailed):
+    """A program printed more than it may."""
+
+
 @dataclass(frozen=True)
 class Bounds:
-    """What a program may use; memory is held by the kernel on Linux only."""
+    """What a program, and each that it starts, may use; with a bound of memory CPU time is bound, too."""
 
     seconds: float
-    printed_bytes: int | None = None
+    printed_bytes: int
     memory_bytes: int | None = None
+    file_bytes: int | None = None
 
 
 async def run(
@@ -51,14 +55,12 @@ async def run(
 
     Raises:
         Unavailable: it is not installed, or took too long.
-        ProgramFailed: it ended with an error, or printed more than it may.
+        ProgramFailed: it ended with an error, or printed more than it may (PrintedTooMuch).
     """
+    if shutil.which(command[0], path=environment.get("PATH", os.defpath)) is None:
+        raise Unavailable(f"{command[0]} is not installed; install it to read policies from Git")
+    process = await _start(_held(command, bounds), environment)
     try:
-        process = await _start(command, environment)
-    except FileNotFoundError as error:
-        raise Unavailable(f"{command[0]} is not installed; install it to read policies from Git") from error
-    try:
-        _hold(process.pid, bounds)
         async with asyncio.timeout(bounds.seconds):
             out, err = await _talk(process, name, stdin, bounds.printed_bytes)
     except TimeoutError as error:
@@ -70,35 +72,51 @@ async def run(
     return out
 
 
-async def _talk(
-    process: asyncio.subprocess.Process, name: str, stdin: bytes, most_bytes: int | None
-) -> tuple[bytes, bytes]:
-    if most_bytes is None:
-        return await process.communicate(stdin)
+async def _talk(process: asyncio.subprocess.Process, name: str, stdin: bytes, most_bytes: int) -> tuple[bytes, bytes]:
+    """Give a program what it reads, and take what it writes, at once: each may wait for the other."""
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-    process.stdin.close()
-    said = asyncio.ensure_future(process.stderr.read())
+    tasks = (
+        asyncio.ensure_future(_read(process.stdout, name, most_bytes)),
+        asyncio.ensure_future(_read(process.stderr, name, _MOST_SAID_BYTES)),
+        asyncio.ensure_future(_write(process.stdin, stdin)),
+    )
     try:
-        printed = bytearray()
-        while chunk := await process.stdout.read(_CHUNK_BYTES):
-            printed += chunk
-            if len(printed) > most_bytes:
-                raise ProgramFailed(name, f"it printed more than {most_bytes} bytes")
-        err = await said
+        out, err, _ = await asyncio.gather(*tasks)
         await process.wait()
-        return bytes(printed), err[-_SAID_CHARACTERS:]
+        return out, err
     finally:
-        said.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _hold(pid: int, bounds: Bounds) -> None:
-    """Set the kernel's own limits; a program that has ended already needs none."""
-    if bounds.memory_bytes is None or sys.platform != "linux":
-        return
-    cpu_seconds = int(bounds.seconds) + 1
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        resource.prlimit(pid, resource.RLIMIT_AS, (bounds.memory_bytes, bounds.memory_bytes))
-        resource.prlimit(pid, resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
+async def _read(stream: asyncio.StreamReader, name: str, most_bytes: int) -> bytes:
+    found = bytearray()
+    while chunk := await stream.read(_CHUNK_BYTES):
+        found += chunk
+        if len(found) > most_bytes:
+            raise PrintedTooMuch(name, f"it printed more than {most_bytes} bytes")
+    return bytes(found)
+
+
+async def _write(stream: asyncio.StreamWriter, content: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may end without reading
+        stream.write(content)
+        await stream.drain()
+        stream.close()
+        await stream.wait_closed()
+
+
+def _held(command: Sequence[str], bounds: Bounds) -> Sequence[str]:
+    """Have a shell set the kernel's limits before it becomes the program: nothing that it starts escapes them."""
+    limits = {
+        "-f": bounds.file_bytes and bounds.file_bytes // 512,  # POSIX: ulimit counts blocks of 512 bytes
+        "-v": bounds.memory_bytes and bounds.memory_bytes // 1024,
+        "-t": bounds.memory_bytes and int(bounds.seconds) + 1,
+    }
+    # A kernel that knows a limit not (macOS has none of memory) goes without it.
+    setting = "".join(f"ulimit {limit} {most} 2>/dev/null; " for limit, most in limits.items() if most)
+    return ("/bin/sh", "-c", f'{setting}exec "$@"', "sh", *command) if setting else command
 
 
 async def _start(command: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
@@ -128,4 +146,11 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             os.killpg(process.pid, 9)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_KILL_SECONDS):
+                # asyncio waits for the ends of the pipes, too, which come after all that was written into them.
+                await asyncio.gather(*(_drain(pipe) for pipe in (process.stdout, process.stderr) if pipe is not None))
                 await process.wait()
+
+
+async def _drain(pipe: asyncio.StreamReader) -> None:
+    while await pipe.read(_CHUNK_BYTES):
+        pass

@@ -26,7 +26,7 @@ from atoll.edge.mover.parts import Part
 from atoll.edge.mover.threads import in_thread
 from atoll.edge.sink.hashing import sha256_of
 from atoll.edge.sink.index import INDEX
-from atoll.edge.sink.ledger import LEDGER, VersionLedger, load, manifest_sha256, save
+from atoll.edge.sink.ledger import LEDGER, VersionLedger, as_text, load, manifest_sha256, save
 from atoll.edge.sink.volume import RESERVED, Volume, replace_durably
 from atoll.federation.bus.data_messages import ManifestFile, ReadRequest, TransferOrder
 from atoll.federation.bus.datasets import CHUNK_BYTES, WINDOW_CHUNKS, DatasetReader
@@ -136,6 +136,10 @@ class Copy:
             raise InvalidInput(
                 f"the version has {size:,} bytes, and all of this volume {room:,}: make its claim larger"
             )
+        try:
+            as_text(ledger)
+        except TypeError as error:
+            raise SourceDamaged(f"the ledger has what cannot be written here: {error}") from error
         note = self._stage / _NOTE
         wanted = ledger.manifest_sha256.encode()
         if self._stage.exists() and not (note.is_file() and note.read_bytes() == wanted):

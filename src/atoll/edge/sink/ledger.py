@@ -130,7 +130,12 @@ def load(folder: Path) -> VersionLedger | None:
 def save(folder: Path, ledger: VersionLedger) -> None:
     """Commit a version: from here on it is what this ledger says, also after a power loss."""
     make_folder(folder / RESERVED)
-    replace_durably(folder / LEDGER, orjson.dumps(ledger.wire(), option=orjson.OPT_INDENT_2))
+    replace_durably(folder / LEDGER, as_text(ledger))
+
+
+def as_text(ledger: VersionLedger) -> bytes:
+    """Give a ledger as it stands in its file. TypeError if a number in it has more than 64 bits: no sink wrote it."""
+    return orjson.dumps(ledger.wire(), option=orjson.OPT_INDENT_2)
 
 
 def newest(volume: Volume, dataset: str) -> VersionLedger | None:

@@ -28,6 +28,9 @@ from atoll.federation.payloads import MalformedPayload, decoder
 _ZSTD_LEVEL = 1
 # As DuckDB and pyarrow divide work: by row groups of some hundred thousand rows.
 _ROW_GROUP = 122_880
+# What a sink holds back at most (shelf.py) is far fewer rows. A file says how many it has before they are read: some
+# bytes may stand for any number of them.
+_MOST_ROWS = 1 << 27
 
 
 class Table(NamedTuple):
@@ -144,7 +147,10 @@ def numbers_in(path: Path) -> npt.NDArray[Any]:
     """
     arrow = _arrow()
     try:
-        column = arrow.parquet.ParquetFile(path).read(columns=["_sequence"])["_sequence"]
-    except (arrow.ArrowException, KeyError) as error:
+        with arrow.parquet.ParquetFile(path) as file:
+            if file.metadata.num_rows > _MOST_ROWS:
+                raise Internal(f"{path.name}: has {file.metadata.num_rows} readings, more than a sink holds at once")
+            column = file.read(columns=["_sequence"])["_sequence"]
+    except (arrow.ArrowException, KeyError, ValueError) as error:  # names that are no UTF-8 are a ValueError
         raise Internal(f"{path.name}: not a Parquet file that a sink wrote") from error
     return np.asarray(column.to_numpy(), np.uint64)

@@ -26,6 +26,8 @@ _READ_BYTES = 1 << 20
 # The largest reading is below 1 MB, 1.3 MB as base64. What has no end of line for longer is no sink's: it may unpack to
 # more than any memory holds, and may have come from another cluster.
 _LONGEST_LINE = 4 * 1024 * 1024
+# A sink holds back half a gigabyte at most (shelf.py), and its files unpack to that: what has more is no sink's.
+_LONGEST_UNPACKED = 1 << 30
 # Rows that become a table at once: fewer, and pyarrow's calls outweigh the rows; more, and as objects they take room.
 _ROWS_AT_ONCE = 8192
 _NUMBER = b'"sequence":'
@@ -170,17 +172,21 @@ def numbers_in(path: Path) -> npt.NDArray[Any]:
 
 
 def _numbers_in_lines(path: Path) -> npt.NDArray[Any]:
-    numbers: list[int] = []
-    rest = b""
+    numbers = [np.empty(0, np.uint64)]
+    rest, unpacked = b"", 0
     try:
         with path.open("rb") as file:
             for data in zstandard.ZstdDecompressor().read_to_iter(file, read_size=_READ_BYTES):
                 *lines, rest = (rest + data).split(b"\n")
                 if len(rest) > _LONGEST_LINE:
                     raise ValueError("a line without an end")
-                numbers += [int(line[line.index(_NUMBER) + len(_NUMBER) :].partition(b",")[0]) for line in lines]
-    except (zstandard.ZstdError, ValueError) as error:
+                unpacked += len(data)
+                if unpacked > _LONGEST_UNPACKED:
+                    raise ValueError("more than a sink holds")
+                found = [int(line[line.index(_NUMBER) + len(_NUMBER) :].partition(b",")[0]) for line in lines]
+                numbers.append(np.asarray(found, np.uint64))
+    except (zstandard.ZstdError, ValueError, OverflowError) as error:
         raise Internal(f"{path.name}: not compressed JSON lines that a sink wrote") from error
     if rest:
         raise Internal(f"{path.name}: its last line is cut")
-    return np.asarray(numbers, np.uint64)
+    return np.concatenate(numbers)

@@ -1,10 +1,11 @@
-"""nats-py's client with four behaviours changed, for servers that are away or do not let us in (any more).
+"""nats-py's client with five behaviours changed, for servers that are away, do not let us in (any more), or are others.
 
 nats-py closes for ever when the server says "authentication expired" or "revoked" to a connection that stands, although
 the next connect would show newer credentials (`Client._process_err`, 2.16); it leaves the socket of a connect that was
 refused open (`Client._attempt_reconnect`); closing it fails halfway where something waits to be sent and the connection
-is gone (`Client._close`); and where the pace of reconnects is ours to say, it stops for ever at an
-exception that it does not expect.
+is gone (`Client._close`); where the pace of reconnects is ours to say, it stops for ever at an exception that it does
+not expect; and it speaks without TLS, whatever it was told, to whoever says that none is needed
+(`Client._process_connect_init`): one between could show our signature to the real server, and be us.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,10 @@ import nats.errors
 from nats.aio.client import Client, Server, Srv
 
 _PASSING = ("authentication expired", "authentication revoked", "authorization violation", "account authentication")
+
+
+class NoTls(nats.errors.Error):
+    """Who answered offers no TLS, which was asked for."""
 
 
 def is_refusal(problem: Exception) -> bool:
@@ -29,6 +34,13 @@ class NatsClient(Client):
             await self._process_op_err(nats.errors.Error(f"nats: {err_msg}"))
         else:
             await super()._process_err(err_msg)
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        # A tls:// URL asks for TLS, and so does a CA (`login.py`).
+        is_asked = "tls" in self.options or any(server.uri.scheme == "tls" for server in self._server_pool)
+        if initial_connection and is_asked and not info.get("tls_required"):
+            raise NoTls("nats: the server offers no TLS")
+        await super()._process_info(info, initial_connection)
 
     async def _connect_to_server(self, s: Srv) -> None:
         try:

@@ -16,7 +16,7 @@ import structlog
 from nats.aio.msg import Msg
 
 from atoll.federation.backoff import Comeback
-from atoll.federation.bus.client import NatsClient, is_refusal, pacing
+from atoll.federation.bus.client import NatsClient, NoTls, is_refusal, pacing
 from atoll.federation.bus.login import OPEN, Login
 from atoll.federation.bus.outage import NotSent, Outage
 from atoll.federation.bus.subjects import shown
@@ -49,7 +49,7 @@ class Link:
         self.login = login
         self.reconnects = 0
         self._outage = Outage()
-        self._has_connected = self._is_refused = False
+        self._has_connected = self._is_refused = self._has_no_tls = False
         self._comeback = Comeback(spread_seconds, chance=random.random)
 
     @classmethod
@@ -78,6 +78,8 @@ class Link:
                 await link.client.close()
             if link._is_refused:
                 raise Refused(f"NATS at {url} does not take the credentials of {name}") from error
+            if link._has_no_tls:
+                raise Unavailable(f"NATS at {url} offers no TLS; a tls:// URL and a CA ask for it") from error
             raise Unavailable(f"no NATS server answered at {url} within {wait_seconds:g} s") from error
         link._has_connected = True
         return link
@@ -149,7 +151,7 @@ class Link:
     async def _log_error(self, error: Exception) -> None:
         # While the server is away nats-py reports each attempt; the disconnect was already logged once.
         log.debug("nats client reported an error", connection=self.name, error=repr(error))
-        self._is_refused = is_refusal(error)
+        self._is_refused, self._has_no_tls = is_refusal(error), isinstance(error, NoTls)
         if self._is_refused and not self._has_connected:  # later `_comeback` has the pace
             await asyncio.sleep(_REFUSED_SECONDS)
 

@@ -5,6 +5,7 @@ Every report carries `at`, the reporter's clock when it was true. What is said o
 inventory in `inventory_messages`.
 """
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -20,6 +21,8 @@ from atoll.federation.resources.run import RunPhase, Usage
 
 Manifest = dict[str, Any]
 Positive = Annotated[int, Field(ge=1)]
+# What may be more than 64 bits: pydantic reads it, and nobody could write it down again (orjson's range of integers).
+_LONG_NUMBER = re.compile(rb"\d{19}")
 
 
 class Message(Model):
@@ -37,10 +40,15 @@ class Message(Model):
             Internal: the bytes are no such message.
         """
         try:
-            return cls.model_validate_json(data)
+            found = cls.model_validate_json(data)
+            if _LONG_NUMBER.search(data):
+                found.encode()
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             raise Internal(f"malformed {cls.__name__}: {first['loc']}: {first['msg']}") from error
+        except TypeError as error:
+            raise Internal(f"malformed {cls.__name__}: {error}") from error
+        return found
 
 
 class StoreMark(Message):

@@ -31,8 +31,8 @@ def decode_cbor(payload: bytes) -> Any:
     """Give the JSON-like value.
 
     Raises:
-        MalformedPayload: the bytes are no CBOR, more than one item of it, nested too deeply, share values, or are
-            large and have keys of maps that are no text.
+        MalformedPayload: the bytes are no CBOR, more than one item of it, nested too deeply, share values, have maps
+            or lists as keys of maps, or are large and have keys that are no text.
     """
     stream = BytesIO(payload)
     try:
@@ -86,5 +86,8 @@ def _plain(value: Any) -> Any:
 
 
 def _key(key: Any) -> str:
+    """Give a key as text. A map within a key within a key, each written in the next, would double with each of them."""
     plain = _plain(key)
+    if isinstance(plain, dict | list):
+        raise TypeError("a key of a map is a map or a list")
     return plain if isinstance(plain, str) else str(plain)

@@ -22,7 +22,8 @@ class GatewaySpec(Model):
     broker: BrokerUrl | None = Field(
         default=None,
         description="mqtt://host:port or mqtts://host:port; the gateway's own setting if unset. "
-        "User and password are told to the gateway on its own machine: whoever reads this object would read them.",
+        "User and password are told to the gateway on its own machine: whoever reads this object would read them. "
+        "One that has a password and a --broker of its own goes to that broker only.",
     )
     mqtt: MqttSpec | None = Field(default=None, description="The session that the gateway asks its broker for.")
     outbox_bytes: Annotated[int, Field(ge=1_000_000)] = 10_000_000_000

@@ -52,7 +52,10 @@ class SignedBy(Model):
 class GitSource(Model):
     """Where the policies are."""
 
-    repository: RepositoryUrl
+    repository: RepositoryUrl = Field(
+        description="https:// or ssh:// URL, user@host:path, or a repository on the hub's own disk. The hub's settings "
+        "say where it may be (atoll hub serve --git-allow, --git-only)."
+    )
     revision: Revision = Field(default="main", description="Branch, tag or commit.")
     path: Annotated[str, StringConstraints(pattern=r"^[^/\s-][^\s]*$|^\.$")] = "."
     interval: Duration = "30s"

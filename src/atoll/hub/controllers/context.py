@@ -14,6 +14,7 @@ from atoll.hub.controllers.manifests import DataService
 from atoll.hub.events import Events
 from atoll.hub.members import Desired, Observed
 from atoll.hub.reports import Inventories
+from atoll.policies.remotes.reach import Reach
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Context:
     clock: Callable[[], datetime]
     service: DataService
     policies_dir: Path
+    git_reach: Reach
     heartbeat_timeout_seconds: float
     lab_log_bytes: int
     orphan_keep_seconds: float

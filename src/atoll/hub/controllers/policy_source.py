@@ -15,6 +15,8 @@ from atoll.hub.controllers.context import Context
 from atoll.policies.bundle import Bundle, GitSource, SignatureRefused, load_bundle
 from atoll.policies.features import DEFAULT_FEATURES, Features
 from atoll.policies.git import NOBODY, Signers
+from atoll.policies.remotes.reach import AddressRefused
+from atoll.policies.remotes.url import public_url
 
 log = structlog.get_logger(__name__)
 
@@ -103,7 +105,10 @@ class PolicyReader:
         return known[commit]
 
     async def _load(self, source: GitSource, last: Bundle | None) -> Bundle:
-        return await load_bundle(source, self._context.policies_dir, features=self._features, last=last)
+        context = self._context
+        return await load_bundle(
+            source, context.policies_dir, reach=context.git_reach, features=self._features, last=last
+        )
 
     def keep(self, name: str, commits: frozenset[str]) -> None:
         """Drop bundles of commits that are in force nowhere any more, but for the newest: it is compared with."""
@@ -116,10 +121,12 @@ class PolicyReader:
         now = self._context.clock()
         try:
             bundle = await self._load(source, last)
-        except SignatureRefused as error:
+        except (SignatureRefused, AddressRefused) as error:
             return Reading(source, last, now, error.reason, str(error))
         except AtollError as error:
-            log.info("a policy repository could not be read", repository=source.repository, reason=error.reason)
+            log.info(
+                "a policy repository could not be read", repository=public_url(source.repository), reason=error.reason
+            )
             return Reading(source, last, now, "SourceUnreadable", str(error))
         if not bundle.is_valid:
             shown = "; ".join(str(problem) for problem in bundle.problems[:_PROBLEMS_SHOWN])

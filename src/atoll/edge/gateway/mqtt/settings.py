@@ -97,10 +97,11 @@ class BrokerSettings:
     def address(self, url: str | None) -> BrokerAddress:
         """Give the address behind a URL, or our own, with the secrets of this machine.
 
-        The files are read each time, so that a password that was changed counts from the next connection on.
+        The files are read each time, so that a password that was changed counts from the next connection on. Where a
+        broker is named here, the password is for that one: whoever writes Gateways at the hub has it sent nowhere else.
 
         Raises:
-            InvalidInput: there is no URL, it is none, or a file cannot be read.
+            InvalidInput: there is no URL, it is none, a file cannot be read, or the password is not for this broker.
         """
         wanted = url or self.url
         if not wanted:
@@ -108,6 +109,11 @@ class BrokerSettings:
         address = BrokerAddress.parse(wanted, ca_file=self.ca_file)
         username = self.username if self.username is not None else address.username
         password = self._password()
+        if password is not None and not self._is_ours(address):
+            raise InvalidInput(
+                f"spec.broker of the Gateway is {address}, and this machine's password is for its own --broker: give "
+                "both the same URL, or start the gateway without --broker, which leaves it to the hub whom to trust"
+            )
         password = password if password is not None else address.password
         if password is not None and username is None:
             raise InvalidInput("--broker-username: a password without a user name is nobody's")
@@ -118,6 +124,13 @@ class BrokerSettings:
             certificate_file=self.certificate_file,
             key_file=self.key_file,
         )
+
+    def _is_ours(self, address: BrokerAddress) -> bool:
+        """Say whether an address is that of the broker named here, if one is; the same without TLS is not."""
+        if not self.url:
+            return True
+        own = BrokerAddress.parse(self.url)
+        return (own.host, own.port, own.uses_tls) == (address.host, address.port, address.uses_tls)
 
     def _password(self) -> str | None:
         if self.password_file is None:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from atoll.federation.resources import PolicySet
 from atoll.hub.dashboard.policy.standing import WORDS, Standing, Word, is_wanted, rank
-from atoll.policies.git import public_url
+from atoll.policies.remotes.url import public_url
 
 # Columns that can be told apart on a wide screen; others are a filter away.
 MOST_COLUMNS = 12
