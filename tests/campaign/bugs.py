@@ -3,7 +3,6 @@
 Owns the slips, and the weather that brings each out. `serve.py` plants them in processes of the roles named here.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,6 +101,16 @@ def believes_what_it_is_told() -> None:
     writing.Writer._admit = admit  # type: ignore[method-assign]
 
 
+def asks_nobody_whether_they_are_there() -> None:
+    """A member for which a connection stands as long as nobody says that it does not."""
+    from atoll.federation.bus.client import NatsClient
+
+    async def no_pings(*_: Any) -> None:
+        """Whoever is not there says so."""
+
+    NatsClient._ping_interval = no_pings  # type: ignore[method-assign]
+
+
 @dataclass(frozen=True)
 class Bug:
     """A slip: of which guarantee, whose, what brings it out, and how long the jobs are that are to suffer from it."""
@@ -111,6 +120,8 @@ class Bug:
     victims: tuple[str, ...]
     script: Sequence[Planned] = ()
     work_seconds: tuple[float, float] = (3.0, 10.0)
+    needs_hosts: bool = False
+    """Whether what brings it out goes wrong below TCP."""
 
 
 def _again(kind: str, place: str, *, times: int, every: float, lasts: float, first: float = 4.0) -> list[Planned]:
@@ -119,9 +130,17 @@ def _again(kind: str, place: str, *, times: int, every: float, lasts: float, fir
 
 _CLUSTERS = ("cloud-eu", "onprem-gpu")
 _LONG_CUT = [Planned(8.0, "cluster cut off", name, 45.0, 0) for name in _CLUSTERS[:1]]
-# All at once, which no seed draws: nothing can be stored then, and nothing may be acknowledged.
-_NO_NATS = [Planned(10.0, "NATS server killed", f"n{number}", 6.0, 0) for number in range(3)]
-_NO_NATS_AGAIN = [dataclasses.replace(fault, at=30.0) for fault in _NO_NATS]
+# All at once, which no seed draws: nothing can be stored then, and nothing may be acknowledged. Packets are late, so
+# that writes are on their way when the servers go: a hub asks for an audit record first, and stores quickly after it.
+_NO_NATS = [
+    fault
+    for node in ("n0", "n1", "n2")
+    for fault in _again("NATS server killed", node, times=5, every=9.0, lasts=3.0, first=10.0)
+]
+_LATE = [
+    Planned(5.0, "hub's packets late, twice and out of order", hub, 45.0, 0)  # of 0 is drawn: 0.1 to 0.3 s
+    for hub in ("hub-0", "hub-1")
+]
 BUGS: Mapping[str, Bug] = {
     bug.plant.__name__: bug
     for bug in (
@@ -145,9 +164,16 @@ BUGS: Mapping[str, Bug] = {
             ("agent",),
             _again("policy deleted by hand", _CLUSTERS[0], times=2, every=2, lasts=0.1),
         ),
-        Bug(takes_a_lost_answer_for_a_yes, "G5", ("hub",), [*_NO_NATS, *_NO_NATS_AGAIN]),
+        Bug(takes_a_lost_answer_for_a_yes, "G5", ("hub",), [*_NO_NATS, *_LATE], needs_hosts=True),
         Bug(signs_for_everything, "G6", ("hub",)),
         Bug(believes_what_it_is_told, "G7", ("hub",)),
+        Bug(
+            asks_nobody_whether_they_are_there,
+            "Settled",
+            ("agent",),
+            _again("cluster's firewall forgets", _CLUSTERS[0], times=1, every=1, first=20.0, lasts=0.1),
+            needs_hosts=True,
+        ),
     )
 }
 

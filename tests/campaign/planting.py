@@ -10,12 +10,15 @@ from campaign.bugs import BUGS, Bug
 from campaign.report import Report
 from campaign.running import Plan, open_campaign
 from campaign.whole import Size
+from rig.hosts import Centre
 
 _CLUSTERS, _STORM_SECONDS, _CALM_SECONDS = 2, 45.0, 30.0
 
 
-def campaign_with(name: str, home: Path, *, machine: str, say: Callable[[str], None]) -> Report:
-    """Run the campaign that is to find a bug; give its report."""
+def campaign_with(
+    name: str, home: Path, *, machine: str, say: Callable[[str], None], centre: Centre | None = None
+) -> Report:
+    """Run the campaign that is to find a bug; give its report. Bugs that need hosts need a centre."""
     bug: Bug = BUGS[name]
     size = Size(clusters=_CLUSTERS, gateways=1, planted=name, victims=bug.victims)
     seconds = max((fault.at + fault.seconds for fault in bug.script), default=0.0)
@@ -28,7 +31,7 @@ def campaign_with(name: str, home: Path, *, machine: str, say: Callable[[str], N
         work_seconds=bug.work_seconds,
     )
     report = Report("campaign", f"{size.text}, with the planted bug {name}", machine)
-    with open_campaign(home, size, plan, report=report, say=say) as campaign:
+    with open_campaign(home, size, plan, report=report, say=say, centre=centre) as campaign:
         campaign.run()
     return report
 

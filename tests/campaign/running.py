@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from campaign.building import open_federation
 from campaign.evidence import Evidence, SubmittedJob, read_attempts
 from campaign.invariants import judge
 from campaign.load import jobs, registers
@@ -22,9 +23,10 @@ from campaign.load.registers import Writer
 from campaign.report import Report
 from campaign.scene import Scene
 from campaign.schedule import Planned, draw
-from campaign.whole import Federation, Size, open_federation
+from campaign.whole import Federation, Size
 from campaign.wreaking import wreak
 from hub.support import manifest, path_of
+from rig.hosts import Centre
 
 _READY_SECONDS, _LOOK_SECONDS = 120.0, 0.5
 _COMMIT_EVERY_SECONDS = 25.0
@@ -210,11 +212,11 @@ class Campaign:
 
 @contextlib.contextmanager
 def open_campaign(
-    home: Path, size: Size, plan: Plan, *, report: Report, say: Callable[[str], None]
+    home: Path, size: Size, plan: Plan, *, report: Report, say: Callable[[str], None], centre: Centre | None = None
 ) -> Iterator[Campaign]:
-    """Start a federation and what works on it."""
+    """Start a federation and what works on it, around a centre if there is one."""
     with contextlib.ExitStack() as stack:
-        federation = stack.enter_context(open_federation(home, size))
+        federation = stack.enter_context(open_federation(home, size, centre=centre))
         (home / "tally").mkdir()
         names = (jobs.NAMESPACE, registers.NAMESPACE)
         federation.create(*(manifest("Namespace", name) for name in names), manifest("Queue", jobs.QUEUE, {}))

@@ -37,6 +37,9 @@ class Scene:
             "git": ["the repository"],
             "gateway": [lab.name for lab in labs],
             "broker": [lab.name for lab in labs],
+            "hub-link": [hub.name for hub in federation.hubs if hub.name in federation.hosts],
+            "cluster-link": [name for name in clusters if name in federation.hosts],
+            "gateway-link": [lab.name for lab in labs if lab.name in federation.hosts],
             "disk-full": [lab.name for lab in labs if isinstance(lab.gateway.disk, Disk) and lab.gateway.disk.is_small],
             "disk-forgetful": [lab.name for lab in labs if isinstance(lab.gateway.disk, ForgetfulDisk)],
         }

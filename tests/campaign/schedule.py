@@ -10,7 +10,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 Site = Literal[
-    "hub", "nats", "agent", "gateway", "broker", "api", "pod", "policy", "disk-full", "disk-forgetful", "git"
+    "hub",
+    "nats",
+    "agent",
+    "gateway",
+    "broker",
+    "api",
+    "pod",
+    "policy",
+    "disk-full",
+    "disk-forgetful",
+    "git",
+    "hub-link",
+    "cluster-link",
+    "gateway-link",
 ]
 
 
@@ -36,6 +49,20 @@ class Planned:
 
     def text(self) -> str:
         return f"{self.at:6.1f} s  {self.kind}: {self.place}, for {self.seconds:.1f} s"
+
+
+def _of_packets(name: str, site: Site) -> tuple[Kind, ...]:
+    """Give what goes wrong below TCP, where hubs and members have network namespaces."""
+    return (
+        Kind(f"{name}'s link silent", site, 2, (2.0, 40.0)),
+        Kind(f"{name}'s link silent one way", site, 1, (2.0, 30.0)),
+        Kind(f"{name}'s link flapping", site, 1, (5.0, 25.0)),
+        Kind(f"{name}'s packets lost", site, 2, (5.0, 25.0)),
+        Kind(f"{name}'s packets late, twice and out of order", site, 1, (4.0, 20.0)),
+        Kind(f"{name}'s large packets lost", site, 1, (4.0, 25.0)),
+        Kind(f"{name}'s firewall forgets", site, 2, (0.1, 0.1)),
+        Kind(f"{name}'s firewall forgets and resets", site, 1, (0.1, 0.1)),
+    )
 
 
 KINDS: tuple[Kind, ...] = (
@@ -82,6 +109,9 @@ KINDS: tuple[Kind, ...] = (
     Kind("policy changed by hand", "policy", 2, (0.1, 0.1)),
     Kind("policy deleted by hand", "policy", 2, (0.1, 0.1)),
     Kind("nonsense committed", "git", 1, (0.1, 0.1)),
+    *_of_packets("hub", "hub-link"),
+    *_of_packets("cluster", "cluster-link"),
+    *_of_packets("gateway", "gateway-link"),
 )
 
 

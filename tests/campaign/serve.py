@@ -1,7 +1,7 @@
 """One process of a campaign: `main(ROLE, SETTINGS as JSON)`, ended by SIGTERM and safe to kill.
 
-Stands in for the command line. Two settings are a campaign's own: `clock`, a file by which its time is wrong, and
-`planted`, the name of a bug in `bugs.py`.
+Stands in for the command line. Three settings are a campaign's own: `network`, the namespace that it lives in,
+`clock`, a file by which its time is wrong, and `planted`, the name of a bug in `bugs.py`.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ from atoll.sandbox import main as sandbox_main
 from atoll.sandbox.settings import SandboxSettings
 from campaign.clock import Skew, install
 from hub.support import settings as hub_settings
+from rig.hosts import enter
 
 Values = dict[str, Any]
 _NEW_MOUNTS, _RECURSIVE, _PRIVATE = 0x00020000, 1 << 14, 1 << 18  # linux/sched.h, linux/mount.h
@@ -51,6 +52,8 @@ def main(role: str, text: str) -> None:
             structlog.processors.JSONRenderer(default=str),
         ],
     )
+    if network := values.pop("network", ""):
+        enter(network)
     if clock := values.pop("clock", ""):
         install(Skew(Path(clock)))
     if planted := values.pop("planted", ""):

@@ -1,17 +1,19 @@
 """A campaign finds each bug that it is there to find: else its success would say nothing."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from campaign.bugs import BUGS
-from campaign.planting import campaign_with, is_found
 from campaign.report import CLAIMS
 from exactly_once.lab import has_mosquitto
+from rig.hosts import why_not
 
 
 def test_there_is_a_bug_for_every_guarantee() -> None:
-    assert {bug.guarantee for bug in BUGS.values()} == {name for name in CLAIMS if name.startswith("G")}
+    assert {bug.guarantee for bug in BUGS.values()} == set(CLAIMS)
 
 
 @pytest.mark.campaign
@@ -19,5 +21,8 @@ def test_there_is_a_bug_for_every_guarantee() -> None:
 @pytest.mark.skipif(not has_mosquitto(), reason="needs the mosquitto broker (apt-get install mosquitto)")
 @pytest.mark.parametrize("name", BUGS)
 def test_the_campaign_finds_a_planted_bug(name: str, tmp_path: Path) -> None:
-    report = campaign_with(name, tmp_path, machine="a test", say=print)
-    assert is_found(name, report), report.markdown()
+    if BUGS[name].needs_hosts and (lack := why_not()):
+        pytest.skip(lack)
+    command = [sys.executable, "-m", "campaign", "--planted", name, "--home", str(tmp_path)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

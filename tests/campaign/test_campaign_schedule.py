@@ -13,6 +13,9 @@ PLACES = {
     "api": ["a", "b"],
     "disk-full": ["lab-1"],
     "disk-forgetful": ["lab-0"],
+    "hub-link": ["hub-0", "hub-1"],
+    "cluster-link": ["a", "b"],
+    "gateway-link": ["lab-0", "lab-1"],
 }
 
 

@@ -3,15 +3,20 @@
 What it is to find, and what many seeds find, is `make campaign`'s; this one sees that campaigns can be run at all.
 """
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from campaign.links import faults
 from campaign.report import CLAIMS, Report
 from campaign.running import Plan, open_campaign
 from campaign.schedule import Planned
 from campaign.whole import Size
 from exactly_once.lab import has_mosquitto
+from rig.hosts import why_not
 
 _SCRIPT = (
     Planned(0.5, "hub killed", "hub-0", 2.0, 1),
@@ -34,3 +39,17 @@ def test_a_small_federation_keeps_every_guarantee_through_a_few_faults(tmp_path:
     assert report.failures == []
     assert report.unseen == []
     assert set(report.observations) == set(CLAIMS)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(400)
+@pytest.mark.skipif(not has_mosquitto(), reason="needs the mosquitto broker (apt-get install mosquitto)")
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
+def test_a_small_federation_of_network_namespaces_keeps_every_guarantee_though_packets_go_wrong(tmp_path: Path) -> None:
+    size = ("--clusters", "1", "--gateways", "1", "--storm-seconds", "12", "--minutes", "0.1")
+    command = [sys.executable, "-m", "campaign", *size, "--seeds", "100", "--report", str(tmp_path / "report")]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    drawn = json.loads((tmp_path / "report.json").read_text())["faults"]
+    assert drawn.keys() & faults("cluster").keys()
+    assert drawn.keys() & faults("gateway").keys()

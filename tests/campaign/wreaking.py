@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from atoll.federation.errors import AtollError
 from atoll.sandbox.control import Control
-from campaign import damage
+from campaign import damage, links
 from campaign.children import Child
 from campaign.clock import Skew
 from campaign.scene import Does, Scene
@@ -256,6 +256,9 @@ DOES: Mapping[str, Does] = {
     **_of_members("gateway"),
     **_of_links("cluster"),
     **_of_links("gateway"),
+    **links.faults("hub"),
+    **links.faults("cluster"),
+    **links.faults("gateway"),
     "agent's files damaged": damage.damage_agent,
     "gateway's files damaged": damage.damage_gateway,
     "cluster cut off": _cut_cluster,

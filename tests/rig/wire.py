@@ -18,6 +18,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Protocol = Literal["", "nats", "http"]
+Target = int | tuple[str, int]
+"""A port of 127.0.0.1, or of another address."""
+
+_HERE = "127.0.0.1"
 _BYTES = 65_536
 _CONNECT_SECONDS = 5.0
 # A publication that overtakes nobody by then goes on: on a quiet connection the next one may be a heartbeat away.
@@ -58,11 +62,15 @@ WHOLE = Trouble()
 
 
 class Wire:
-    """A way to one of several ports, the first that takes the connection. `port` is its near end."""
+    """A way to one of several targets, the first that takes the connection. `address` and `port` are its near end."""
 
-    def __init__(self, targets: Sequence[int], *, protocol: Protocol = "", seed: int = 0) -> None:
-        self._targets, self._protocol = tuple(targets), protocol
-        self._listener = socket.create_server(("127.0.0.1", 0))
+    def __init__(
+        self, targets: Sequence[Target], *, protocol: Protocol = "", seed: int = 0, address: str = _HERE
+    ) -> None:
+        self._targets = [(_HERE, target) if isinstance(target, int) else target for target in targets]
+        self._protocol = protocol
+        self._listener = socket.create_server((address, 0))
+        self.address = address
         self.port = int(self._listener.getsockname()[1])
         self._chance = random.Random(seed)
         self._trouble = WHOLE
@@ -73,14 +81,19 @@ class Wire:
 
     @classmethod
     @contextlib.contextmanager
-    def laid(cls, *targets: int, protocol: Protocol = "", seed: int = 0) -> Iterator["Wire"]:
+    def laid(cls, *targets: Target, protocol: Protocol = "", seed: int = 0, address: str = _HERE) -> Iterator["Wire"]:
         """Lay a wire for the context's time."""
-        wire = cls(targets, protocol=protocol, seed=seed)
+        wire = cls(targets, protocol=protocol, seed=seed, address=address)
         server = _in_thread(functools.partial(asyncio.start_server, wire._accept, sock=wire._listener))
         try:
             yield wire
         finally:
             _in_thread(functools.partial(wire._close, server))
+
+    @property
+    def authority(self) -> str:
+        """Its near end as URLs have it."""
+        return f"{self.address}:{self.port}"
 
     def trouble(self, trouble: Trouble) -> None:
         """Be in this trouble from now on; WHOLE mends it."""
@@ -122,10 +135,10 @@ class Wire:
                 each.transport.abort()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        for target in self._chance.sample(self._targets, len(self._targets)):
+        for address, port in self._chance.sample(self._targets, len(self._targets)):
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(_CONNECT_SECONDS):
-                    return await asyncio.open_connection("127.0.0.1", target)
+                    return await asyncio.open_connection(address, port)
         return None
 
     async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
