@@ -35,11 +35,13 @@ CLUSTERS ?= 8
 GATEWAYS ?= 4
 TWIN_SEEDS ?= 1-5000
 TWIN_MINUTES ?= 3
+TWIN_JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 CAMPAIGN := PYTHONPATH=tests $(BIN)/python -m
 campaign: $(VENV)/.installed-dev
 	$(CAMPAIGN) campaign --minutes $(MINUTES) --clusters $(CLUSTERS) --gateways $(GATEWAYS) --report build/campaign/report \
 		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(PLANTED),--planted $(PLANTED))
-	$(if $(PLANTED),,$(if $(TWIN_SEEDS),$(CAMPAIGN) twin --seeds $(TWIN_SEEDS) --minutes $(TWIN_MINUTES)))
+	$(if $(PLANTED),,$(if $(TWIN_SEEDS),$(foreach kind,federation readings,$(CAMPAIGN) twin --kind $(kind) \
+		--seeds $(TWIN_SEEDS) --minutes $(TWIN_MINUTES) --jobs $(TWIN_JOBS) &&) true))
 
 docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

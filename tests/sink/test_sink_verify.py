@@ -246,3 +246,17 @@ def test_a_source_that_is_no_dataset_is_named(tmp_path: Path) -> None:
         open_dataset("no-such-folder")
     opened = open_dataset(folder.parent)
     assert (opened.name, opened.version, [path.name for path in opened.paths()]) == ("d", 1, ["t.0"])
+
+
+@pytest.mark.parametrize("name", ["another.000001.jsonl.zst", "t.of.another", "date=2026-11-23/t.of.another"])
+@pytest.mark.parametrize("has_ledger", [False, True])
+def test_what_a_kill_left_of_a_commit_is_in_no_version(name: str, has_ledger: bool, tmp_path: Path) -> None:
+    """Seed 470 of the twin's readings: another Stream completed the version, and the proof failed on that file."""
+    if has_ledger:
+        take_in(tmp_path, RAW, Arrival(envelope(1, [0]), RAW))
+    left = tmp_path / "d/v1" / name
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.write_bytes(b"of a commit that was not")
+    folder = take_in(tmp_path, RAW, Arrival(envelope(2, [0], end_of_run=True, first=101), RAW))
+    assert verify(tmp_path, "d", 1).problems == ()
+    assert (folder / ".atoll/left" / name).exists() == ("000001" not in name)

@@ -8,29 +8,66 @@ import platform
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import orjson
 import structlog
 
-from twin import shims
+from twin import invariants, lab_judge, lab_story, shims
+from twin import story as federation_story
 from twin.bugs import BUGS
-from twin.invariants import CLAIMS, Violation, violations
+from twin.history import History
+from twin.lab import Lab
 from twin.shrinking import MOST_TRIES, shortened
-from twin.story import Story, told
+from twin.story import Story
+from twin.violations import Violation
 from twin.world import World
 
 _FAILED = 3
+_Verdict = tuple[list[Violation], Counter[str]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of histories: how a seed's story is told and lived, and what is asked of it."""
+
+    what: str
+    told: Callable[[int], Story]
+    world: Callable[[Any, Path], History]
+    judged: Callable[[Any], _Verdict]
+    claims: Mapping[str, str]
+
+
+KINDS = {
+    "federation": Kind(
+        "two hubs, NATS, two clusters with their agents, in one process on virtual time",
+        federation_story.told,
+        World,
+        invariants.violations,
+        invariants.CLAIMS,
+    ),
+    "readings": Kind(
+        "instruments, brokers, gateways, NATS and a sink, in one process on virtual time",
+        lab_story.told,
+        Lab,
+        lab_judge.judged,
+        lab_judge.CLAIMS,
+    ),
+}
 
 
 @dataclass(frozen=True)
 class Outcome:
     """One history that was lived."""
 
+    kind: Kind
     story: Story
     violations: tuple[Violation, ...]
     digest: str
@@ -39,14 +76,15 @@ class Outcome:
     observations: Counter[str]
 
 
-def lived(story: Story) -> Outcome:
+def lived(story: Story, kind: Kind) -> Outcome:
     """Live a story in a folder of its own; on a disk in memory where there is one."""
     began = shims.cpu_seconds()
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="atoll-twin-", dir=memory if memory.is_dir() else None) as folder:
-        world = World(story, Path(folder)).live()
-        found, observations = violations(world)
+        world = kind.world(story, Path(folder)).live()
+        found, observations = kind.judged(world)
     return Outcome(
+        kind,
         story,
         tuple(found),
         world.journal.digest.hexdigest(),
@@ -63,7 +101,7 @@ def shortest(outcome: Outcome, tries: int) -> Outcome:
 
     def still_fails(story: Story) -> bool:
         nonlocal best
-        found = lived(story)
+        found = lived(story, outcome.kind)
         if fails := any(each.guarantee in broken for each in found.violations):
             best = found
         return fails
@@ -76,6 +114,7 @@ def shortest(outcome: Outcome, tries: int) -> Outcome:
 class Campaign:
     """What the histories of many seeds have shown."""
 
+    kind: Kind
     started_at: datetime
     tries: int = MOST_TRIES
     seeds: list[int] = field(default_factory=list)
@@ -98,18 +137,19 @@ class Campaign:
 
     def report(self, seconds: float) -> dict[str, Any]:
         """Give all of it as one value, in the form that the campaign of real processes has, too."""
+        claims = self.kind.claims
         return {
             "name": "twin",
             "startedAt": self.started_at.isoformat(timespec="seconds"),
             "seconds": round(seconds, 1),
             "machine": f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}",
-            "federation": "two hubs, NATS, two clusters with their agents, in one process on virtual time",
+            "federation": self.kind.what,
             "seeds": self.seeds,
             "cpuSeconds": round(self.cpu_seconds, 1),
             "virtualSeconds": round(self.virtual_seconds),
             "faults": dict(sorted(self.faults.items())),
             "checked": {
-                name: {"claim": claim, "observations": self.observations[name]} for name, claim in CLAIMS.items()
+                name: {"claim": claim, "observations": self.observations[name]} for name, claim in claims.items()
             },
             "failures": [
                 {
@@ -131,10 +171,10 @@ def main(arguments: Sequence[str]) -> int:
     if wanted.planted and not _all_found():
         return _FAILED
     planted = BUGS[wanted.bug].planted() if wanted.bug else contextlib.nullcontext()
-    began, campaign = shims.real_seconds(), Campaign(datetime.now(UTC), wanted.tries)
-    with planted:
-        for seed in wanted.seeds:
-            outcome = lived(told(seed))
+    kind = KINDS[wanted.kind or (BUGS[wanted.bug].kind if wanted.bug else "federation")]
+    began, campaign = shims.real_seconds(), Campaign(kind, datetime.now(UTC), wanted.tries)
+    with planted, contextlib.closing(_outcomes(kind, wanted.seeds, wanted.jobs)) as outcomes:
+        for outcome in outcomes:
             if wanted.each:
                 _tell_one(outcome)
             campaign.take(outcome)
@@ -147,12 +187,29 @@ def main(arguments: Sequence[str]) -> int:
     return _FAILED if campaign.failures else 0
 
 
+def _outcomes(kind: Kind, seeds: Iterable[int], jobs: int) -> Iterator[Outcome]:
+    """Live the histories of seeds, in as many processes, and give them in the order of the seeds."""
+    if jobs == 1:
+        yield from (_lived_seed(kind, seed) for seed in seeds)
+        return
+    with ProcessPoolExecutor(jobs, get_context("fork")) as pool:  # with what is planted here
+        try:
+            yield from pool.map(partial(_lived_seed, kind), seeds)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _lived_seed(kind: Kind, seed: int) -> Outcome:
+    return lived(kind.told(seed), kind)
+
+
 def _all_found() -> bool:
     """Plant each mistake, and live the history that shows it; tell whether all were found."""
     is_found = True
     for name, bug in BUGS.items():
+        kind = KINDS[bug.kind]
         with bug.planted():
-            outcome = lived(told(bug.seed))
+            outcome = lived(kind.told(bug.seed), kind)
         seen = next((each for each in outcome.violations if each.guarantee == bug.breaks), None)
         print(f"{name}: " + (f"seed {bug.seed} breaks {seen}" if seen else "NOT FOUND"), flush=True)
         is_found = is_found and seen is not None
@@ -162,7 +219,9 @@ def _all_found() -> bool:
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m twin", description=__doc__)
     parser.add_argument("--seeds", type=_seeds, default=range(1, 101), help="such as 7 or 1-5000")
+    parser.add_argument("--kind", choices=KINDS, help="which histories; else those of the bug, or of federations")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no further history after so long")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that live histories side by side")
     parser.add_argument("--bug", choices=BUGS, help="plant a mistake, which must be found")
     parser.add_argument("--planted", action="store_true", help="first plant every mistake: each must be found")
     parser.add_argument("--tries", type=int, default=MOST_TRIES, help="histories lived to shorten one that fails")

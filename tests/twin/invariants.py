@@ -5,28 +5,16 @@ acknowledged to people. Status fields are only compared with that. Pure.
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import orjson
 
 from twin.kubelet import Execution
 from twin.policies import FOREIGN, PolicyWitness
-from twin.programs import is_bug
+from twin.violations import Violation, broken_programs
 from twin.world import World
 
 # A hand's own write is seen within so long.
 _HAND_SECONDS = 0.01
-
-
-@dataclass(frozen=True)
-class Violation:
-    """A guarantee that was broken, and how."""
-
-    guarantee: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.guarantee}: {self.text}"
 
 
 CLAIMS = {
@@ -64,7 +52,7 @@ def violations(world: World) -> tuple[list[Violation], Counter[str]]:
         if not world.holds_policies(member):
             found.append(Violation("converged", f"{member.name} holds {member.policies.held} at the end"))
     found += _runs_stay_where_they_are(world)
-    found += _no_program_broke(world)
+    found += broken_programs(world)
     return found, observations
 
 
@@ -126,15 +114,6 @@ def _runs_stay_where_they_are(world: World) -> Iterator[Violation]:
             yield Violation("G1", f"{name} was placed on {places[name]} and on {spec['cluster']}")
         if epochs.setdefault((spec["job"], spec["epoch"]), name) != name:
             yield Violation("G1", f"epoch {spec['epoch']} of {spec['job']} was given twice")
-
-
-def _no_program_broke(world: World) -> Iterator[Violation]:
-    for program in world.programs:
-        for end in program.ends:
-            if is_bug(end):
-                yield Violation("alive", f"{program.name} ended by itself: {end!r}")
-    for failure in world.loop.failures:
-        yield Violation("alive", f"a task failed and nobody heard of it: {failure.get('exception')!r}")
 
 
 def _told(one: Execution) -> str:

@@ -7,12 +7,14 @@ does is held by test_twin_nats.py, which asks both the same.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 Headers = Mapping[str, str]
 _SECOND = 1_000_000_000
 
 
+@lru_cache(1 << 14)
 def matches(pattern: str, subject: str) -> bool:
     """Tell whether a subject matches a pattern with `*` and `>`."""
     if pattern == subject or pattern == ">":

@@ -24,6 +24,10 @@ _THREAD_SECONDS = 0.004
 _MOST_TURNS = 100_000
 
 
+class Killed(BaseException):
+    """Ends what a thread does at the moment at which its process is killed. Nothing of Atoll catches it."""
+
+
 @dataclass(eq=False)
 class Machine:
     """A computer: its clocks, and which life of it this is. `rate` is how many seconds it counts in one."""
@@ -49,6 +53,9 @@ class Process:
     held: list[asyncio.Handle] = field(default_factory=list)
     context: contextvars.Context = field(init=False)
     on_death: list[Callable[[], None]] = field(default_factory=list)
+    # How many steps of threads it has left before it is killed; None: as many as it likes.
+    steps_left: int | None = None
+    is_in_thread: bool = False
 
     def __post_init__(self) -> None:
         self.context = contextvars.copy_context()
@@ -69,6 +76,15 @@ class Process:
         for tell in self.on_death:
             tell()
         self.on_death.clear()
+
+    def step(self) -> None:
+        """Take one step in a thread: begin, change a file, end. Raises Killed if it was one too many."""
+        if self.steps_left is not None and self.is_in_thread:
+            self.steps_left -= 1
+            if self.steps_left < 0:
+                self.steps_left = None
+                self.kill()
+                raise Killed
 
 
 _PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("twin-process", default=None)
@@ -165,6 +181,12 @@ class VirtualLoop(base_events.BaseEventLoop):
         """Call back when the clock of whoever asks shows this."""
         return self.call_true((when - _BOOTED) / current_machine().rate, callback, *args, context=context)
 
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+        """Call back in the next turn: what asyncio does, without its questions."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)  # type: ignore[attr-defined]
+        return handle
+
     def call_true(self, at: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
         """Call back at a true time."""
         at = max(at, self.clock.now)
@@ -179,7 +201,9 @@ class VirtualLoop(base_events.BaseEventLoop):
         """Run at once what a thread would do, and tell of it when the thread would have done it."""
         done: asyncio.Future[Any] = self.create_future()
         try:
-            result, error = func(*args), None
+            result, error = _in_thread(current_process(), func, args), None
+        except Killed:
+            return done  # nobody is left who waits for it
         except Exception as failure:
             result, error = None, failure
 
@@ -192,6 +216,14 @@ class VirtualLoop(base_events.BaseEventLoop):
 
         self.call_later(_THREAD_SECONDS * self._chance.random(), tell)
         return done
+
+    async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:  # type: ignore[override]
+        """Connect as asyncio does; `dial` says to what."""
+        return await self.dial(protocol_factory)
+
+    async def dial(self, _protocol_factory: Any) -> Any:
+        """Find nobody there: histories with a network beside NATS put theirs in this place."""
+        raise ConnectionRefusedError
 
     def _note_failure(self, _loop: Any, context: dict[str, Any]) -> None:
         if not self._is_ending:
@@ -246,3 +278,17 @@ class VirtualLoop(base_events.BaseEventLoop):
         if tasks:
             self.run_until_complete(asyncio.wait(tasks, timeout=600))
         self.close()
+
+
+def _in_thread(process: Process | None, func: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """Do a thread's work at once; its process may be killed before, over or after it."""
+    if process is None:
+        return func(*args)
+    process.is_in_thread = True
+    try:
+        process.step()
+        result = func(*args)
+        process.step()
+        return result
+    finally:
+        process.is_in_thread = False

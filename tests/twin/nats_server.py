@@ -75,7 +75,8 @@ class Server:
         self.moods = Moods()
         self._sessions: dict[int, Session] = {}
         self._exact: dict[str, list[Subscription]] = {}
-        self._patterns: list[Subscription] = []
+        self._inboxes: dict[str, list[Subscription]] = {}  # of `prefix.*`, by prefix
+        self._patterns: dict[str, list[Subscription]] = {}  # all others, by their first token
         self._numbers = itertools.count(1)
         self._beat()
 
@@ -136,8 +137,14 @@ class Server:
                 self._forget(session)
 
     def _list_for(self, subject: str) -> list[Subscription]:
-        is_pattern = "*" in subject or subject.endswith(">")
-        return self._patterns if is_pattern else self._exact.setdefault(subject, [])
+        prefix, _, last = subject.rpartition(".")
+        if last == "*" and "*" not in prefix:
+            return self._inboxes.setdefault(prefix, [])
+        if "*" in subject or last == ">":
+            first = subject.partition(".")[0]
+            assert first not in ("*", ">"), "nobody listens to everything"
+            return self._patterns.setdefault(first, [])
+        return self._exact.setdefault(subject, [])
 
     def _unsubscribe(self, session: Session, number: int) -> None:
         subscription = session.subscriptions.pop(number, None)
@@ -145,7 +152,7 @@ class Server:
             return
         held = self._list_for(subscription.subject)
         held.remove(subscription)
-        if not held and held is not self._patterns:
+        if not held and self._exact.get(subscription.subject) is held:
             del self._exact[subscription.subject]
 
     # --- messages
@@ -164,7 +171,9 @@ class Server:
     def deliver(self, message: Message) -> bool:
         """Give a message to all who subscribed; of each queue, one gets it. Tell whether anybody did."""
         found = list(self._exact.get(message.subject, ()))
-        found += [one for one in self._patterns if matches(one.subject, message.subject)]
+        found += self._inboxes.get(message.subject.rpartition(".")[0], ())
+        patterns = self._patterns.get(message.subject.partition(".")[0], ())
+        found += [one for one in patterns if matches(one.subject, message.subject)]
         queues: dict[str, list[Subscription]] = {}
         for subscription in found:
             if subscription.queue:

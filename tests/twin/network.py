@@ -5,6 +5,7 @@ It must not know what travels.
 """
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -41,7 +42,10 @@ class Network:
         self._links: dict[Machine, list[Link]] = {}
 
     def weather(self, machine: Machine) -> Weather:
-        return self._weather.setdefault(machine, Weather())
+        weather = self._weather.get(machine)
+        if weather is None:
+            weather = self._weather[machine] = Weather()
+        return weather
 
     def connect(self, process: Process) -> "Link":
         """Make a link for a process; the other end is the server's to take."""
@@ -135,6 +139,7 @@ class Link:
         self.network, self.process = network, process
         self.up, self.down = Pipe(self, "up"), Pipe(self, "down")
         self.down.context = process.context
+        self.up.context = contextvars.Context()  # nobody's: what was sent arrives also when its sender is dead
         self.is_open = True
         self.on_reset_here: Callable[[], None] = lambda: None
         self.on_reset_there: Callable[[], None] = lambda: None

@@ -18,6 +18,7 @@ from atoll.edge.member import main as agent_main
 from atoll.edge.member.kube import Kube
 from atoll.edge.member.requests import ApiServer
 from atoll.edge.member.settings import MemberSettings
+from atoll.edge.member.wiring import parts
 from atoll.federation.bus import link
 from atoll.federation.bus.connection import Bus
 from atoll.federation.errors import AtollError, Unavailable
@@ -28,13 +29,14 @@ from atoll.hub.dashboard import app as dashboard
 from atoll.hub.field.wires import Wires
 from atoll.hub.leader import Lease
 from atoll.hub.settings import HubSettings
+from twin import shims
 from twin.api_server import TwinApi
 from twin.git import Repository
 from twin.machine import Machine, Process, VirtualClock, current_machine
 from twin.member import Member
 from twin.nats_client import TwinClient
 
-_NATS_URL = "nats://twin"
+NATS_URL = "nats://twin"
 HEARTBEAT_SECONDS, TIMEOUT_SECONDS, LEASE_SECONDS, MARGIN_SECONDS = 3.0, 9.0, 20.0, 5.0
 _RESTART_SECONDS = 1.0
 
@@ -76,14 +78,21 @@ class Program:
         self.process.kill()
 
 
-def install(clock: VirtualClock, repository: Repository) -> None:
+def install(repository: Repository) -> None:
     """Put the twin's doors where the programs' composition takes them."""
-    policy_source.load_bundle = repository.load  # type: ignore[assignment]
-    link.NatsClient = TwinClient  # type: ignore[misc,assignment]
-    agent_main._now = clock.datetime
-    agent_main.boot_id = lambda: current_machine().boot_id
+    shims.tell_time_to(parts)
+    _put(policy_source, "load_bundle", repository.load)
+    _put(link, "NatsClient", TwinClient)
+    _put(parts, "boot_id", lambda: current_machine().boot_id)
     # What every hub makes of the same code, and a process of its own makes once: half of the time of a history.
-    kinds.openapi_schema, dashboard.Renderer = _schema, _renderer  # type: ignore[misc,assignment]
+    _put(kinds, "openapi_schema", _schema)
+    _put(dashboard, "Renderer", _renderer)
+
+
+def _put(place: Any, name: str, ours: Any) -> None:
+    """Put a door in the place of the one that is there: where there is none, a history would not be the seed's."""
+    assert hasattr(place, name), f"{place.__name__} has no {name} any more: the twin must stand somewhere else"
+    setattr(place, name, ours)
 
 
 _schema, _renderer = cache(kinds.openapi_schema), cache(dashboard.Renderer)
@@ -92,7 +101,7 @@ _schema, _renderer = cache(kinds.openapi_schema), cache(dashboard.Renderer)
 def hub_program(name: str, machine: Machine, folder: Path, clock: VirtualClock) -> Program:
     """Give a hub."""
     settings = HubSettings(
-        nats_url=_NATS_URL,
+        nats_url=NATS_URL,
         state_dir=folder / name,
         heartbeat_timeout_seconds=TIMEOUT_SECONDS,
         run_lease_seconds=LEASE_SECONDS,
@@ -127,7 +136,7 @@ def agent_program(member: Member, machine: Machine, folder: Path, chance: Random
     """Give the agent of a cluster; its state folder outlives its lives."""
     settings = MemberSettings(
         cluster=member.name,
-        enrolment=EnrolmentSettings(_NATS_URL),
+        enrolment=EnrolmentSettings(NATS_URL),
         state_dir=folder / member.name,
         heartbeat_seconds=HEARTBEAT_SECONDS,
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any
 
 HUBS = ("hub-1", "hub-2")
 CLUSTERS = ("north", "south")
@@ -36,26 +37,28 @@ KINDS: dict[str, tuple[tuple[str, ...], float, float]] = {
 # What makes a cluster silent, and is what hurts most: so often it is one of these.
 _LINKS, _LINKS_PART = ("cut", "hold up", "hold down", "freeze", "kill", "reboot"), 0.4
 # When a fault begins, from the end of the one before: what goes wrong at once, or right after, is what hurts.
-_GAPS = (-20.0, -5.0, -1.0, 0.0, 0.2, 0.5, 1.0, 2.0, 8.0, 20.0)
+GAPS = (-20.0, -5.0, -1.0, 0.0, 0.2, 0.5, 1.0, 2.0, 8.0, 20.0)
 # When the federation stands, and work begins.
 BEGIN = 12.0
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that goes wrong: when, what, where, for how long."""
+    """One thing that goes wrong: when, what, where, for how long. `steps`: how much of its work is done before."""
 
     at: float
     kind: str
     where: str
     seconds: float
+    steps: int = 0
 
     @property
     def ends(self) -> float:
         return self.at + self.seconds
 
     def __str__(self) -> str:
-        return f"{self.at:7.2f} s  {self.kind}, {self.where}, for {self.seconds:.2f} s"
+        after = f", {self.steps} steps later" if self.steps else ""
+        return f"{self.at:7.2f} s  {self.kind}, {self.where}, for {self.seconds:.2f} s{after}"
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Story:
     """Everything that is left to chance, but for the moments within a machine."""
 
     seed: int
-    work: tuple[Work, ...] = ()
+    work: tuple[Any, ...] = ()
     faults: tuple[Fault, ...] = ()
     commits: tuple[float, ...] = ()
     rates: dict[str, float] = field(default_factory=dict)
@@ -132,7 +135,7 @@ def _faults(chance: Random) -> tuple[Fault, ...]:
     for _ in range(chance.randint(1, 7)):
         kind = chance.choice(_LINKS if chance.random() < _LINKS_PART else tuple(KINDS))
         places, least, most = KINDS[kind]
-        at = max(1.0, end + chance.choice(_GAPS))
+        at = max(1.0, end + chance.choice(GAPS))
         faults.append(Fault(round(at, 2), kind, chance.choice(places), round(chance.uniform(least, most), 2)))
         end = faults[-1].ends
     return tuple(sorted(faults, key=lambda one: one.at))

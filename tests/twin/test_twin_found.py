@@ -1,14 +1,22 @@
 """What histories have shown to be wrong, each in as little as shows it."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from atoll.edge.sink.arrival import Arrival
+from atoll.edge.sink.contiguity import Progress
+from atoll.edge.sink.form import Form
+from atoll.edge.sink.shelf import Shelf
+from atoll.edge.sink.volume import Volume
+from atoll.federation.bus import envelope
 from atoll.federation.resources import PolicySet, Queue
 from atoll.hub.client import Client
 from atoll.hub.controllers.namespaces import NamespaceController
@@ -17,7 +25,8 @@ from atoll.hub.existing import ExistingObjects
 from atoll.hub.kinds import build_registry
 from atoll.kubeapi.storage import MemoryStorage
 from atoll.kubeapi.store import Store
-from twin.machine import EPOCH, VirtualClock, VirtualLoop
+from twin.disk import Disk, mounted
+from twin.machine import EPOCH, Killed, Machine, Process, VirtualClock, VirtualLoop
 
 
 class _Ahead(MemoryStorage):
@@ -80,3 +89,27 @@ def test_policies_are_not_left_unread_for_as_long_as_a_clock_was_set_back(clock_
     policyset = PolicySet.model_validate({"metadata": {"name": "base"}, "spec": spec})
     reader = PolicyReader(context)  # type: ignore[arg-type]
     assert reader.due_seconds(policyset, Reading(source_of(policyset), None, read_at)) == pytest.approx(due)
+
+
+def test_a_sink_promises_nothing_by_names_that_a_killed_one_has_not_synced(tmp_path: Path) -> None:
+    """Seeds 848 and 1223 of readings: a folder that a killed sink had made went with the next power cut."""
+    arrival = Arrival(
+        envelope.Envelope("0" * 32, "lab", "ns", "s", "d", 1, 1, (envelope.Reading(1, "t", b"x"),)), Form()
+    )
+    progress = Progress("lab", "s").after(arrival.envelope).at(1, "log")
+    is_killed, steps = True, 0
+    while is_killed:
+        disk, process = Disk(tmp_path / str(steps)), Process("sink", Machine("box"))
+        process.steps_left, process.is_in_thread = steps, True
+        with mounted(disk), contextlib.suppress(Killed):
+            process.context.run(Shelf(Volume(disk.root)).append, [arrival], progress)
+        is_killed, steps = not process.is_alive, steps + 1
+        with mounted(disk):
+            second = Shelf(Volume(disk.root))
+            second.scan()
+            second.append([arrival], progress)
+            disk.cut("everything", Random(0))
+            third = Shelf(Volume(disk.root))
+            third.scan()
+            assert third.committed("lab", "s") == second.committed("lab", "s") == progress
+    assert steps > 20

@@ -1,12 +1,17 @@
 """Virtual time, processes that end as real ones do, stories, and how they are shortened."""
 
 import asyncio
+import fcntl
+import os
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
+from twin import lab_story
+from twin.disk import Disk, mounted
 from twin.machine import Machine, Process, VirtualClock, VirtualLoop
 from twin.shrinking import shortened
 from twin.story import KINDS, Fault, Story, told
@@ -102,6 +107,72 @@ def test_a_seed_tells_one_story() -> None:
 
 def test_stories_tell_of_every_kind_of_fault() -> None:
     assert {fault.kind for seed in range(200) for fault in told(seed).faults} == set(KINDS)
+
+
+def test_stories_of_readings_tell_of_every_kind_of_fault() -> None:
+    assert {fault.kind for seed in range(200) for fault in lab_story.told(seed).faults} == set(lab_story.KINDS)
+
+
+@pytest.mark.parametrize("steps", range(5))
+def test_a_thread_does_no_more_than_it_has_steps_left(steps: int, tmp_path: Path) -> None:
+    stage, disk = Stage(), Disk(tmp_path / "disk")
+
+    def write() -> None:
+        for number in range(3):
+            os.mkdir(disk.root / str(number))  # noqa: PTH102 # as pathlib does
+
+    async def course() -> None:
+        stage.process.steps_left = steps
+        stage.process.start(asyncio.to_thread(write))
+        await asyncio.sleep(1)
+
+    with mounted(disk):
+        stage.run(course())
+    assert len(list(disk.root.iterdir())) == min(3, max(0, steps - 1))
+    assert not stage.process.is_alive
+
+
+@pytest.mark.parametrize(
+    ("syncs", "kept"), [((), {}), (("file",), {}), (("folder",), {"a": b""}), (("file", "folder"), {"a": b"x"})]
+)
+def test_a_power_cut_leaves_what_was_synced_of_a_file_under_names_that_were(
+    syncs: tuple[str, ...], kept: dict[str, bytes], tmp_path: Path
+) -> None:
+    disk = Disk(tmp_path / "disk")
+    with mounted(disk):
+        file = os.open(disk.root / "a", os.O_WRONLY | os.O_CREAT)
+        os.pwrite(file, b"x", 0)
+        folder = os.open(disk.root, os.O_RDONLY)
+        for descriptor, name in ((file, "file"), (folder, "folder")):
+            if name in syncs:
+                os.fsync(descriptor)
+            os.close(descriptor)
+        disk.cut("everything", Random(0))
+    assert {path.name: path.read_bytes() for path in disk.root.iterdir()} == kept
+
+
+def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
+    stage, disk, place = Stage(), Disk(tmp_path / "disk"), tmp_path / "disk/lock"
+    second = Process("another", Machine("box"))
+    taken: list[str] = []
+
+    async def lock(name: str) -> None:
+        fcntl.flock(os.open(place, os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        taken.append(name)
+        await asyncio.sleep(60)
+
+    async def course() -> None:
+        stage.process.start(lock("first"))
+        await asyncio.sleep(1)
+        with pytest.raises(BlockingIOError):
+            await second.start(lock("second"))
+        stage.process.kill()
+        second.start(lock("third"))
+        await asyncio.sleep(1)
+
+    with mounted(disk):
+        stage.run(course())
+    assert taken == ["first", "third"]
 
 
 @pytest.mark.parametrize("guilty", [("cut",), ("cut", "kill"), ("lag",)])

@@ -1,115 +1,64 @@
 """A whole federation in one process on virtual time: two hubs, NATS, clusters with their agents, and who submits work.
 
-Owns the composition of one history and its course: begin, work, faults, heal, settle. What must have held is judged in
-invariants.py, by what the world notes here: what truly ran, what was stored, what the hub acknowledged.
+Owns the composition of such a history: what it begins with, work, and when it is settled. What must have held is judged
+in invariants.py, by what the world notes here: what truly ran, what was stored, what the hub acknowledged.
 """
 
 import asyncio
-import gc
-import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Coroutine
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import orjson
 
-from twin import shims
 from twin.api_server import Response, called
-from twin.faults import Breaker
+from twin.faults import FederationBreaker
 from twin.git import REPOSITORY, SET, Repository, bundles, names_at, port_of
-from twin.jetstream import Stored
-from twin.machine import Machine, VirtualClock, VirtualLoop
+from twin.history import History
 from twin.member import Member
-from twin.nats_client import TwinClient
-from twin.nats_server import Server
-from twin.network import Network
 from twin.policies import FOREIGN
-from twin.programs import Program, agent_program, hub_program, install
+from twin.programs import agent_program, hub_program, install
 from twin.story import BEGIN, CLUSTERS, HUBS, Story, Work
 
 API = "/apis/atoll.dev/v1alpha1"
 _ANSWER_SECONDS = 8.0
-# How long all may take to be as it should once nothing goes wrong any more: backoffs, a fence and a whole attempt.
-SETTLE_SECONDS = 400.0
 _ENDED = ("Succeeded", "Failed", "Cancelled")
 
 
-@dataclass
-class Journal:
-    """Everything that NATS stored, in order, and a digest of it by which two histories are told apart."""
-
-    entries: list[tuple[str, Stored]] = field(default_factory=list)
-    digest: Any = field(default_factory=hashlib.sha256)
-
-    def note(self, stream: str, stored: Stored) -> None:
-        self.entries.append((stream, stored))
-        self.digest.update(repr((stored.sequence, stored.subject, stored.payload, stored.stored_at)).encode())
-
-
-class World:
-    """One history."""
+class World(History):
+    """One history of a federation."""
 
     def __init__(self, story: Story, folder: Path) -> None:
-        self.story, self.folder = story, folder
-        self.clock = VirtualClock()
-        self.chance = Random(f"world {story.seed}")
-        self.loop = VirtualLoop(self.clock, self.chance)
-        self.journal = Journal()
+        super().__init__(story, folder)
         self.acknowledged: dict[str, float] = {}
-        self.is_settled = False
         self.repository = Repository()
 
-    def live(self) -> "World":
-        """Let it happen."""
-        bundles()  # in real time, once
-        shims.begin(self.clock, self.story.seed)
-        asyncio.set_event_loop(self.loop)
-        gc.disable()  # generators that it finds in cycles are closed by tasks: when depends on all that ran before
-        try:
-            install(self.clock, self.repository)
-            self.loop.run_until_complete(self._course())
-        finally:
-            try:
-                self.loop.end([process for program in self.programs for process in program.lives])
-            finally:
-                asyncio.set_event_loop(None)
-                shims.end()
-                gc.enable()
-        return self
+    def _prepare(self) -> None:
+        bundles()
+        install(self.repository)
 
-    def _machine(self, name: str) -> Machine:
-        return Machine(name, self.story.rates.get(name, 1.0), self.story.skews.get(name, 0.0))
-
-    async def _course(self) -> None:
-        await self._begin()
-        breaker = Breaker(self)
-        tasks = [asyncio.create_task(self._submit(work)) for work in self.story.work]
-        tasks += [asyncio.create_task(self._commit(at)) for at in self.story.commits]
-        tasks += [asyncio.create_task(breaker.let_happen(fault)) for fault in self.story.faults]
-        await asyncio.gather(*tasks)
-        await self._settle()
+    def _happenings(self) -> list[Coroutine[Any, Any, None]]:
+        breaker = FederationBreaker(self)
+        return [
+            *(self._submit(work) for work in self.story.work),
+            *(self._commit(at) for at in self.story.commits),
+            *(breaker.let_happen(fault) for fault in self.story.faults),
+        ]
 
     async def _begin(self) -> None:
-        self.programs: list[Program] = []
-        self.network = Network(self.loop, self.chance)
-        self.server = Server(self.loop, self.chance, self.journal.note)
-        TwinClient.network, TwinClient.server = self.network, self.server
+        self.open_nats()
         self.members = {
-            name: Member(self._machine(name), number, self.clock, self.chance)
-            for number, name in enumerate(CLUSTERS, 1)
+            name: Member(self.machine(name), number, self.clock, self.chance) for number, name in enumerate(CLUSTERS, 1)
         }
         for member in self.members.values():
             await member.process.start(member.seed())
             member.process.start(member.run())
-        self.programs = [hub_program(name, self._machine(name), self.folder, self.clock) for name in HUBS]
-        self.programs += [
-            agent_program(member, self._machine(f"agent {name}"), self.folder, self.chance)
+        hubs = [hub_program(name, self.machine(name), self.folder, self.clock) for name in HUBS]
+        agents = [
+            agent_program(member, self.machine(f"agent {name}"), self.folder, self.chance)
             for name, member in self.members.items()
         ]
-        for program in self.programs:
-            program.start()
-        self.by_name = {program.name: program for program in self.programs}
+        self.run([*hubs, *agents])
         await asyncio.sleep(2)
         for name in CLUSTERS:
             await self._create(f"{API}/clusters", {"kind": "Cluster", "metadata": {"name": name}, "spec": {}})
@@ -160,14 +109,6 @@ class World:
                 return (await response.began()), await response.read()
         finally:
             gone.set()
-
-    async def _settle(self) -> None:
-        """Wait until all is as it should be, but not for ever."""
-        end = self.clock.now + SETTLE_SECONDS
-        while self.clock.now < end and not self.is_settled:
-            await asyncio.sleep(2)
-            self.is_settled = self._is_done()
-        await asyncio.sleep(5)  # what is done wrongly at the end is done now
 
     def _is_done(self) -> bool:
         phases = [job.get("status", {}).get("phase") for job in self.stored("jobs").values()]

@@ -61,6 +61,7 @@ class Status:
 
     def __init__(self, outbox: Outbox, uplink: Uplink, intake: Intake, *, tallies: Tallies, loss: str) -> None:
         self._outbox, self._uplink, self._intake, self._tallies, self._loss = outbox, uplink, intake, tallies, loss
+        self._version = version("atoll")  # read from a file, and parsed as a mail: milliseconds of each heartbeat
         self._taken_in, self._sent = Rates(), Rates()
         self._shed: dict[StreamKey, int] = {key: counts.shed for key, counts in outbox.streams.items()}
         self._shed_at: dict[StreamKey, float] = {}
@@ -80,7 +81,7 @@ class Status:
             readings_per_second=round(sum(row.readings_per_second for row in ledger), 1),
             forwarded_per_second=round(sum(row.forwarded_per_second for row in ledger), 1),
             problems=problems,
-            agent_version=version("atoll"),
+            agent_version=self._version,
             at=datetime.now(UTC),
         )
 

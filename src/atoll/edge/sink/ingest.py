@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 
 from atoll.edge.sink.arrival import Absent, Arrival
-from atoll.edge.sink.contiguity import Verdict, absences
+from atoll.edge.sink.contiguity import Progress, Verdict, absences
 from atoll.edge.sink.form import Form
 from atoll.edge.sink.landing import Landing
 from atoll.edge.sink.ledger import VersionLedger
@@ -51,6 +51,8 @@ class StreamIngest:
         self._progress = shelf.progress(gateway, order.name)
         # How far everything is that no note is left of: a new process begins there, and notes the same again.
         self._told = self._progress
+        # How far everything was when another log took the place of the last; nothing while that has not happened.
+        self._before_log = Progress(gateway, order.name)
         self._accepted_gap: tuple[str, int] | None = None
         self._absent: tuple[Absent, ...] = ()  # noticed, and not yet in a ledger
         self._repeated = 0
@@ -74,8 +76,9 @@ class StreamIngest:
         """Commit what has been held back long enough, also while nothing comes."""
         while True:
             await asyncio.sleep(_ROLL_SECONDS)
-            await self._insist(lambda: self._shelf.roll(*self._key), ())
-            self._report()
+            if self._shelf.held(*self._key):
+                await self._insist(lambda: self._shelf.roll(*self._key), ())
+            self._report()  # another Stream's end may have brought into files what this one held
 
     async def _take_in(self) -> None:
         again = False
@@ -98,7 +101,7 @@ class StreamIngest:
             self._log.warning("the log is not the one of before; reads it from its start", log_created=created)
         if is_other:
             await self._insist(lambda: self._shelf.roll(*self._key, at_once=True), ())
-            self._progress = self._told = position.at(0, created)
+            self._progress = self._told = self._before_log = position.at(0, created)
             self._shelf.place(self._progress)
             self._report()  # the old position must not trim what is new here
         after = 0 if is_other or again else position.log_sequence
@@ -210,7 +213,9 @@ class StreamIngest:
         """Remember what no ledger has yet: what is missing, and what came twice."""
         if verdict.is_new:
             self._absent += absences(verdict, envelope)
-        elif not is_replay:  # at a new place in the log it was sent twice; at an old one it is only read again
+        elif not is_replay and self._before_log.judge(envelope).is_new:
+            # At a new place in the log it was sent twice; at an old one it is only read again. What came again with
+            # another log is not counted: a log that is full of it would wait for a new reading to be told with.
             self._repeated += len(envelope.readings)
 
     def _arrival(self, verdict: Verdict, envelope: Envelope) -> list[Arrival]:

@@ -30,6 +30,7 @@ def seal(volume: Volume, order: CommitOrder) -> VersionLedger:
     """
     target = volume.version(order.dataset, order.version)
     if target.exists():
+        sync_folder(target.parent)  # whoever made it may have been killed before that
         return _existing(target, order)
     source = volume.run_output(order.run, order.epoch, order.dataset)
     if not source.is_dir() or source.is_symlink():

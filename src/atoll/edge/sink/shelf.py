@@ -18,6 +18,7 @@ from atoll.edge.sink.version import GrowingVersion, successor
 from atoll.edge.sink.volume import Volume
 from atoll.edge.sink.writing import tidy
 from atoll.federation.bus.data_messages import CommitOrder
+from atoll.federation.durable import sync_folder
 
 # What all Streams together hold back in memory; at more, each Stream commits what it holds before its time.
 HELD_BYTES = 512_000_000
@@ -54,7 +55,9 @@ class Shelf:
         Raises:
             Internal: a ledger is damaged.
         """
+        sync_folder(self._volume.root)
         for dataset in self._volume.datasets():
+            self._volume.keep(dataset)
             ledger = newest(self._volume, dataset)
             if ledger is None:
                 continue

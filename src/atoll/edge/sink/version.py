@@ -41,10 +41,9 @@ class GrowingVersion:
             Internal: the files do not hold what the ledger says is committed. OSError: the volume is not readable.
         """
         make_folder(folder)
-        ledger = load(folder)
-        if ledger is not None:
-            tidy(folder, ledger)
-        return cls(folder, ledger or empty, clock)
+        ledger = load(folder) or empty
+        tidy(folder, ledger)
+        return cls(folder, ledger, clock)
 
     @property
     def is_there(self) -> bool:

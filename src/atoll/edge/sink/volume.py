@@ -4,6 +4,7 @@
     <dataset>/v<version>/.atoll/ledger.json     what of it is committed
     <dataset>/v<version>/.atoll/index.bin       where each reading of files that grow lies (see index)
     <dataset>/v<version>/.atoll/sealing         the segment that is being written
+    <dataset>/v<version>/.atoll/left/<files…>   what a sink that was killed had begun and not committed
     .runs/<run>-e<epoch>/<dataset>/<files…>     what a run writes before it is committed
     .transfers/<dataset>/v<version>/…           a copy under way (see mover)
     .atoll/sink.lock, .atoll/mover.lock         one writer of each kind at a time
@@ -70,6 +71,17 @@ class Volume:
             return []
         found = (_VERSION.fullmatch(entry.name) for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
         return sorted(int(match[1]) for match in found if match)
+
+    def keep(self, dataset: str) -> None:
+        """Make the names survive that are seen of a dataset and its newest version.
+
+        A process that was killed may have made them and not synced. Who sees them would take them for kept, and what a
+        ledger says would be promised to gateways that then forget it.
+        """
+        sync_folder(self.root / _checked("dataset", dataset))
+        for version in self.versions(dataset)[-1:]:
+            for folder, _, _ in os.walk(self.version(dataset, version)):
+                sync_folder(Path(folder))
 
     def describe(self, error: OSError) -> str:
         """Say why the volume refuses a write, and where to look."""

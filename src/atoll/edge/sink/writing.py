@@ -27,7 +27,7 @@ from atoll.federation.bus.data_messages import ManifestFile
 from atoll.federation.durable import make_folder, sync_folder
 from atoll.federation.resources.dataset import FeedLedger, SourceLedger
 
-_SEALING = f"{RESERVED}/sealing"
+_SEALING, _LEFT = f"{RESERVED}/sealing", f"{RESERVED}/left"
 
 
 class Writing:
@@ -137,14 +137,24 @@ class Writing:
 
 
 def tidy(folder: Path, ledger: VersionLedger) -> None:
-    """Remove what a commit that did not come to its end left: the next one would number its segments likewise."""
+    """Clear a growing version of what its ledger does not name: it is left of a commit that did not come to its end.
+
+    Segments are removed, since the next one would be numbered likewise. Other files are set aside: the readings in them
+    come again, perhaps into another version, and whoever reads all files of this one would read them twice.
+    """
     (folder / _SEALING).unlink(missing_ok=True)
     known = {file.path for file in ledger.files}
     for root, _, names in os.walk(folder):
         for name in names:
-            path, number = Path(root) / name, segment_number(name)
-            if number is not None and number > ledger.numbered and str(path.relative_to(folder)) not in known:
+            path = Path(root) / name
+            relative, number = path.relative_to(folder), segment_number(name)
+            if relative.parts[0] == RESERVED or str(relative) in known:
+                continue
+            if number is not None and number > ledger.numbered:
                 path.unlink()
+            else:
+                make_folder((folder / _LEFT / relative).parent)
+                path.rename(folder / _LEFT / relative)
 
 
 def _landed(arrival: Arrival, source: str, file: ManifestFile) -> SourceLedger:
