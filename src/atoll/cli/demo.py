@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(keep: Keep = False, home: HomeOption = None, speed: Speed = 60.0) -> None:
-    """See the whole mission work on this machine, in about a minute.
+    """See the whole mission work on this machine, in half a minute.
 
     Starts four simulated clusters and a lab gateway. A real recording of seismometers is played over MQTT and lands
     in a dataset; its completion starts an analysis, which the hub places where the data is. Meanwhile network policies

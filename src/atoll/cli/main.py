@@ -61,7 +61,7 @@ def root(
 
     \b
     Begin with:
-      atoll demo              see the whole of it work, in about a minute
+      atoll demo              see the whole of it work, in half a minute
       atoll sandbox up        a federation of four simulated clusters to play with
       atoll get clusters      what is there
     """
