@@ -140,6 +140,19 @@ async def test_a_wiped_store_ends_nothing_until_it_speaks_of_the_order_again(
     assert load(tmp_path).store.retained == ()
 
 
+DAMAGED_NOTES = [b"", b"{", b"[]", b"null", b'{"identity": "x"}', b'{"identity":1,"revision":"x"}', bytes(40)]
+
+
+@pytest.mark.parametrize("content", DAMAGED_NOTES)
+def test_a_damaged_note_of_the_store_is_forgotten_and_the_orders_hold(tmp_path: Path, content: bytes) -> None:
+    """A disk gave other bytes than were written: an agent that ended by it would end at each start."""
+    Shelf(tmp_path / "orders").put("run/ns/a", b"1")
+    Shelf(tmp_path / "store").put("store", content)
+    orders = load(tmp_path)
+    assert orders.store == Store()
+    assert orders.get(RUNS, "ns/a") == b"1"
+
+
 async def _make_tables(bus: Bus) -> None:
     async def made() -> bool:
         with contextlib.suppress(Exception):

@@ -5,12 +5,13 @@ one-time token nothing is kept. It must not know what its process does as a memb
 """
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import random
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -104,10 +105,24 @@ class Enrolled:
     def _has_ended(self) -> bool:
         return expiry(Credentials.read(self._folder / CREDENTIALS_FILE).jwt)[1] <= time.time()
 
-    async def keep(self, bus: Bus, member: Membership) -> None:
+    @contextlib.asynccontextmanager
+    async def waiting(self, member: Membership) -> AsyncIterator[None]:
+        """Keep the credentials good while the first connection is made, which may take longer than they live."""
+        keeping = asyncio.create_task(self.keep(None, member))
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.wait({keeping})
+
+    async def keep(self, bus: Bus | None, member: Membership) -> None:
         """Renew the credentials when half of their life is over, until cancelled; the next connect takes them.
 
         A member of an open NATS has nothing to renew.
+
+        Args:
+            bus: the connection by which the hub is asked; None: there is none yet.
+            member: who is enrolled.
         """
         if member.login.credentials is None:
             await asyncio.Event().wait()
@@ -126,11 +141,13 @@ class Enrolled:
                 problem = str(error)
                 await asyncio.sleep(seconds_to_next_try(left))
 
-    async def _renew(self, bus: Bus, member: Membership, seed: bytes) -> None:
-        """Ask by NATS; where NATS does not let us in any more, ask the hub by HTTP and prove who we are by our key."""
-        if not bus.is_connected and self._settings.hub_url:
+    async def _renew(self, bus: Bus | None, member: Membership, seed: bytes) -> None:
+        """Ask by NATS; where that does not let us in, ask the hub by HTTP and prove who we are by our key."""
+        if self._settings.hub_url and (bus is None or not bus.is_connected):
             self._keep(await self._post(self._proof(seed)), seed)
             return
+        if bus is None:
+            raise Unavailable("NATS cannot be reached yet")
         subject = hub_subject(self._kind, self._name, RENEW, member.token)
         asked = Renewal(public_key=public_key(seed)).encode()
         answer = await bus.request(subject, asked, timeout_seconds=_ASK_SECONDS)

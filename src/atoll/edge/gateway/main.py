@@ -188,7 +188,8 @@ class _Gateway:
     async def _work_with_hub(self) -> None:
         member, name = await self._enrolled.membership(), f"gateway {self._settings.gateway}"
         self._token = member.token
-        bus = await Bus.await_server(member.nats_url, name=name, login=member.login)
+        async with self._enrolled.waiting(member):
+            bus = await Bus.await_server(member.nats_url, name=name, login=member.login)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._enrolled.keep(bus, member))

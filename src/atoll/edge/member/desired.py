@@ -166,5 +166,10 @@ def _identity_of(mark: bytes | None) -> str:
 
 
 def _store_of(saved: bytes) -> Store:
-    fields = orjson.loads(saved)
-    return Store(fields["identity"], fields["revision"], tuple(fields["retained"]))
+    """Read what is known of the store; if the disk gives other bytes than were written, nothing is."""
+    try:
+        fields = orjson.loads(saved)
+        return Store(str(fields["identity"]), int(fields["revision"]), tuple(map(str, fields["retained"])))
+    except (ValueError, KeyError, TypeError) as error:
+        log.error("what was known of the hub's store is damaged, and forgotten", problem=repr(error))
+        return Store()

@@ -80,7 +80,8 @@ class Uplink:
     async def run(self, enrolled: Enrolled) -> None:
         """Be a member and connected until cancelled."""
         member = await enrolled.membership()
-        bus = await self._connect(member)
+        async with enrolled.waiting(member):
+            bus = await self._connect(member)
         try:
             async with self._serving(bus, member.token):
                 self._data_credentials.connect(bus, member)
