@@ -15,6 +15,7 @@ from atoll.federation.resources import (
     DatasetStatus,
     Gateway,
     Job,
+    JobStatus,
     ObjectMeta,
     Run,
     RunSpec,
@@ -266,6 +267,33 @@ def test_a_job(name: str) -> None:
     given, runs, phase, reason = JOBS[name]
     status = jobs.plan_job(given, runs, NOW).status
     assert (status.phase, status.reason) == (phase, reason)
+
+
+def made(seconds_ago: float, given: Job) -> Job:
+    metadata = given.metadata.model_copy(update={"creation_timestamp": ago(seconds_ago)})
+    return given.model_copy(update={"metadata": metadata})
+
+
+@pytest.mark.parametrize("seconds_ago", [0.0, 2.5])
+def test_a_new_job_is_not_told_that_it_waits_while_it_may_be_placed_any_moment(seconds_ago: float) -> None:
+    plan = jobs.plan_job(made(seconds_ago, job()), [], NOW)
+    assert (plan.status, plan.again_seconds) == (JobStatus(), 3.0 - seconds_ago)
+
+
+TOLD: dict[str, tuple[Job, list[Run], str]] = {
+    "it has waited for long enough": (made(3.0, job()), [], "Queued"),
+    "the clock of the hub that made it was ahead": (made(-1.0, job()), [], "Queued"),
+    "the scheduler has said why it waits": (made(0.0, job(reason="NoFeasibleCluster")), [], "NoFeasibleCluster"),
+    "it is cancelled": (made(0.0, job(cancelled=True)), [], "Cancelled"),
+    "it has a run": (made(0.0, job()), [run("Staging")], "R"),
+}
+
+
+@pytest.mark.parametrize("why", TOLD)
+def test_a_new_job_is_told_at_once_where(why: str) -> None:
+    given, runs, reason = TOLD[why]
+    plan = jobs.plan_job(given, runs, NOW)
+    assert (plan.status.reason, plan.again_seconds) == (reason, None)
 
 
 def test_the_live_run_of_a_cancelled_job_is_cancelled_once() -> None:

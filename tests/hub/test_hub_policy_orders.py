@@ -101,3 +101,16 @@ def test_a_hub_that_leads_again_keeps_what_it_compiled_and_looks_anew_at_what_st
     assert book.compile("base", c1, TARGET) is compiled
     order = book.order(SET, c1, TARGET, lambda: theirs)
     assert (order.commit, commit_of(bodies(order)["a"])) == ("c1", "c0")
+
+
+def test_what_is_compiled_for_a_plan_changes_no_order() -> None:
+    a, b = policy("a"), policy("b")
+    c1, c2 = bundle("c1", a, b), bundle("c2", a, policy("b", "other"))
+    alone, planned = OrderBook(), OrderBook()
+    for number in range(5):
+        planned.compile("base", bundle(f"old-{number}", a, policy("gone", f"app-{number}")), TARGET)
+    first = planned.order(SET, c1, TARGET, lambda: None)
+    assert first == alone.order(SET, c1, TARGET, lambda: None)
+    for each in (c1, c2, bundle("c0", b), bundle("c3", a)):
+        planned.compile("base", each, TARGET)
+    assert planned.order(SET, c2, TARGET, lambda: first) == alone.order(SET, c2, TARGET, lambda: first)

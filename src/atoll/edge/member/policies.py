@@ -15,14 +15,14 @@ Rules:
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import structlog
 
 from atoll.edge.member.backoff import Allowance
 from atoll.edge.member.desired import POLICYSETS, Orders
-from atoll.edge.member.objects import Kind, ObjectRef, digest_of, with_labels
+from atoll.edge.member.objects import Kind, ObjectRef
 from atoll.edge.member.policy_objects import PolicyObjects
 from atoll.edge.member.policy_owners import Owners
 from atoll.edge.member.policy_pass import (
@@ -38,14 +38,13 @@ from atoll.edge.member.policy_pass import (
     report_key,
     with_drifts,
 )
+from atoll.edge.member.policy_reading import OrderReader, Reading
 from atoll.edge.member.proof.standing import Standing, Writes
 from atoll.edge.member.records import DriftsRecord, PolicyRecord, Records
 from atoll.edge.member.runs import Reports
 from atoll.edge.member.work import DONE, Result
 from atoll.federation.bus.messages import PolicyOrder, PolicyReport
 from atoll.federation.errors import AtollError, Conflict, Internal
-from atoll.policies.manifest import Manifest, Origin
-from atoll.policies.stamp import POLICYSET_LABEL, policyset_label
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +74,7 @@ class PolicyController:
         self._objects, self._orders, self._records, self._reports = objects, orders, records, reports
         self._drifts, self._now = drifts, now
         self._owners = Owners(filter(None, map(records.get, records)))
+        self._reader = OrderReader()
         self._heals = Allowance(_HEALS, _HEALS_SECONDS)
         self._held: dict[str, HeldSet] = {}
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -141,20 +141,20 @@ class PolicyController:
         if raw is None:
             return await self._withdraw(record)
         try:
-            order = PolicyOrder.decode(raw)
+            reading = self._reader.read(name, raw)
         except Internal as error:
             self._reports.report(
                 report_key(name),
                 PolicyReport(name=name, commit="", phase="Failed", message=str(error), at=self._now()),
             )
             return DONE
-        if order.observe_only or self._observe_only:
-            return await self._observe(order)
-        return await self._hold(order, record, raw)
+        if reading.order.observe_only or self._observe_only:
+            return await self._observe(reading)
+        return await self._hold(reading, record)
 
-    async def _hold(self, order: PolicyOrder, record: PolicyRecord, raw: bytes) -> Result:
-        done = Pass()
-        wanted = tuple(self._wanted(order, done))
+    async def _hold(self, reading: Reading, record: PolicyRecord) -> Result:
+        done, order = Pass(), reading.order
+        wanted = self._wanted(reading, done)
         self._hand_over(self._owners.order(order.name, {one.ref for one in wanted}))
         record = record.model_copy(update={"kinds": kinds_of(record, wanted)})
         self._records.put(order.name, record)
@@ -175,7 +175,7 @@ class PolicyController:
         self._records.put(order.name, record.model_copy(update={"held": saved}))
         self._stand(order, wanted, done)
         report = self._report(order, with_drifts(self._known_drifts(order.name), done), done)
-        self._held[order.name] = HeldSet(raw, {one.ref: one for one in wanted if one.ref in done.held}, report)
+        self._held[order.name] = HeldSet(reading.raw, {one.ref: one for one in wanted if one.ref in done.held}, report)
         return done.result()
 
     async def _hold_one(self, one: Wanted, known: Mapping[ObjectRef, str], done: Pass) -> None:
@@ -217,11 +217,12 @@ class PolicyController:
         except AtollError as error:
             done.fail("pruning", error)
 
-    async def _observe(self, order: PolicyOrder) -> Result:
+    async def _observe(self, reading: Reading) -> Result:
         """Report differences only; a difference keeps the time at which it was first seen."""
-        done, known = Pass(), self._known_drifts(order.name)
+        done, order = Pass(), reading.order
+        known = self._known_drifts(order.name)
         seen = {identity_of(drift): drift for drift in known.newest if not drift.healed}
-        wanted = tuple(self._wanted(order, done))
+        wanted = self._wanted(reading, done)
         self._hand_over(self._owners.observe(order.name, {one.ref for one in wanted}))
         for one in wanted:
             ref = one.ref
@@ -248,33 +249,26 @@ class PolicyController:
             self._records.delete(record.name)
             self._drifts.delete(record.name)
             self._standings.pop(report_key(record.name), None)
+            self._reader.forget(record.name)
             self._reports.forget(report_key(record.name))
             return DONE
         return done.result()
 
-    def _wanted(self, order: PolicyOrder, done: Pass) -> Iterator[Wanted]:
+    def _wanted(self, reading: Reading, done: Pass) -> tuple[Wanted, ...]:
         """Give the ordered objects as they shall stand in the cluster, and watch their kinds."""
-        for manifest in order.manifests:
-            try:
-                ref = ObjectRef.of(manifest)
-            except AtollError as error:
-                done.fail("the order", error)
-                continue
-            self._objects.watch(ref.kind)
-            body = with_labels(manifest, {POLICYSET_LABEL: policyset_label(order.name)})
-            policy = Manifest(ref.kind.kind, ref.namespace, ref.name, body, Origin(order.commit, 0))
-            yield Wanted(ref, digest_of(body), policy)
+        for problem in reading.problems:
+            done.fail("the order", problem)
+        wanted = reading.wanted
+        for kind in {one.ref.kind for one in wanted}:
+            self._objects.watch(kind)
+        return wanted
 
     def _stand(self, order: PolicyOrder, wanted: Sequence[Wanted], done: Pass) -> None:
         """Note what can be proven from now on."""
         is_drifted = any(not drift.healed for drift in done.drifts)
         why_not = done.message or ("it differs from what was ordered" if is_drifted else "")
         key = report_key(order.name)
-        old = self._standings.get(key)
-        # The same objects are kept, since what was read out of them is known by them.
-        policies = tuple(one.policy for one in wanted)
-        same = old.policies if old is not None and old.policies == policies else policies
-        self._standings[key] = Standing(order.commit, same, why_not)
+        self._standings[key] = Standing(order.commit, tuple(one.policy for one in wanted), why_not)
         self._standing_handler()
 
     def _report(self, order: PolicyOrder, drifts: DriftsRecord, done: Pass) -> PolicyReport:

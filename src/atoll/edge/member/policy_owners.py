@@ -31,9 +31,9 @@ class Owners:
     def contested(self, name: str) -> dict[str, list[ObjectRef]]:
         """Give what a set orders and others hold, by who does."""
         found: dict[str, list[ObjectRef]] = defaultdict(list)
-        for ref in sorted(self._ordered.get(name, ()), key=str):
-            if not self.may_touch(name, ref):
-                found[self._holders[ref]].append(ref)
+        others = (ref for ref in self._ordered.get(name, ()) if not self.may_touch(name, ref))
+        for ref in sorted(others, key=str):
+            found[self._holders[ref]].append(ref)
         return found
 
     def concerned(self, kind: Kind, key: str) -> str | None:

@@ -19,7 +19,10 @@ RETRY_BACKOFF, RETRYING, TASKS_LEFT = "RetryBackoff", "Retrying", "TasksLeft"
 AGAIN = frozenset({RETRY_BACKOFF, RETRYING, *DISPLACED_REASONS})
 """Why a job waits for another attempt; each is the reason of an event, too."""
 CANCELLING, REQUEUEING = "Cancelling", "Requeueing"
-_NEVER = "DependencyNeverSatisfied"
+_NEVER, _QUEUED = "DependencyNeverSatisfied", "Queued"
+# A new job says by itself that it waits, and where many come at once most are placed soon: to be told so first is a
+# write, and a look for each of its readers. Longer: who looks at a job that waits finds no reason and no time.
+_UNTOLD_SECONDS = 3.0
 _PHASE_OF_RUN: Mapping[str, JobPhase] = {
     "Pending": "Placed",
     "Staging": "Placed",
@@ -57,7 +60,9 @@ def plan_job(job: Job, runs: Sequence[Run], now: datetime, *, due: datetime | No
     if is_requeue_asked(job) and is_over:
         return JobPlan(_requeued(job, newest, now))
     if newest is None:
-        return JobPlan(_waiting(job, now))
+        status, seconds = _waiting(job, now), _untold_seconds(job, now)
+        is_news = old != JobStatus() or status.reason != _QUEUED or seconds <= 0
+        return JobPlan(status) if is_news else JobPlan(old, again_seconds=seconds)
     if is_over and _gives_up(job, newest):
         reason = old.reason if not job.spec.cancelled else "Cancelled"
         return JobPlan(_finished(job, job.status, "Cancelled", now, reason=reason))
@@ -96,12 +101,19 @@ def _gives_up(job: Job, run: Run) -> bool:
     return job.spec.cancelled and (is_pending or is_moving)
 
 
+def _untold_seconds(job: Job, now: datetime) -> float:
+    """Give for how much longer a new job need not be told that it waits; 0 if by this hub's clock it is not new."""
+    made_at = job.metadata.creation_timestamp
+    age = (now - made_at).total_seconds() if made_at is not None else _UNTOLD_SECONDS
+    return _UNTOLD_SECONDS - age if age >= 0 else 0.0
+
+
 def _waiting(job: Job, now: datetime) -> JobStatus:
     """A job that was never placed: it waits for the scheduler, or is cancelled at once."""
     old = job.status
     if job.spec.cancelled:
         return _finished(job, old, "Cancelled", now, reason="Cancelled")
-    reason = old.reason or "Queued"
+    reason = old.reason or _QUEUED
     if reason == _NEVER and job.spec.if_never_satisfied == "Cancel":
         return _finished(job, old, "Cancelled", now, reason=reason)
     queued_at = old.queued_at or job.metadata.creation_timestamp or now

@@ -21,8 +21,8 @@ _EVENTS = {
     "Failed": "Failed",
     "Cancelled": "Cancelled",
 }
-# A new job is mostly placed within moments, and then need not be told first that it waits; and what this controller
-# writes itself comes back to it. Longer, and a job that is cancelled is felt to linger.
+# What the scheduler and this controller write of a job comes back here, mostly with more behind it. Longer, and a job
+# that is cancelled is felt to linger.
 _SETTLE_SECONDS = 0.2
 
 

@@ -39,7 +39,7 @@ class OrderBook:
 
     def __init__(self) -> None:
         self._places: dict[tuple[str, str], _Place] = {}
-        # Orders are made in threads; one of a turn that has just ended may still be at it when the next turn begins.
+        # All is made in threads, orders and plans; one of a turn that has ended may still be at it in the next turn.
         self._lock = threading.Lock()
 
     def begin(self) -> None:
@@ -53,7 +53,11 @@ class OrderBook:
         self._places = {key: place for key, place in self._places.items() if key[0] != name}
 
     def compile(self, name: str, bundle: Bundle, target: Target) -> Compiled:
-        """Compile a commit for a cluster."""
+        """Compile a commit of a set for a cluster. For a thread, as `order`: thousands of policies take seconds."""
+        with self._lock:
+            return self._compile(name, bundle, target)
+
+    def _compile(self, name: str, bundle: Bundle, target: Target) -> Compiled:
         place = self._place(name, target)
         known = place.compiled.get(bundle.commit)
         if known is not None and known[0] is bundle:
@@ -87,7 +91,7 @@ class OrderBook:
         known = place.orders.get(key)
         if known is not None and known[0] is bundle:
             return known[1]
-        compiled = self.compile(name, bundle, target)
+        compiled = self._compile(name, bundle, target)
         order = compile_order(policyset, bundle, compiled=compiled, standing=standing(), stamps=place.stamps)
         # What stays of files that cannot be enforced is what stands now: it is looked at each time.
         if not compiled.unenforceable:

@@ -15,13 +15,13 @@ from atoll.federation.resources.labelsets import ClusterWorkloads
 from atoll.federation.resources.policyset_plan import ClusterPlan, PlannedFlow, PolicyPlan
 from atoll.hub.workloads import revision_of
 from atoll.policies.bundle import Bundle
-from atoll.policies.compile import Compiled, Target, compile_for
+from atoll.policies.compile import Compiled, Target
 from atoll.policies.rules import Unsupported
 from atoll.policies.trials.fleet import Fleet
 from atoll.policies.trials.live import Block, Changes
 from atoll.policies.trials.live_trial import LiveFailure, run_live
 from atoll.policies.trials.parties import namespaces_of
-from atoll.policies.trials.plan import Plan, make_plan
+from atoll.policies.trials.plan import Plan, plan_compiled
 from atoll.policies.trials.wording import side, words
 
 log = structlog.get_logger(__name__)
@@ -33,6 +33,9 @@ _MOST_WORK = 5_000_000
 _TEST_AGAIN = timedelta(seconds=30)
 # How soon the controller asks for a plan that is being made.
 LOOK_SECONDS = 1.0
+# Compiles a commit of a set for a cluster, in whichever thread; what orders were made of is not compiled again.
+Compiler = Callable[[str, Bundle, Target], Compiled]
+_NOTHING = Compiled((), ())
 
 
 @dataclass(frozen=True)
@@ -44,20 +47,10 @@ class Sight:
 
 
 @dataclass(frozen=True)
-class _Fleets:
-    """What two commits are in each cluster of which it is known what runs; `before` is None if there is no such."""
-
-    commit: str
-    targets: Mapping[str, Target]
-    before: Mapping[str, Compiled] | None
-    after: Mapping[str, Compiled]
-
-
-@dataclass(frozen=True)
 class _Tested:
     """The outcome for a commit and a state of what runs."""
 
-    fleets: _Fleets
+    commit: str
     running: object
     at: datetime
     failures: tuple[LiveFailure, ...]
@@ -66,8 +59,8 @@ class _Tested:
 class PolicyPreview:
     """Plans and live tests of all policy sets."""
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], datetime], compiler: Compiler) -> None:
+        self._clock, self._compiler = clock, compiler
         self._making: dict[str, tuple[str, asyncio.Task[PolicyPlan]]] = {}
         self._tested: dict[str, _Tested] = {}
 
@@ -96,8 +89,19 @@ class PolicyPreview:
             sight: the clusters of the set.
         """
         self._abandon(name)
-        work = asyncio.to_thread(planned, new, old, sight, self._clock())
+        work = asyncio.to_thread(self._planned, name, new, old, sight)
         self._making[name] = (new.commit, asyncio.create_task(work, name=f"policy-plan-{name}"))
+
+    def _planned(self, name: str, new: Bundle, old: Bundle | None, sight: Sight) -> PolicyPlan:
+        now = self._clock()
+        before, after = self._compiled(name, old, sight.targets), self._compiled(name, new, sight.targets)
+        compiled = {cluster: (before[cluster], after[cluster]) for cluster in sight.targets}
+        return planned(compiled, sight, commit=new.commit, against=old.commit if old is not None else "", now=now)
+
+    def _compiled(self, name: str, bundle: Bundle | None, targets: Mapping[str, Target]) -> Mapping[str, Compiled]:
+        if bundle is None:
+            return dict.fromkeys(targets, _NOTHING)
+        return {cluster: self._compiler(name, bundle, target) for cluster, target in targets.items()}
 
     def made(self, name: str) -> PolicyPlan | None:
         """Take a plan once it is made; None until then."""
@@ -123,33 +127,26 @@ class PolicyPreview:
         if not sight.workloads:
             return ()
         known, now, running = self._tested.get(name), self._clock(), revision_of(sight.workloads)
-        is_same = known is not None and known.fleets.commit == new.commit
+        is_same = known is not None and known.commit == new.commit
         if known is not None and is_same and (known.running == running or now - known.at < _TEST_AGAIN):
             return known.failures
-        before = known.fleets if known is not None else None
-        fleets, failures = await asyncio.to_thread(_tested, new, good, sight, before)
-        self._tested[name] = _Tested(fleets, running, now, failures)
+        failures = await asyncio.to_thread(self._failing, name, new, good, sight)
+        self._tested[name] = _Tested(new.commit, running, now, failures)
         return failures
 
+    def _failing(self, name: str, new: Bundle, good: Bundle | None, sight: Sight) -> tuple[LiveFailure, ...]:
+        targets = {cluster: sight.targets[cluster] for cluster in sight.workloads}
 
-def _tested(
-    new: Bundle, good: Bundle | None, sight: Sight, known: _Fleets | None
-) -> tuple[_Fleets, tuple[LiveFailure, ...]]:
-    targets = {name: sight.targets[name] for name in sight.workloads}
-    if known is None or (known.commit, known.targets) != (new.commit, targets):
-        before = _compiled(good, targets) if good is not None else None
-        known = _Fleets(new.commit, targets, before, _compiled(new, targets))
-    try:
-        found = run_live(new.scenarios, _fleet(known.after, sight), sight.workloads)
-        old = run_live(new.scenarios, _fleet(known.before, sight), sight.workloads) if known.before and found else ()
-    except Unsupported as error:
-        log.info("policy tests could not be run on what runs", commit=new.commit, reason=str(error))
-        return known, ()
-    return known, tuple(failure for failure in found if failure not in old)
+        def failing(bundle: Bundle) -> Sequence[LiveFailure]:
+            return run_live(new.scenarios, _fleet(self._compiled(name, bundle, targets), sight), sight.workloads)
 
-
-def _compiled(bundle: Bundle, targets: Mapping[str, Target]) -> dict[str, Compiled]:
-    return {name: compile_for(bundle.manifests, target) for name, target in targets.items()}
+        try:
+            found = failing(new)
+            old = failing(good) if found and good is not None else ()
+        except Unsupported as error:
+            log.info("policy tests could not be run on what runs", commit=new.commit, reason=str(error))
+            return ()
+        return tuple(failure for failure in found if failure not in old)
 
 
 def _fleet(compiled: Mapping[str, Compiled], sight: Sight) -> Fleet:
@@ -157,20 +154,21 @@ def _fleet(compiled: Mapping[str, Compiled], sight: Sight) -> Fleet:
     return Fleet((), homes, namespaces_of(sight.workloads), compiled=compiled)
 
 
-def planned(new: Bundle, old: Bundle | None, sight: Sight, now: datetime) -> PolicyPlan:
-    """Make the plan of a commit. Pure."""
-    before, against = (old.manifests, old.commit) if old is not None else ((), "")
+def planned(
+    compiled: Mapping[str, tuple[Compiled, Compiled]], sight: Sight, *, commit: str, against: str, now: datetime
+) -> PolicyPlan:
+    """Make the plan of a commit, from what each cluster holds and what it would hold. Pure."""
     message = ""
     try:
-        plan = make_plan(before, new.manifests, sight.targets, {}, {}, sight.workloads, most_work=_MOST_WORK)
+        plan = plan_compiled(compiled, sight.targets, sight.workloads, most_work=_MOST_WORK)
         if plan.live is not None and plan.live.is_given_up:
             message = "too much changes to be compared beside the hub's work: 'atoll policy plan --policyset' does it"
     except Unsupported as error:
         message = f"connections cannot be compared: {error}"
-        plan = make_plan(before, new.manifests, sight.targets, {}, {})
+        plan = plan_compiled(compiled, sight.targets, None)
     blocks = plan.live.blocks if plan.live is not None else ()
     return PolicyPlan(
-        commit=new.commit,
+        commit=commit,
         against=against,
         made_at=now,
         clusters=tuple(_cluster(name, plan, sight) for name in sorted(_concerned(plan))),

@@ -24,7 +24,6 @@ from atoll.hub.controllers.runtime import DONE, Key, Messages, Objects, Outcome,
 from atoll.hub.members import Path
 from atoll.hub.workloads import Workloads
 from atoll.policies.bundle import Bundle
-from atoll.policies.compile import Compiled, Target
 from atoll.policies.targets import features_of_any, target_of
 
 
@@ -53,7 +52,7 @@ class PolicySetController:
         self._reader, self._book = memory.reader, memory.book
         self._book.begin()
         self._written: dict[Path, tuple[PolicyOrder, int]] = {}
-        self._preview, self._workloads = PolicyPreview(context.clock), Workloads(context.observed)
+        self._preview, self._workloads = PolicyPreview(context.clock, self._book.compile), Workloads(context.observed)
 
     def sources(self) -> Sequence[Source]:
         """Watch policy sets, clusters, and what agents hold."""
@@ -190,7 +189,8 @@ class PolicySetController:
             target = target_of(cluster, clusters)
             # In a thread: thousands of policies take seconds, in which this hub would lose its leadership.
             order = await asyncio.to_thread(self._book.order, policyset, bundle, target, lambda: self._standing(path))
-            refused = tuple(str(item) for item in self._compile(name, bundle, target).unenforceable)
+            compiled = await asyncio.to_thread(self._book.compile, name, bundle, target)
+            refused = tuple(map(str, compiled.unenforceable))
         elif standing_commit:
             order = self._standing(path)
         old = next((row for row in policyset.status.clusters if row.cluster == member), None)
@@ -213,10 +213,6 @@ class PolicySetController:
         held = self._context.desired.held(path)
         order, revision = self._written.get(path, (None, 0))
         return order if held is not None and revision == held.revision else None
-
-    def _compile(self, name: str, bundle: Bundle, target: Target) -> Compiled:
-        """Compile once per commit and target: clusters report often, and change seldom."""
-        return self._book.compile(name, bundle, target)
 
     # --- reporting
 

@@ -4,7 +4,7 @@ Connections are compared among workloads that policy tests state, and among thos
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from atoll.federation.resources.labelsets import ClusterWorkloads
 from atoll.policies.compile import Compiled, Memory, Target, compile_for
@@ -75,8 +75,6 @@ def make_plan(
     parties: Mapping[str, Party],
     namespaces: Mapping[str, Mapping[str, str]],
     workloads: Mapping[str, ClusterWorkloads] | None = None,
-    *,
-    most_work: int | None = None,
 ) -> Plan:
     """Compare two states of a policy folder on clusters and workloads.
 
@@ -87,24 +85,44 @@ def make_plan(
         parties: pods and others among which verdicts are compared; may be empty.
         namespaces: labels by namespace name; `cluster/name` stands before `name`.
         workloads: what runs now in clusters, by their names in the mesh; None if that is not asked for.
-        most_work: as for `live.find_changes`.
 
     Raises:
         Unsupported: a construct that the rule model cannot say.
     """
     old = tuple(before)
     new = _with_known(tuple(after), old)
-    compiled = {name: _compiled(target, old, new) for name, target in targets.items()}
-    changes = (_compare(name, *both) for name, both in compiled.items())
+    plan = plan_compiled({name: _compiled(target, old, new) for name, target in targets.items()}, targets, workloads)
     # A verdict is that of the two clusters in which a connection begins and ends; all others need not be read.
     homes = {party.cluster for party in parties.values() if isinstance(party, Endpoint)}
     concerned = {name: target for name, target in targets.items() if name in homes}
     reaches = [find_reaches(Fleet(policies, concerned, namespaces), parties) for policies in (old, new)]
     flows = (FlowChange(was, is_) for was, is_ in zip(*reaches, strict=True) if was.spans != is_.spans)
     ordered = sorted(flows, key=lambda flow: (not flow.opens, flow.after.source, flow.after.destination))
+    return replace(plan, flows=tuple(ordered), pairs=len(reaches[0]))
+
+
+def plan_compiled(
+    compiled: Mapping[str, tuple[Compiled, Compiled]],
+    targets: Mapping[str, Target],
+    workloads: Mapping[str, ClusterWorkloads] | None,
+    *,
+    most_work: int | None = None,
+) -> Plan:
+    """Compare what clusters hold with what they would hold, and verdicts among what runs, but no stated workloads.
+
+    Args:
+        compiled: what each cluster holds, and what it would hold, by its name in the mesh.
+        targets: as for `make_plan`.
+        workloads: as for `make_plan`.
+        most_work: as for `live.find_changes`.
+
+    Raises:
+        Unsupported: a construct that the rule model cannot say.
+    """
+    changes = (_compare(name, *both) for name, both in compiled.items())
     live = _live(compiled, targets, workloads, most_work) if workloads is not None else None
     untold = tuple(name for name in targets if workloads is not None and name not in workloads)
-    return Plan(tuple(change for change in changes if change), tuple(ordered), len(reaches[0]), live, untold)
+    return Plan(tuple(change for change in changes if change), (), 0, live, untold)
 
 
 def _live(
