@@ -147,7 +147,7 @@ def test_a_seed_gives_the_same_again_and_another_seed_does_not():
 def test_without_the_trace_it_says_what_to_do(tmp_path):
     command = [sys.executable, "-m", "benchmarks.placement.simulator.run", "--traces", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
-    assert done.returncode == 1
+    assert done.returncode == 77, "left out, as the runner of all benchmarks reads it"
     assert "--traces or ATOLL_TRACES" in done.stderr
 
 

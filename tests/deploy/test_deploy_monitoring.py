@@ -59,6 +59,7 @@ def counted() -> dict[str, dict[str, set[str]]]:
     metrics.reconciled("job", "error", 0.1)
     metrics.authenticated("token", "refused")
     metrics.forged("report")
+    metrics.unreadable({})
     found: dict[str, dict[str, set[str]]] = {}
     for family in text_string_to_metric_families(metrics.expose().decode()):
         for sample in family.samples:

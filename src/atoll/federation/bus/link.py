@@ -151,7 +151,9 @@ class Link:
     async def _log_error(self, error: Exception) -> None:
         # While the server is away nats-py reports each attempt; the disconnect was already logged once.
         log.debug("nats client reported an error", connection=self.name, error=repr(error))
-        self._is_refused, self._has_no_tls = is_refusal(error), isinstance(error, NoTls)
+        # A server that turns us away may be gone before its word is read; that it has is known from the time before.
+        is_cut_off = self._is_refused and isinstance(error, ConnectionResetError)
+        self._is_refused, self._has_no_tls = is_refusal(error) or is_cut_off, isinstance(error, NoTls)
         if self._is_refused and not self._has_connected:  # later `_comeback` has the pace
             await asyncio.sleep(_REFUSED_SECONDS)
 
