@@ -311,6 +311,18 @@ def test_a_version_that_was_overtaken_is_news_once_and_dated_by_its_ledger() -> 
     assert newly_complete(status, status) == ()
 
 
+@pytest.mark.parametrize("hours", [-24, -1, 0, 1], ids="hub's clock {} h wrong".format)
+def test_a_completion_is_never_dated_before_the_dataset_or_its_last_version(hours: int) -> None:
+    """By a hub whose clock was set back for a moment: a trigger would take it for something of before its time."""
+    now = NOW + timedelta(hours=hours)
+    versions = (HeldVersion(version=1, complete=True, manifest_sha256="m"),)
+    done = HeldReport(namespace="lab", dataset="d", turn=1, versions=versions, at=NOW)
+    made = dataset()
+    made = made.model_copy(update={"metadata": made.metadata.model_copy(update={"creation_timestamp": NOW})})
+    first = plan_status(made, Copies({}, held={"a": done}), now)
+    assert first.completed_at == max(now, NOW)
+
+
 def test_a_version_that_a_mover_saw_complete_before_its_sink_said_so_is_what_the_mover_saw() -> None:
     """Found by a campaign: the growing contents stood beside the complete version for ever, and no copy equalled it."""
     growing = report(1, complete=False).model_copy(update={"bytes": 90, "manifest_sha256": "part"})

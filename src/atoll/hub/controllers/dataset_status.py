@@ -154,11 +154,16 @@ def _line(dataset: Dataset, copies: Copies, version: int, old: VersionStatus | N
 
 
 def _completed_at(dataset: Dataset, held: HeldVersion, now: datetime) -> datetime | None:
-    """Date a completion: by this hub's clock if it is news, by the ledger's if it lay there before the hub looked."""
+    """Date a completion: by this hub's clock if it is news, by the ledger's if it lay there before the hub looked.
+
+    News is never older than the dataset and what is complete of it: a hub whose clock was set back for a moment would
+    date it before the triggers that wait for it, and they would take it for something of before their time.
+    """
     if not held.complete:
         return None
     if held.version >= dataset.status.version or held.completed_at is None:
-        return now
+        earlier = (dataset.metadata.creation_timestamp, *(each.completed_at for each in dataset.status.versions))
+        return max([now, *(at for at in earlier if at is not None)])
     return min(held.completed_at, now)
 
 
