@@ -31,7 +31,7 @@ from atoll.edge.gateway.outbox import Outbox
 from atoll.edge.gateway.uplink import Uplink
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.envelope import Reading
-from atoll.federation.bus.log import LogExtent
+from atoll.federation.bus.extent import StreamExtent
 from atoll.federation.bus.subjects import lab_prefix, lab_stream, uplink_prefix
 
 _NOISE = random.Random(1)
@@ -56,7 +56,7 @@ async def make_log(bus: Bus) -> None:
 
 async def until_stored(bus: Bus, count: int) -> float:
     """Wait until the log holds so many envelopes; give the instant."""
-    while (await LogExtent.read(bus, lab_stream("lab"))).last_sequence < count:  # noqa: ASYNC110 - another process
+    while (await StreamExtent.read(bus, lab_stream("lab"))).last_sequence < count:  # noqa: ASYNC110 - another process
         await asyncio.sleep(0.01)
     return time.monotonic()
 
@@ -75,7 +75,7 @@ async def throughput(home: Path, *, window: int, size: int, count: int, round_tr
         proxy = DelayingProxy(server.port, round_trip_seconds=delay)
         await proxy.start()
         far = await Bus.connect(f"nats://127.0.0.1:{proxy.port}", name="far")
-        held = (await LogExtent.read(near, lab_stream("lab"))).last_sequence
+        held = (await StreamExtent.read(near, lab_stream("lab"))).last_sequence
         running = asyncio.create_task(Uplink(outbox, gateway="lab", window=width).run(far))
         first = await until_stored(near, held + width)
         last = await until_stored(near, held + envelopes)

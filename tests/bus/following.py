@@ -41,10 +41,10 @@ class Seen:
 
 
 @contextlib.asynccontextmanager
-async def following(table: Table, under: str = "") -> AsyncIterator[Seen]:
+async def following(table: Table, under: str = "", *, known: int = 0) -> AsyncIterator[Seen]:
     """Follow a table for the time of a block, from the start and then live; it is synced when the block begins."""
     seen = Seen()
-    task = asyncio.create_task(seen.run(table, under))
+    task = asyncio.create_task(seen.run(table, under, known=known))
     try:
         await seen.until(lambda: bool(seen.synced))
         yield seen

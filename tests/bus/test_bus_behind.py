@@ -100,7 +100,7 @@ async def test_nothing_is_heard_of_a_replica_that_is_behind_until_it_has_caught_
 async def test_a_store_that_was_put_back_for_good_is_believed_after_a_while_and_says_so(
     hub: Table, bus: Bus, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follower, "_CATCH_UP_SECONDS", 1.5)
+    monkeypatch.setattr(follower, "CATCH_UP_SECONDS", 1.5)
     await asyncio.to_thread(replica.remember)
     await _go_on(hub)
     async with following(own(bus)) as seen:
@@ -116,19 +116,13 @@ async def test_words_that_have_expired_do_not_make_a_store_an_older_one(
     hub: Table, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The newest that a member heard was a tombstone; a day later nothing of its part is as new as that."""
-    monkeypatch.setattr(follower, "_CATCH_UP_SECONDS", 1.5)
+    monkeypatch.setattr(follower, "CATCH_UP_SECONDS", 1.5)
     await hub.put("run/ns/gone", b"1")
     revision = await hub.delete("run/ns/gone")
     await bus.api(f"STREAM.PURGE.{DESIRED_STREAM}", {"filter": f"{PREFIX}.run.ns.gone"})
-    seen = Seen()
-    task = asyncio.create_task(seen.run(own(bus), "", known=revision))
-    try:
-        await seen.until(lambda: bool(seen.synced))
+    async with following(own(bus), known=revision) as seen:
         assert not seen.synced[0].has_gone_back
         assert seen.levels.keys() == {"store", "run/ns/a"}
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
 
 
 async def test_a_restarted_agent_keeps_its_orders_when_a_replica_that_is_behind_answers(

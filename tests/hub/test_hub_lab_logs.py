@@ -10,7 +10,8 @@ import pytest
 
 from atoll.federation.bus.connection import Bus
 from atoll.federation.bus.data_messages import CommittedReport, StreamCommit
-from atoll.federation.bus.log import LogExtent, LogTrimmer
+from atoll.federation.bus.extent import StreamExtent
+from atoll.federation.bus.log import LogTrimmer
 from atoll.federation.bus.log_writer import LogWriter
 from atoll.federation.bus.subjects import OBSERVED_STREAM, lab_subject, observed_prefix, uplink_subject
 from atoll.federation.resources import Stream
@@ -19,7 +20,7 @@ from hub.support import HubClient, eventually, manifest, path_of, running_hub
 
 LAB = "seismology"
 LOG_BYTES = 50_000
-LOG = LogExtent("now", last_sequence=100)
+LOG = StreamExtent("now", last_sequence=100)
 
 
 def stream_manifest(name: str) -> dict[str, Any]:
@@ -62,8 +63,8 @@ def test_an_orphan_is_a_subject_that_no_stream_has() -> None:
 
 
 def test_a_log_is_filled_above_half_of_its_size() -> None:
-    assert not is_filled(LogExtent("now", 1, bytes=50, max_bytes=100))
-    assert is_filled(LogExtent("now", 1, bytes=51, max_bytes=100))
+    assert not is_filled(StreamExtent("now", 1, bytes=50, max_bytes=100))
+    assert is_filled(StreamExtent("now", 1, bytes=51, max_bytes=100))
 
 
 @pytest.fixture

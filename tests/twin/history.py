@@ -7,6 +7,7 @@ world.py, laboratories in lab.py.
 import asyncio
 import gc
 import hashlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -37,7 +38,7 @@ class Journal:
         self.digest.update(repr((stored.sequence, stored.subject, stored.payload, stored.stored_at)).encode())
 
 
-class History:
+class History(ABC):
     """What is common to all kinds. `programs` is what faults hit."""
 
     def __init__(self, story: Story, folder: Path) -> None:
@@ -67,9 +68,9 @@ class History:
                 gc.enable()
         return self
 
+    @abstractmethod
     def _prepare(self) -> None:
         """Do what takes real time, and put the twin's doors in their places."""
-        raise NotImplementedError
 
     def machine(self, name: str) -> Machine:
         """Give a machine with the clock that the story gives it."""
@@ -94,12 +95,13 @@ class History:
         await asyncio.gather(*tasks)
         await self._settle()
 
+    @abstractmethod
     async def _begin(self) -> None:
-        raise NotImplementedError
+        """Start all programs, and what is there before the story begins."""
 
+    @abstractmethod
     def _happenings(self) -> list[Any]:
         """Give the coroutines of all that the story tells."""
-        raise NotImplementedError
 
     async def _settle(self) -> None:
         """Wait until all is as it should be, but not for ever."""
@@ -109,5 +111,6 @@ class History:
             self.is_settled = self._is_done()
         await asyncio.sleep(5)  # what is done wrongly at the end is done now
 
+    @abstractmethod
     def _is_done(self) -> bool:
-        raise NotImplementedError
+        """Tell whether all is as it should be."""

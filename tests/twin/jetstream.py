@@ -109,7 +109,7 @@ class Stream:
             state["subjects"] = {
                 subject: len(held) for subject, held in self.by_subject.items() if matches(subjects_filter, subject)
             }
-        return {"config": self.config, "created": self.created, "state": state}
+        return {"config": {"max_bytes": -1, **self.config}, "created": self.created, "state": state}
 
     # --- writing
 

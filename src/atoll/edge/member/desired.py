@@ -116,8 +116,8 @@ class Orders:
 
     async def _take(self, change: Change) -> None:
         """Store one change and tell of it."""
-        is_new = change.value is not None and self._orders.get(change.key) != change.value
-        if is_new and change.value is not None:
+        is_new = self._orders.get(change.key) != change.value
+        if change.value is not None and is_new:
             await asyncio.to_thread(self._shelf.put, change.key, change.value)
         await self._heard(change)
         if change.value is None:

@@ -19,6 +19,7 @@ from atoll.edge.sink.ledger import VersionLedger
 from atoll.edge.sink.reports import Reports
 from atoll.edge.sink.shelf import Shelf
 from atoll.federation.bus.connection import Bus
+from atoll.federation.bus.cursor import CATCH_UP_SECONDS
 from atoll.federation.bus.data_messages import StreamOrder
 from atoll.federation.bus.envelope import Envelope, MalformedEnvelope, decode
 from atoll.federation.bus.log import LogEntry, LogReader
@@ -28,8 +29,6 @@ from atoll.federation.errors import AtollError
 log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 1.0
-# A replica of NATS that starts is behind for as long; a leader's change took up to 5.8 s when measured.
-_CATCH_UP_SECONDS = 10.0
 # How often it is checked that the log is still the one that the position is in.
 _IDENTITY_SECONDS = 5.0
 # How often it is looked whether something has been held back long enough.
@@ -123,7 +122,7 @@ class StreamIngest:
         Who answers is one of them, and may be behind after a change of leaders: taken at its word, all that is in files
         would be read again, and counted as received twice.
         """
-        deadline = asyncio.get_running_loop().time() + _CATCH_UP_SECONDS
+        deadline = asyncio.get_running_loop().time() + CATCH_UP_SECONDS
         while (end := await self._reader.end()) < self._progress.log_sequence and self._is_log_of_before:
             if asyncio.get_running_loop().time() > deadline:
                 break

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 HEARTBEAT_SECONDS = 2.0
 # Two missed heartbeats; shorter and a busy machine looks like a dead server.
 SILENCE_SECONDS = 5.0
+# For so long who answers may be behind: a replica that starts is; a leader's change took up to 5.8 s when measured.
+CATCH_UP_SECONDS = 10.0
 # A cursor whose connection was lost is not gone on with, and members may not delete: of a thousand that start, each
 # reads its own part once, and NATS holds some 40 kB for every consumer until then.
 _INACTIVE_SECONDS = 5

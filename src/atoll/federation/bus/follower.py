@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from atoll.federation.bus.changes import Change, Synced
-from atoll.federation.bus.cursor import Cursor, CursorLost, Entry
+from atoll.federation.bus.cursor import CATCH_UP_SECONDS, Cursor, CursorLost, Entry
+from atoll.federation.bus.extent import StreamExtent
 from atoll.federation.bus.large_values import LargeValues
 from atoll.federation.bus.parts import Head, Leftovers, part_of
 from atoll.federation.bus.subjects import to_key
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 0.5
-# A replica that starts is behind for as long; a leader's change took up to 5.8 s when measured.
-_CATCH_UP_SECONDS = 10.0
 # Resuming from a sequence misses tombstones that have expired meanwhile; well below their one day of life.
 _RESUMABLE_SECONDS = 3600.0
 
@@ -126,13 +125,12 @@ class Follower:
 
     async def _extent(self, cursor: Cursor) -> tuple[str, int]:
         """Give when the stream was made, and its newest revision."""
-        position, answer = self._position, await self._source.bus.api(f"STREAM.INFO.{self._source.stream}")
-        created, last = str(answer.get("created", "")), int(answer["state"]["last_seq"])
-        if created != position.created:
+        position, extent = self._position, await StreamExtent.read(self._source.bus, self._source.stream)
+        if extent.created != position.created:
             position.newest = 0
-        elif last < position.newest:
+        elif extent.last_sequence < position.newest:
             await self._doubt(cursor)
-        return created, last
+        return extent.created, extent.last_sequence
 
     async def _changes(self, cursor: Cursor) -> AsyncIterator[Change]:
         """Give what comes after the position; a replica that is behind begins before it."""
@@ -200,7 +198,7 @@ class Follower:
         """
         position, now = self._position, time.monotonic()
         position.doubted_at = now if position.doubted_at is None else position.doubted_at
-        if now - position.doubted_at < _CATCH_UP_SECONDS:
+        if now - position.doubted_at < CATCH_UP_SECONDS:
             raise Unavailable(f"the replica that answers has not come to revision {position.newest}")
         position.has_gone_back = await cursor.end() < position.newest
         position.newest, position.doubted_at = 0, None

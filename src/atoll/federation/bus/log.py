@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from atoll.federation.bus.cursor import Cursor, CursorLost, Entry
+from atoll.federation.bus.extent import StreamExtent
 from atoll.federation.errors import AtollError
 
 if TYPE_CHECKING:
@@ -31,29 +32,6 @@ class LogEntry:
     payload: bytes
 
 
-@dataclass(frozen=True)
-class LogExtent:
-    """Which stream a log is, and its newest sequence. One made anew has another `created` and counts from 1 again."""
-
-    created: str
-    last_sequence: int
-    bytes: int = 0
-    max_bytes: int = 0
-
-    @classmethod
-    async def read(cls, bus: "Bus", stream: str) -> "LogExtent":
-        """Ask the server.
-
-        Raises:
-            NotFound: the stream does not exist yet. Unavailable: NATS does not answer.
-        """
-        info = await bus.api(f"STREAM.INFO.{stream}")
-        state = info["state"]
-        return cls(
-            str(info.get("created", "")), int(state["last_seq"]), int(state["bytes"]), int(info["config"]["max_bytes"])
-        )
-
-
 class LogReader:
     """Reads one stream's entries under a subject filter, in order, from where the reader says it is.
 
@@ -63,13 +41,13 @@ class LogReader:
     def __init__(self, bus: "Bus", stream: str, subject_filter: str, *, headers_only: bool = False) -> None:
         self._bus, self._stream, self._filter, self._headers_only = bus, stream, subject_filter, headers_only
 
-    async def extent(self) -> LogExtent:
+    async def extent(self) -> StreamExtent:
         """Tell which stream this is and how far it goes: a position in another stream means nothing.
 
         Raises:
             NotFound: the stream does not exist yet. Unavailable: NATS does not answer.
         """
-        return await LogExtent.read(self._bus, self._stream)
+        return await StreamExtent.read(self._bus, self._stream)
 
     async def end(self) -> int:
         """Give the log's newest sequence, whatever its subject, to one who may create a consumer and nothing else.
@@ -119,9 +97,9 @@ class LogTrimmer:
     def __init__(self, bus: "Bus", stream: str) -> None:
         self._bus, self._stream = bus, stream
 
-    async def extent(self) -> LogExtent:
+    async def extent(self) -> StreamExtent:
         """Tell which stream this is and how full it is. Raises as `LogReader.extent`."""
-        return await LogExtent.read(self._bus, self._stream)
+        return await StreamExtent.read(self._bus, self._stream)
 
     async def subjects(self) -> list[str]:
         """Name the subjects that have entries."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from atoll.federation.bus.changes import Change, Synced
+from atoll.federation.bus.extent import StreamExtent
 from atoll.federation.bus.follower import Follower, Source
 from atoll.federation.bus.large_values import LargeValues
 from atoll.federation.bus.parts import LARGEST_VALUE_BYTES, PART_BYTES, Head
@@ -138,15 +139,11 @@ class Table:
 
     async def last_revision(self) -> int:
         """Give the newest revision of the whole stream."""
-        return (await self._info())[1]
+        return (await StreamExtent.read(self._bus, self._stream)).last_sequence
 
     async def identity(self) -> str:
         """Tell streams apart that bear the same name: it differs once the stream was made anew."""
-        return (await self._info())[0]
-
-    async def _info(self) -> tuple[str, int]:
-        answer = await self._bus.api(f"STREAM.INFO.{self._stream}")
-        return str(answer.get("created", "")), int(answer["state"]["last_seq"])
+        return (await StreamExtent.read(self._bus, self._stream)).created
 
     async def barrier(self) -> int | None:
         """Write a key into the table and give its revision: a follower that has come so far has all that stood there.

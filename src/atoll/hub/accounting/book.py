@@ -14,7 +14,8 @@ import structlog
 
 from atoll.federation.bus.batches import GroupedWrites
 from atoll.federation.bus.connection import Bus
-from atoll.federation.bus.log import LogExtent, LogReader
+from atoll.federation.bus.extent import StreamExtent
+from atoll.federation.bus.log import LogReader
 from atoll.federation.bus.table import Write
 from atoll.federation.errors import Conflict, Internal
 from atoll.hub.accounting.records import AccountRecord
@@ -85,7 +86,7 @@ class AccountBook:
         found = await self._table.get(key)
         return AccountRecord.read(found.value) if found is not None and found.value is not None else None
 
-    async def extent(self) -> LogExtent:
+    async def extent(self) -> StreamExtent:
         """Tell which stream it is, and its newest sequence.
 
         Raises:

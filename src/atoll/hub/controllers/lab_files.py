@@ -11,8 +11,8 @@ from datetime import datetime
 import structlog
 
 from atoll.federation.bus.chunks import ChunkTrimmer
+from atoll.federation.bus.extent import StreamExtent
 from atoll.federation.bus.file_messages import FilesReport
-from atoll.federation.bus.log import LogExtent
 from atoll.federation.bus.subjects import chunks_prefix, chunks_stream, files_prefix, files_subject
 from atoll.federation.errors import AtollError
 from atoll.federation.resources import Gateway, Stream
@@ -112,7 +112,7 @@ class LabFileController:
     async def _drop_strays(
         self, trimmer: ChunkTrimmer, name: str, report: FilesReport, streams: Sequence[Stream]
     ) -> Outcome:
-        if not is_filled(await LogExtent.read(self._context.bus, chunks_stream(name))):
+        if not is_filled(await StreamExtent.read(self._context.bus, chunks_stream(name))):
             self._strays.pop(name, None)
             return DONE
         subjects = [files_subject(name, stream.metadata.namespace or "", stream.metadata.name) for stream in streams]

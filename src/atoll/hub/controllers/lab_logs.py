@@ -11,7 +11,8 @@ from datetime import datetime
 import structlog
 
 from atoll.federation.bus.data_messages import CommittedReport
-from atoll.federation.bus.log import LogExtent, LogTrimmer
+from atoll.federation.bus.extent import StreamExtent
+from atoll.federation.bus.log import LogTrimmer
 from atoll.federation.bus.subjects import lab_prefix, lab_stream, lab_subject, to_key
 from atoll.federation.errors import NotFound
 from atoll.federation.resources import Gateway, Stream
@@ -25,13 +26,13 @@ log = structlog.get_logger(__name__)
 FILL_MARK = 0.5
 
 
-def is_filled(extent: LogExtent) -> bool:
+def is_filled(extent: StreamExtent) -> bool:
     """Tell whether a log needs room."""
     return extent.bytes > extent.max_bytes * FILL_MARK
 
 
 def plan_trims(
-    gateway: str, extent: LogExtent, streams: Iterable[Stream], reports: Iterable[CommittedReport]
+    gateway: str, extent: StreamExtent, streams: Iterable[Stream], reports: Iterable[CommittedReport]
 ) -> dict[str, int]:
     """Give per subject the sequence of this log up to which everything is in files.
 
@@ -87,7 +88,7 @@ class LabLogController:
         self._orphaned_at.pop(name, None)
         return DONE
 
-    async def _trim(self, gateway: str, trimmer: LogTrimmer, extent: LogExtent) -> None:
+    async def _trim(self, gateway: str, trimmer: LogTrimmer, extent: StreamExtent) -> None:
         observed = self._context.observed
         reports = (observed.read(CommittedReport, path) for path in observed.paths("gateway", gateway, "committed"))
         known = [report for report in reports if report is not None]
